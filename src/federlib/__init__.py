@@ -1,0 +1,1 @@
+"""federlib: an embeddable SDK for coordinating a fleet of processes."""

@@ -1,0 +1,80 @@
+"""`ClockReading`: one reading of every clock, as ChronoWatch names its fields.
+
+Source: ChronoWatch (ClockReading, NowResponse).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from federlib.errors import InvalidInput
+from federlib.skewclock.clock import Clock
+
+__all__ = ["ClockReading", "read_clock", "require_utc"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading; the names and types are ChronoWatch's.
+
+    Attributes:
+        wall_unix_nanos: Unix nanoseconds, UTC.
+        monotonic_nanos: Monotonic nanoseconds; only differences mean anything.
+        hlc_physical_nanos: Physical part of the hybrid logical clock; Unix nanoseconds.
+        hlc_logical: Logical part of the hybrid logical clock.
+        tz: IANA name of the zone of `iso8601`.
+        iso8601: The wall time in that zone, with its offset and microseconds.
+        clock_id: Names the clock that was read: the same at every reading of it.
+    """
+
+    wall_unix_nanos: int
+    monotonic_nanos: int
+    hlc_physical_nanos: int
+    hlc_logical: int
+    tz: str
+    iso8601: str
+    clock_id: str
+
+
+def read_clock(clock: Clock, *, tz: str = "UTC") -> ClockReading:
+    """Read all of `clock` at one moment.
+
+    The hybrid logical fields follow the wall clock, with a logical part of 0.
+
+    Raises:
+        InvalidInput: No such time zone.
+    """
+    wall_ns = clock.wall_ns()
+    moment = _EPOCH + timedelta(microseconds=wall_ns // 1_000)
+    return ClockReading(
+        wall_unix_nanos=wall_ns,
+        monotonic_nanos=clock.monotonic_ns(),
+        hlc_physical_nanos=wall_ns,
+        hlc_logical=0,
+        tz=tz,
+        iso8601=moment.astimezone(_zone(tz)).isoformat(timespec="microseconds"),
+        clock_id=clock.clock_id,
+    )
+
+
+def _zone(tz: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(tz)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput("tz", expected="an IANA time zone name", found=tz) from None
+
+
+def require_utc(moment: datetime) -> int:
+    """Turn an aware datetime into Unix nanoseconds.
+
+    Raises:
+        InvalidInput: It is naive: nobody can say which instant it means.
+    Source: A2.2 §2.2, UTC enforcement.
+    """
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidInput("datetime", expected="one with a time zone", found=moment)
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000

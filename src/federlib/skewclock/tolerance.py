@@ -1,0 +1,85 @@
+"""The two inequalities of A2.2, exactly.
+
+Source: A2.2 §2.2 and §3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import attrs
+
+from federlib.errors import InvalidInput
+
+__all__ = ["SKEW_TOLERANCE_ENV", "SkewTolerance"]
+
+SKEW_TOLERANCE_ENV = "OPAL_CLOCK_SKEW_TOLERANCE_SECS"
+_NS = 1_000_000_000
+
+
+def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # 'not (0 <= …)' also refuses NaN, for which every comparison is false.
+    if not number or not 0 <= value <= 3600:
+        raise InvalidInput(attribute.name, expected="0 to 3600 seconds", found=value)
+
+
+@attrs.frozen
+class SkewTolerance:
+    """How far two wall clocks may differ before a rival must not trust an expiry.
+
+    The tolerance always counts for the other side: a rival waits too long, never too little.
+
+    Attributes:
+        tolerance_s: Seconds; A2.2's default is 3.
+    Raises:
+        InvalidInput: Not a number from 0 to 3600.
+    """
+
+    tolerance_s: float = attrs.field(default=3.0, validator=_check_seconds)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> SkewTolerance:
+        """Read `OPAL_CLOCK_SKEW_TOLERANCE_SECS`; 3 where it is not set.
+
+        Raises:
+            InvalidInput: The variable is set and not a number from 0 to 3600.
+        """
+        text = (os.environ if environ is None else environ).get(SKEW_TOLERANCE_ENV, "").strip()
+        if not text:
+            return cls()
+        try:
+            return cls(float(text))
+        except ValueError:
+            raise InvalidInput(
+                SKEW_TOLERANCE_ENV, expected="0 to 3600 seconds", found=text
+            ) from None
+
+    @property
+    def tolerance_ns(self) -> int:
+        """The tolerance in nanoseconds."""
+        return round(self.tolerance_s * _NS)
+
+    def lease_live(self, *, expires_at_ns: int, now_ns: int) -> bool:
+        """Say whether rivals must still respect a lease: ``expires_at > now - TOLERANCE``.
+
+        Args:
+            expires_at_ns: As stored; Unix nanoseconds.
+            now_ns: The rival's wall clock; Unix nanoseconds.
+        Returns:
+            True until expiry lies one full tolerance in the past; from that instant on, False.
+        Source: A2.2 §2.2, lease validation.
+        """
+        return expires_at_ns > now_ns - self.tolerance_ns
+
+    def registry_live(self, *, last_seen_ns: int, ttl_s: float, now_ns: int) -> bool:
+        """Say whether a worker counts as alive: ``last_seen > now - (TTL + TOLERANCE)``.
+
+        Args:
+            last_seen_ns: Its last heartbeat; Unix nanoseconds.
+            ttl_s: Its time to live; seconds.
+            now_ns: This process's wall clock; Unix nanoseconds.
+        Source: A2.2 §2.2, registry TTL.
+        """
+        return last_seen_ns > now_ns - (round(ttl_s * _NS) + self.tolerance_ns)

@@ -1,0 +1,96 @@
+"""Keys: what is allowed, and how foreign text becomes one safe segment.
+
+Source: design §4, portable limits.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from federlib.errors import InvalidInput
+
+__all__ = ["MAX_KEY_BYTES", "check_key", "check_prefix", "segment", "unsegment"]
+
+MAX_KEY_BYTES = 512
+_ESCAPED = frozenset("/%")
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it is a legal key.
+
+    Legal: 1 to 512 bytes of UTF-8 in NFC; segments separated by single `/`, none empty,
+    none `.` or `..`; no NUL or other control character.
+
+    Raises:
+        InvalidInput: It is not; the sentence says which rule was broken.
+    """
+    _check_text("key", key)
+    if not key:
+        raise InvalidInput("key", expected="at least one character", found=key)
+    for part in key.split("/"):
+        if part in ("", ".", ".."):
+            raise InvalidInput("key", expected="no empty, '.' or '..' segment", found=key)
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` if some legal key may start with it.
+
+    Raises:
+        InvalidInput: It is too long, not NFC, or has a control character.
+    """
+    return _check_text("prefix", prefix)
+
+
+def _check_text(field: str, text: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidInput(field, expected="text", found=text)
+    # Characters first: a 10 MB text should not be encoded only to be refused.
+    if len(text) > MAX_KEY_BYTES:
+        raise InvalidInput(field, expected=f"at most {MAX_KEY_BYTES} bytes", found=text)
+    if text.isascii():
+        if not text.isprintable():
+            raise InvalidInput(field, expected="no control character", found=text)
+        return text
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(field, expected="text that UTF-8 can hold", found=text) from None
+    if size > MAX_KEY_BYTES:
+        raise InvalidInput(field, expected=f"at most {MAX_KEY_BYTES} bytes", found=text)
+    if any(unicodedata.category(c) == "Cc" for c in text):
+        raise InvalidInput(field, expected="no control character", found=text)
+    if not unicodedata.is_normalized("NFC", text):
+        raise InvalidInput(field, expected="Unicode normal form NFC", found=text)
+    return text
+
+
+def segment(text: str, *, field: str = "name", max_bytes: int = 200) -> str:
+    """Turn a name that people chose into one key segment, one to one.
+
+    `/` and `%` are percent-encoded, and so is a leading `.` or `~` (`~` is kept for
+    federlib's own records). Everything else stays readable.
+
+    Args:
+        text: Any non-empty NFC text without control characters.
+        field: How to call it in an error.
+        max_bytes: Limit of the encoded segment, so that a whole key stays in its limit.
+    Raises:
+        InvalidInput: Empty, too long, not NFC, or with a control character.
+    """
+    _check_text(field, text)
+    if not text:
+        raise InvalidInput(field, expected="at least one character", found=text)
+    out = "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in text)
+    if out[0] in ".~":
+        out = f"%{ord(out[0]):02X}{out[1:]}"
+    if len(out.encode()) > max_bytes:
+        raise InvalidInput(field, expected=f"at most {max_bytes} bytes", found=text)
+    return out
+
+
+def unsegment(part: str) -> str:
+    """Undo `segment`."""
+    for code in ("%2F", "%2E", "%7E", "%25"):
+        part = part.replace(code, chr(int(code[1:], 16)))
+    return part

@@ -1,0 +1,48 @@
+"""`Telemetry`: the one object that components emit through."""
+
+from __future__ import annotations
+
+import attrs
+
+from federlib.telemetry.logs import Level, Logger, LogValue
+from federlib.telemetry.metrics import Metric, MetricsSink
+
+__all__ = ["SILENT", "Telemetry"]
+
+
+@attrs.define
+class Telemetry:
+    """Metrics and logs of one federation; both silent by default.
+
+    Attributes:
+        metrics: Where numbers go, or None.
+        logger: Where events go, or None.
+        dropped: How often a sink raised and its error was swallowed.
+    """
+
+    metrics: MetricsSink | None = None
+    logger: Logger | None = None
+    dropped: int = attrs.field(default=0, init=False)
+
+    def emit(self, metric: Metric, value: float = 1.0, /, **labels: str) -> None:
+        """Send one number; the labels must be those that `metric` declares."""
+        assert labels.keys() == set(metric.labels), (metric.name, labels)
+        if self.metrics is None:
+            return
+        try:
+            self.metrics.emit(metric, value, labels)
+        except Exception:
+            self.dropped += 1
+
+    def log(self, level: Level, event: str, /, **fields: LogValue) -> None:
+        """Send one event."""
+        if self.logger is None:
+            return
+        try:
+            self.logger.log(level, event, **fields)
+        except Exception:
+            self.dropped += 1
+
+
+SILENT = Telemetry()
+"""Emits nothing. Shared, and holds no state that anyone could see."""
