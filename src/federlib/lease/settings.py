@@ -1,0 +1,39 @@
+"""Settings of leases that come from the environment.
+
+Source: A2.2 §3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from federlib.errors import InvalidInput
+
+__all__ = ["DEFAULT_TTL_S", "LEASE_TTL_ENV", "lease_ttl_s"]
+
+LEASE_TTL_ENV = "OPAL_LEASE_TTL_SECS"
+DEFAULT_TTL_S = 15.0
+
+# A ttl is stored in whole milliseconds; a day is far beyond any use of a lease.
+_MIN_S, _MAX_S = 0.001, 86_400.0
+
+
+def lease_ttl_s(environ: Mapping[str, str] | None = None) -> float:
+    """Read `OPAL_LEASE_TTL_SECS`, in seconds; 15 where it is not set.
+
+    Raises:
+        InvalidInput: The variable is set and not a number from 0.001 to 86,400.
+    Source: A2.2 §3.
+    """
+    text = (os.environ if environ is None else environ).get(LEASE_TTL_ENV, "").strip()
+    if not text:
+        return DEFAULT_TTL_S
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    # NaN compares false with everything, and so is refused here.
+    if not _MIN_S <= value <= _MAX_S:
+        raise InvalidInput(LEASE_TTL_ENV, expected="0.001 to 86400 seconds", found=text)
+    return value
