@@ -56,17 +56,17 @@ def check_seq(seq: int) -> int:
     return seq
 
 
-def _check_host_id(_instance: object, _attribute: object, value: object) -> None:
-    if not isinstance(value, str) or _HOST_ID.fullmatch(value) is None:
+def _match(form: re.Pattern[str], text: object) -> re.Match[str] | None:
+    return form.fullmatch(text) if isinstance(text, str) else None
+
+
+def _check_host_id(_instance: object, _attribute: object, value: str) -> None:
+    if _match(_HOST_ID, value) is None:
         raise InvalidInput("host_id", expected="a UUID in lower case", found=value)
 
 
 def _check_seq(_instance: object, _attribute: object, value: int) -> None:
     check_seq(value)
-
-
-def _match(text: object) -> re.Match[str] | None:
-    return _TEXT_FORM.fullmatch(text) if isinstance(text, str) else None
 
 
 @attrs.frozen(order=True)
@@ -94,7 +94,7 @@ class WorkerIdentity:
             InvalidInput: Not ``host_uuid:worker_seq`` with a canonical lower-case UUID and
                 a plain ASCII decimal without sign, blanks or leading zeros.
         """
-        found = _match(text)
+        found = _match(_TEXT_FORM, text)
         if found is None:
             raise InvalidInput(
                 "worker_id",

@@ -64,7 +64,8 @@ class ClockId:
     def is_other_boot_of(self, other: ClockId) -> bool:
         """Say whether both name one machine, in two different boots of it."""
         same_machine = self.machine is not None and self.machine == other.machine
-        return same_machine and self.boot != other.boot
+        both_known = bool(self.boot and other.boot)
+        return same_machine and both_known and self.boot != other.boot
 
 
 class SystemClock:
@@ -73,9 +74,12 @@ class SystemClock:
     __slots__ = ("_clock_id",)
 
     def __init__(self) -> None:
-        # Without a boot id nothing may be compared across processes: name the process.
-        boot = _host.boot_id() or f"process-{os.getpid()}-{time.time_ns():x}"
-        self._clock_id = f"{_host.machine_id() or '-'}/{boot}/{_host.time_namespace()}"
+        machine, boot = _host.machine_id(), _host.boot_id()
+        if boot is None:
+            # Nothing may be compared across processes then: name the process. And not the
+            # machine: two of its processes would look like two boots of it.
+            machine, boot = None, f"process-{os.getpid()}-{time.time_ns():x}"
+        self._clock_id = f"{machine or '-'}/{boot}/{_host.time_namespace()}"
 
     @property
     def clock_id(self) -> str:

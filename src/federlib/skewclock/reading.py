@@ -46,17 +46,21 @@ def read_clock(clock: Clock, *, tz: str = "UTC") -> ClockReading:
     The hybrid logical fields follow the wall clock, with a logical part of 0.
 
     Raises:
-        InvalidInput: No such time zone.
+        InvalidInput: No such time zone, or the wall clock is beyond every calendar.
     """
     wall_ns = clock.wall_ns()
-    moment = _EPOCH + timedelta(microseconds=wall_ns // 1_000)
+    zone = _zone(tz)
+    try:
+        moment = (_EPOCH + timedelta(microseconds=wall_ns // 1_000)).astimezone(zone)
+    except OverflowError:
+        raise InvalidInput("wall_ns", expected="years 1 to 9999", found=wall_ns) from None
     return ClockReading(
         wall_unix_nanos=wall_ns,
         monotonic_nanos=clock.monotonic_ns(),
         hlc_physical_nanos=wall_ns,
         hlc_logical=0,
         tz=tz,
-        iso8601=moment.astimezone(_zone(tz)).isoformat(timespec="microseconds"),
+        iso8601=moment.isoformat(timespec="microseconds"),
         clock_id=clock.clock_id,
     )
 
@@ -64,7 +68,7 @@ def read_clock(clock: Clock, *, tz: str = "UTC") -> ClockReading:
 def _zone(tz: str) -> ZoneInfo:
     try:
         return ZoneInfo(tz)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         raise InvalidInput("tz", expected="an IANA time zone name", found=tz) from None
 
 
@@ -75,6 +79,10 @@ def require_utc(moment: datetime) -> int:
         InvalidInput: It is naive: nobody can say which instant it means.
     Source: A2.2 §2.2, UTC enforcement.
     """
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+    if not _is_aware(moment):
         raise InvalidInput("datetime", expected="one with a time zone", found=moment)
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _is_aware(moment: object) -> bool:
+    return isinstance(moment, datetime) and moment.utcoffset() is not None

@@ -5,6 +5,7 @@ Source: A2.2 §2.2 and §3.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -19,10 +20,19 @@ _NS = 1_000_000_000
 
 
 def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     # 'not (0 <= …)' also refuses NaN, for which every comparison is false.
-    if not number or not 0 <= value <= 3600:
+    if not _is_number(value) or not 0 <= value <= 3600:
         raise InvalidInput(attribute.name, expected="0 to 3600 seconds", found=value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_instant(field: str, value: int) -> None:
+    # `type`, because True is an int too.
+    if type(value) is not int or value < 0:
+        raise InvalidInput(field, expected="Unix nanoseconds", found=value)
 
 
 @attrs.frozen
@@ -69,8 +79,12 @@ class SkewTolerance:
             now_ns: The rival's wall clock; Unix nanoseconds.
         Returns:
             True until expiry lies one full tolerance in the past; from that instant on, False.
+        Raises:
+            InvalidInput: An instant is negative or not an integer.
         Source: A2.2 §2.2, lease validation.
         """
+        _check_instant("expires_at_ns", expires_at_ns)
+        _check_instant("now_ns", now_ns)
         return expires_at_ns > now_ns - self.tolerance_ns
 
     def registry_live(self, *, last_seen_ns: int, ttl_s: float, now_ns: int) -> bool:
@@ -80,6 +94,13 @@ class SkewTolerance:
             last_seen_ns: Its last heartbeat; Unix nanoseconds.
             ttl_s: Its time to live; seconds.
             now_ns: This process's wall clock; Unix nanoseconds.
+        Raises:
+            InvalidInput: An instant is negative or not an integer, or `ttl_s` is not a finite
+                number from 0.
         Source: A2.2 §2.2, registry TTL.
         """
+        _check_instant("last_seen_ns", last_seen_ns)
+        _check_instant("now_ns", now_ns)
+        if not _is_number(ttl_s) or not 0 <= ttl_s < math.inf:
+            raise InvalidInput("ttl_s", expected="a finite number of seconds", found=ttl_s)
         return last_seen_ns > now_ns - (round(ttl_s * _NS) + self.tolerance_ns)

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
+from federlib.errors import InvalidInput
 from federlib.skewclock import Clock
 
 __all__ = ["ManualClock", "SkewedClock"]
 
 _NS = 1_000_000_000
+
+
+def _finite(field: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise InvalidInput(field, expected="a finite number", found=value)
+    return value
+
+
+def _forward(seconds: float) -> int:
+    if _finite("seconds", seconds) < 0:
+        raise InvalidInput("seconds", expected="0 or more", found=seconds)
+    return round(seconds * _NS)
+
+
+def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    _finite(attribute.name, value)
+
+
+def _check_drift(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if _finite(attribute.name, value) <= -1_000_000:
+        raise InvalidInput(attribute.name, expected="above -1,000,000", found=value)
 
 
 @attrs.define
@@ -29,21 +53,20 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass on all three clocks; seconds, not negative."""
-        assert seconds >= 0
-        step = round(seconds * _NS)
+        step = _forward(seconds)
         self.wall += step
         self.mono += step
         self.boot += step
 
     def suspend(self, seconds: float) -> None:
         """Let the machine sleep: wall and boot go on, monotonic stands still."""
-        step = round(seconds * _NS)
+        step = _forward(seconds)
         self.wall += step
         self.boot += step
 
     def step_wall(self, seconds: float) -> None:
         """Set the wall clock forward or back, as an operator or NTP does."""
-        self.wall += round(seconds * _NS)
+        self.wall += round(_finite("seconds", seconds) * _NS)
 
     def wall_ns(self) -> int:
         """Read the wall clock."""
@@ -65,13 +88,14 @@ class SkewedClock:
     Attributes:
         base: The true clock.
         offset_s: Added to the wall clock; seconds.
-        drift_ppm: Rate error of all three clocks; parts per million.
+        drift_ppm: Rate error of all three clocks; parts per million, above -1,000,000: no
+            clock runs backwards.
         clock_id: Its own name: a skewed clock must not pass for its base.
     """
 
     base: Clock
-    offset_s: float = 0.0
-    drift_ppm: float = 0.0
+    offset_s: float = attrs.field(default=0.0, validator=_check_finite)
+    drift_ppm: float = attrs.field(default=0.0, validator=_check_drift)
     clock_id: str = "skewed/boot-1/"
     _origin: tuple[int, int, int] = attrs.field(init=False)
 
