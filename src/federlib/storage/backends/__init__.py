@@ -1,0 +1,1 @@
+"""The drivers that come with federlib; reach them by URL, through `federlib.storage.open_store`."""

@@ -1,0 +1,116 @@
+"""Commits of one process: who is next, and whether it can still be called off.
+
+An `Attempt` is shared by the caller, who may lose patience or be cancelled, and the thread
+that works on it. Under one mutex exactly one of two things happens first: the thread sends
+it, or the caller abandons it. So 'nothing was sent' is never a guess.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Literal
+
+from federlib.storage.protocol import Committed, Conflicted, Transaction
+
+__all__ = ["Attempt", "CommitLine"]
+
+_LOOK_AGAIN_S = 0.1
+
+
+class Attempt:
+    """One commit on its way.
+
+    Attributes:
+        transaction: What is to be committed.
+        now_ns: Wall clock when it was asked for; Unix nanoseconds.
+    """
+
+    def __init__(self, transaction: Transaction, *, now_ns: int) -> None:
+        self.transaction = transaction
+        self.now_ns = now_ns
+        self._mutex = threading.Lock()
+        self._state: Literal["waiting", "sent", "abandoned"] = "waiting"
+        self._finished = threading.Event()
+        self._result: Committed | Conflicted | BaseException | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """The caller is gone: the thread must give up."""
+        return self._state == "abandoned"
+
+    def send(self) -> bool:
+        """Say, in the thread, that COMMIT comes next; False if it was abandoned."""
+        return self._move_to("sent")
+
+    def abandon(self) -> bool:
+        """Call it off; False if it was sent already and may take effect."""
+        return self._move_to("abandoned")
+
+    def _move_to(self, state: Literal["sent", "abandoned"]) -> bool:
+        with self._mutex:
+            if self._state == "waiting":
+                self._state = state
+            return self._state == state
+
+    def finish(self, result: Committed | Conflicted | BaseException) -> None:
+        """Leave the answer, or the error, for the caller."""
+        self._result = result
+        self._finished.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until there is an answer; False if there is none in time."""
+        return self._finished.wait(timeout_s)
+
+    @property
+    def has_answer(self) -> bool:
+        """The thread is done with it."""
+        return self._finished.is_set()
+
+    def answer(self) -> Committed | Conflicted:
+        """Return the answer, or raise the error."""
+        result = self._result
+        assert result is not None
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+
+class CommitLine:
+    """Lets one attempt in at a time, first come, first served."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[Attempt] = deque()
+        self._is_busy = False
+        self._is_shut = False
+
+    def enter(self, attempt: Attempt) -> bool:
+        """Wait for our turn; False if the attempt is abandoned or the line shut before."""
+        with self._changed:
+            self._waiting.append(attempt)
+            while self._is_busy or self._waiting[0] is not attempt:
+                if attempt.is_abandoned or self._is_shut:
+                    self._waiting.remove(attempt)
+                    self._changed.notify_all()
+                    return False
+                self._changed.wait(_LOOK_AGAIN_S)
+            self._waiting.popleft()
+            self._is_busy = True
+            return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        with self._changed:
+            self._is_busy = False
+            self._changed.notify_all()
+
+    def shut(self, patience_s: float) -> bool:
+        """Let nobody in any more; True for the one caller who is first to find it empty."""
+        with self._changed:
+            self._is_shut = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._is_busy, patience_s)
+            # Busy for ever after: the next caller must not find it empty again.
+            is_first, self._is_busy = not self._is_busy, True
+            return is_first

@@ -1,0 +1,70 @@
+"""One exclusive lock on one file, held by an open file and let go when its process dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from federlib.storage.backends._filesystem import create_private_file
+
+__all__ = ["LockFile"]
+
+if sys.platform == "win32":  # pragma: no cover (Windows)
+    import filelock
+
+    class LockFile:
+        """Polled, so waiters are served only roughly in order."""
+
+        def __init__(self, path: Path) -> None:
+            self._lock = filelock.FileLock(path, thread_local=False)
+
+        def try_take(self) -> bool:
+            """Take the lock if it is free now."""
+            try:
+                self._lock.acquire(timeout=0)
+            except filelock.Timeout:
+                return False
+            return True
+
+        def take(self) -> None:
+            """Wait for the lock."""
+            self._lock.acquire(poll_interval=0.002)
+
+        def release(self) -> None:
+            """Let go of it."""
+            self._lock.release()
+
+        def close(self) -> None:
+            """Let go of the file."""
+            self._lock.release(force=True)
+
+else:
+    import fcntl
+
+    class LockFile:
+        """The kernel keeps its waiters in order."""
+
+        def __init__(self, path: Path) -> None:
+            create_private_file(path)
+            self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+        def try_take(self) -> bool:
+            """Take the lock if it is free now."""
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        def take(self) -> None:
+            """Wait for the lock."""
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+        def release(self) -> None:
+            """Let go of it."""
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+        def close(self) -> None:
+            """Let go of the file."""
+            os.close(self._handle)

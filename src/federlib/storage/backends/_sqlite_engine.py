@@ -1,0 +1,374 @@
+"""The synchronous engine of the SQLite driver: connections, the ticket, and what can go wrong.
+
+It blocks, so the async driver calls it in threads, and a blocking caller may use it as it
+is. One connection writes; a few others read beside it. Nothing here knows an event loop.
+
+Hazards: SQLite's locks belong to the process. After a fork the child must not use what the
+parent opened, so every verb raises `Fenced` there; and the database file is never opened
+and closed by other means while it is in use, because closing any handle of it would drop
+the process's locks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from federlib.errors import CorruptRecord, Fenced, Unavailable
+from federlib.storage.backends import _sqlite_format as layout
+from federlib.storage.backends import _sqlite_rows as rows
+from federlib.storage.backends._commit_line import Attempt, CommitLine
+from federlib.storage.backends._filesystem import (
+    create_private_file,
+    make_private_directory,
+    translate_os_error,
+)
+from federlib.storage.backends._sqlite_errors import primary_code, translate, translate_commit
+from federlib.storage.backends._ticket import Ticket
+from federlib.storage.protocol import (
+    Batch,
+    Committed,
+    Conflicted,
+    NotSeen,
+    Page,
+    Record,
+    StoreMeta,
+)
+
+__all__ = ["SqliteEngine"]
+
+_PATIENCE_S = 0.5
+_PATIENCE_AFTER_STALL_S = 0.02
+_BUSY_SLICE_MS = 250
+_BUSY_SLICES = 20
+_MAX_IDLE_READERS = 4
+_OPENING_PATIENCE_S = 5.0
+_POISONED = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
+
+
+def _ignore() -> None:
+    """Tell nobody."""
+
+
+class SqliteEngine:
+    """One open store. Thread-safe; every verb blocks.
+
+    Attributes:
+        where: How errors call this store.
+        on_commit: Called, in the committing thread, after every commit that took effect.
+    """
+
+    def __init__(self, path: Path, *, new_store_id: str) -> None:
+        """Open the store at an absolute, resolved path; make it if there is none.
+
+        Args:
+            path: Where the database lies; missing directories are made.
+            new_store_id: The id that a new store gets.
+        Raises:
+            Unavailable: It cannot be reached or made; see also its subclasses.
+            CorruptRecord: What lies there is not a store that this version reads.
+            InvalidInput: The path cannot be a file.
+        """
+        self.where = f"sqlite store {path}"
+        self.on_commit: Callable[[], None] = _ignore
+        self._path = path
+        self._pid = os.getpid()
+        self._is_closed = False
+        self._line = CommitLine()
+        self._pool_mutex = threading.Lock()
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._patience_s = _PATIENCE_S
+        with self._translating():
+            make_private_directory(path.parent)
+            layout.inspect_header(path, self.where)
+            self._ticket = Ticket(path)
+            try:
+                self._writer: sqlite3.Connection | None = self._open_first(new_store_id)
+            except BaseException:
+                self._ticket.close()
+                raise
+
+    @property
+    def store_id(self) -> str:
+        """The id drawn when this store was created."""
+        return self._meta.store_id
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(error, self.where) from error
+        except OSError as error:
+            raise translate_os_error(error, self.where) from error
+
+    def _open_first(self, new_store_id: str) -> sqlite3.Connection:
+        # Without the ticket it would be as safe, but rivals would wake in no order.
+        has_ticket = self._ticket.take(_OPENING_PATIENCE_S)
+        try:
+            layout.inspect_header(self._path, self.where)
+            create_private_file(self._path)
+            if not os.access(self._path, os.R_OK | os.W_OK):
+                raise PermissionError(13, "no permission to read and write", str(self._path))
+            connection = layout.connect(self._path)
+            try:
+                layout.initialise(connection, self._path, self.where, new_store_id)
+                self._meta_bytes, self._meta = layout.read_meta(connection, self.where)
+                self._file = _identify(self._path)
+                rows.read_revision(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+        finally:
+            if has_ticket:
+                self._ticket.release()
+
+    @property
+    def meta(self) -> StoreMeta:
+        """What the store says of itself."""
+        return self._meta
+
+    def check_usable(self) -> None:
+        """Raise unless this process opened the store, and the file is still the same.
+
+        Raises:
+            Fenced: This process is a fork of the one that opened it.
+            Unavailable: It was closed.
+            CorruptRecord: The file was deleted or replaced.
+        """
+        if os.getpid() != self._pid:
+            raise Fenced(self.where, reason="it was opened before this process was forked")
+        if self._is_closed:
+            raise Unavailable(self.where, "it was closed by this process")
+        try:
+            found = _identify(self._path)
+        except FileNotFoundError:
+            raise self._other_file("no file: it was deleted") from None
+        except OSError as error:
+            raise translate_os_error(error, self.where) from error
+        if found != self._file:
+            raise self._other_file("another file: it was replaced")
+
+    def _other_file(self, found: str) -> CorruptRecord:
+        return CorruptRecord(
+            self.where,
+            expected="the file that was opened",
+            found=found,
+            hint="close the store and open it again",
+        )
+
+    def get(self, key: str) -> Record | None:
+        """Read one record."""
+        with self._reading() as connection:
+            return rows.read_record(connection, key)
+
+    def scan(self, prefix: str, after: str | None, limit: int) -> Page:
+        """Read one page, as one snapshot."""
+        with self._reading() as connection:
+            return rows.read_page(connection, prefix, after, limit)
+
+    def outcome(self, transaction_id: str) -> Committed | NotSeen:
+        """Look for a receipt."""
+        with self._reading() as connection:
+            return rows.read_outcome(connection, transaction_id)
+
+    def read_revision(self) -> int:
+        """Read the store's revision."""
+        with self._reading() as connection:
+            return rows.read_revision(connection)
+
+    def read_changes(self, after: int, limit: int) -> Sequence[Batch] | None:
+        """Read commits after a revision; None where history no longer has them."""
+        with self._reading() as connection:
+            return rows.read_changes(connection, after, limit)
+
+    def open_reader(self) -> sqlite3.Connection:
+        """Open a connection that only reads; the caller closes it.
+
+        Raises:
+            sqlite3.Error: It cannot be opened.
+        """
+        connection = layout.connect(self._path, query_only=True)
+        try:
+            self.check_usable()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        self.check_usable()
+        with self._translating():
+            connection = self._take_reader()
+            is_sound = False
+            try:
+                connection.execute("BEGIN")
+                yield connection
+                connection.execute("ROLLBACK")
+                is_sound = True
+            finally:
+                self._give_back(connection, is_sound=is_sound)
+
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._pool_mutex:
+            if self._idle_readers:
+                return self._idle_readers.pop()
+        return self.open_reader()
+
+    def _give_back(self, connection: sqlite3.Connection, *, is_sound: bool) -> None:
+        with self._pool_mutex:
+            if is_sound and not self._is_closed and len(self._idle_readers) < _MAX_IDLE_READERS:
+                self._idle_readers.append(connection)
+                return
+        connection.close()
+
+    def run(self, attempt: Attempt) -> None:
+        """Commit, and leave the answer or the error in the attempt. Never raises."""
+        try:
+            attempt.finish(self.commit(attempt))
+        except BaseException as error:
+            attempt.finish(error)
+
+    def commit(self, attempt: Attempt) -> Committed | Conflicted:
+        """Commit the transaction of an attempt, unless it is abandoned on the way.
+
+        Raises:
+            Unavailable: Nothing was sent; see also its subclasses.
+            OutcomeUnknown: It was sent, and the answer was an error that may be too late.
+            CorruptRecord: The store is no longer the one that was opened.
+            InvalidInput: The id was used for another transaction.
+        """
+        self.check_usable()
+        if not self._line.enter(attempt):
+            self.check_usable()
+            raise self._gave_up()
+        try:
+            self.check_usable()
+            with self._translating():
+                has_ticket = self._take_ticket(attempt)
+                try:
+                    outcome = self._transact(attempt)
+                finally:
+                    if has_ticket:
+                        self._ticket.release()
+        finally:
+            self._line.leave()
+            if self._is_closed:
+                self._close_writer(patience_s=0.0)
+        self.on_commit()
+        return outcome
+
+    def _gave_up(self) -> Unavailable:
+        return Unavailable(
+            self.where,
+            "other writers kept it busy until the caller gave up; nothing was sent",
+            hint="retry",
+        )
+
+    def _take_ticket(self, attempt: Attempt) -> bool:
+        has_ticket = self._ticket.take(self._patience_s)
+        if attempt.is_abandoned:
+            if has_ticket:
+                self._ticket.release()
+            raise self._gave_up()
+        # Whoever holds the ticket may be stopped, and SQLite's lock is enough to be safe:
+        # go without it, and do not wait that long again before the line moves.
+        self._patience_s = _PATIENCE_S if has_ticket else _PATIENCE_AFTER_STALL_S
+        return has_ticket
+
+    def _transact(self, attempt: Attempt) -> Committed | Conflicted:
+        connection = self._writer_connection()
+        is_sent = False
+        try:
+            self._begin(connection, attempt)
+            self._check_identity(connection)
+            outcome = rows.decide(connection, attempt.transaction)
+            if outcome is not None:
+                return outcome
+            revision = rows.append(connection, attempt.transaction, now_ns=attempt.now_ns)
+            if not attempt.send():
+                raise self._gave_up()
+            is_sent = True
+            connection.execute("COMMIT")
+            return Committed(revision)
+        except sqlite3.Error as error:
+            if primary_code(error) in _POISONED:
+                # After a failed write or fsync nobody knows what the kernel kept of it.
+                self._drop_writer()
+            if is_sent:
+                raise translate_commit(
+                    error, self.where, transaction_id=attempt.transaction.id
+                ) from error
+            raise
+        finally:
+            self._roll_back()
+
+    def _begin(self, connection: sqlite3.Connection, attempt: Attempt) -> None:
+        for remaining in reversed(range(_BUSY_SLICES)):
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if primary_code(error) != "SQLITE_BUSY" or not remaining:
+                    raise
+            if attempt.is_abandoned:
+                raise self._gave_up()
+
+    def _check_identity(self, connection: sqlite3.Connection) -> None:
+        self.check_usable()
+        found, meta = layout.read_meta(connection, self.where)
+        if found != self._meta_bytes:
+            raise CorruptRecord(
+                f"{self.where}, meta/store", expected=f"store {self.store_id}", found=meta.store_id
+            )
+
+    def _writer_connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = layout.connect(self._path)
+        self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_SLICE_MS}")
+        return self._writer
+
+    def _roll_back(self) -> None:
+        if self._writer is None or not self._writer.in_transaction:
+            return
+        try:
+            self._writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._drop_writer()
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            with suppress(sqlite3.Error):
+                self._writer.close()
+            self._writer = None
+
+    def close(self, patience_s: float) -> None:
+        """Let go of everything; what is busy is let go of when it is done.
+
+        Args:
+            patience_s: How long to wait for a commit on its way; seconds.
+        """
+        if os.getpid() != self._pid or self._is_closed:
+            return
+        self._is_closed = True
+        with self._pool_mutex:
+            readers, self._idle_readers = self._idle_readers, []
+        for reader in readers:
+            reader.close()
+        self._close_writer(patience_s=patience_s)
+
+    def _close_writer(self, *, patience_s: float) -> None:
+        if self._line.shut(patience_s):
+            self._drop_writer()
+            self._ticket.close()
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

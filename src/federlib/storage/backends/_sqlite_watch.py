@@ -1,0 +1,248 @@
+"""Watching an SQLite store: one thread per open store asks, everybody hears.
+
+SQLite cannot notify another process, but `PRAGMA data_version` says in microseconds whether
+anybody has committed. A daemon thread asks on a connection of its own: 1 ms after activity,
+more and more rarely down to every 50 ms, and at once when its own process has committed. It
+reads each new commit once and hands it to the inbox of every subscription.
+
+An inbox is bounded. History from before the subscription is not put there: the subscriber
+reads it from the log at its own pace.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from federlib.errors import FederlibError, Unavailable
+from federlib.storage.backends._sqlite_engine import SqliteEngine
+from federlib.storage.backends._sqlite_errors import translate
+from federlib.storage.backends._sqlite_rows import read_changes, read_revision
+from federlib.storage.protocol import MAX_BEHIND, Batch, Resync
+
+__all__ = ["CHUNK", "Inbox", "Watcher", "narrow"]
+
+CHUNK = 256
+"""Commits read from the log at once."""
+
+_MIN_PAUSE_S = 0.001
+_MAX_PAUSE_S = 0.050
+_PAUSE_GROWTH = 1.5
+_PAUSE_AFTER_ERROR_S = 0.5
+_MAX_BEHIND_BYTES = 64 * 1024 * 1024
+
+
+def narrow(batch: Batch, prefix: str) -> Batch | None:
+    """Keep the events under `prefix`; None if there are none."""
+    events = tuple(event for event in batch.events if event.key.startswith(prefix))
+    if len(events) == len(batch.events):
+        return batch if events else None
+    return Batch(batch.revision, events) if events else None
+
+
+class Inbox:
+    """What one subscription has not taken yet. All fields belong to the watcher's mutex.
+
+    Attributes:
+        prefix: Only events under it are kept.
+        floor: Only commits after this revision are kept.
+        batches: In revision order.
+        is_lost: Something was missed; nothing is kept until the subscriber knows.
+        error: To be raised once the batches are taken.
+        wake: Tells the subscriber's event loop, from any thread, without blocking.
+    """
+
+    def __init__(self, prefix: str, *, floor: int, is_lost: bool, wake: Callable[[], None]) -> None:
+        self.prefix = prefix
+        self.floor = floor
+        self.batches: deque[Batch] = deque()
+        self.size_bytes = 0
+        self.is_lost = is_lost
+        self.error: FederlibError | None = None
+        self.wake = wake
+
+    def put(self, batch: Batch) -> None:
+        """Keep what lies under the prefix, or note that something was missed."""
+        if batch.revision <= self.floor or self.is_lost:
+            return
+        narrowed = narrow(batch, self.prefix)
+        if narrowed is None:
+            return
+        self.batches.append(narrowed)
+        self.size_bytes += _size(narrowed)
+        if len(self.batches) > MAX_BEHIND or self.size_bytes > _MAX_BEHIND_BYTES:
+            self.lose()
+
+    def lose(self) -> None:
+        """Forget everything: the subscriber must scan again."""
+        self.is_lost = True
+        self.batches.clear()
+        self.size_bytes = 0
+
+    def take(self) -> Batch | None:
+        """Take the next batch."""
+        if not self.batches:
+            return None
+        batch = self.batches.popleft()
+        self.size_bytes -= _size(batch)
+        return batch
+
+
+def _size(batch: Batch) -> int:
+    return sum(len(event.record.value) for event in batch.events if event.record is not None)
+
+
+class Watcher:
+    """The thread of one open store, and the inboxes that it fills."""
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self._engine = engine
+        self._mutex = threading.Lock()
+        self._inboxes: list[Inbox] = []
+        self._position = 0
+        self._nudged = threading.Event()
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+
+    def subscribe(
+        self, prefix: str, *, after: int, head: int, wake: Callable[[], None]
+    ) -> tuple[Inbox, int]:
+        """Add an inbox; returns it and the revision up to which the log must be read.
+
+        The subscriber has everything up to `after`; `head` is the store's revision, read
+        just now; `wake` is called from the watcher's thread and must not block.
+        """
+        with self._mutex:
+            if not self._inboxes:
+                # Nobody listened, so the thread did not follow; nothing is owed to anyone.
+                self._position = max(self._position, head)
+            # A revision that the store has not reached is of another history: scan again.
+            inbox = Inbox(prefix, floor=max(self._position, after), is_lost=after > head, wake=wake)
+            self._inboxes.append(inbox)
+            self._start()
+            position = self._position
+        self.nudge()
+        return inbox, position
+
+    def _start(self) -> None:
+        if self._thread is None and not self._is_stopping:
+            self._thread = threading.Thread(
+                target=self._follow, name="federlib-sqlite-watch", daemon=True
+            )
+            self._thread.start()
+
+    def unsubscribe(self, inbox: Inbox) -> None:
+        """Drop an inbox; the thread sleeps when there is none."""
+        with self._mutex:
+            self._inboxes.remove(inbox)
+
+    def nudge(self) -> None:
+        """Have the thread look now."""
+        self._nudged.set()
+
+    def take(self, inbox: Inbox) -> Batch | Resync | int:
+        """Take the next item; an `int` says that there is none up to that revision.
+
+        Raises:
+            FederlibError: The store cannot be read.
+        """
+        with self._mutex:
+            if inbox.is_lost:
+                inbox.is_lost = False
+                inbox.floor = self._position
+                return Resync(self._position)
+            batch = inbox.take()
+            if batch is not None:
+                return batch
+            if inbox.error is not None:
+                error = inbox.error
+                # Only 'unavailable' can pass; a store that was closed is said again.
+                if isinstance(error, Unavailable) and not self._is_stopping:
+                    inbox.error = None
+                raise error
+            return self._position
+
+    def lose(self, inbox: Inbox) -> None:
+        """Note that history which the subscriber needed is gone."""
+        with self._mutex:
+            inbox.lose()
+
+    def stop(self, patience_s: float) -> None:
+        """End the thread and every subscription; a second call does nothing."""
+        self._is_stopping = True
+        self.nudge()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(patience_s)
+        self._fail(Unavailable(self._engine.where, "it was closed by this process"))
+
+    def _follow(self) -> None:
+        connection: sqlite3.Connection | None = None
+        seen, pause_s = -1, _MIN_PAUSE_S
+        while not self._is_stopping:
+            try:
+                if connection is None:
+                    connection, seen = self._engine.open_reader(), -1
+                self._engine.check_usable()
+                version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+                if version != seen:
+                    self._catch_up(connection)
+                    seen, pause_s = version, _MIN_PAUSE_S
+                else:
+                    pause_s = min(pause_s * _PAUSE_GROWTH, _MAX_PAUSE_S)
+            except (sqlite3.Error, FederlibError) as error:
+                if connection is not None:
+                    connection.close()
+                    connection = None
+                self._fail(
+                    error
+                    if isinstance(error, FederlibError)
+                    else translate(error, self._engine.where)
+                )
+                pause_s = _PAUSE_AFTER_ERROR_S
+            if self._pause(pause_s):
+                pause_s = _MIN_PAUSE_S
+        if connection is not None:
+            connection.close()
+
+    def _pause(self, pause_s: float) -> bool:
+        was_nudged = self._nudged.wait(pause_s if self._inboxes else None)
+        self._nudged.clear()
+        return was_nudged
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        while not self._is_stopping:
+            position = self._position
+            batches = read_changes(connection, position, CHUNK)
+            head = read_revision(connection) if batches is None else position
+            with self._mutex:
+                if self._position != position:
+                    continue
+                if batches is None:
+                    self._skip_to(head)
+                elif batches:
+                    self._hand_out(batches)
+                else:
+                    return
+
+    def _skip_to(self, head: int) -> None:
+        self._position = head
+        for inbox in self._inboxes:
+            inbox.lose()
+            inbox.wake()
+
+    def _hand_out(self, batches: Sequence[Batch]) -> None:
+        self._position = batches[-1].revision
+        for inbox in self._inboxes:
+            for batch in batches:
+                inbox.put(batch)
+            if inbox.batches or inbox.is_lost:
+                inbox.wake()
+
+    def _fail(self, error: FederlibError) -> None:
+        with self._mutex:
+            for inbox in self._inboxes:
+                inbox.error = error
+                inbox.wake()
