@@ -10,13 +10,13 @@ from collections.abc import Mapping
 
 from federlib.errors import InvalidInput
 
-__all__ = ["DEFAULT_TTL_S", "LEASE_TTL_ENV", "lease_ttl_s"]
+__all__ = ["DEFAULT_TTL_S", "LEASE_TTL_ENV", "MAX_TTL_S", "MIN_TTL_S", "lease_ttl_s"]
 
 LEASE_TTL_ENV = "OPAL_LEASE_TTL_SECS"
 DEFAULT_TTL_S = 15.0
 
 # A ttl is stored in whole milliseconds; a day is far beyond any use of a lease.
-_MIN_S, _MAX_S = 0.001, 86_400.0
+MIN_TTL_S, MAX_TTL_S = 0.001, 86_400.0
 
 
 def lease_ttl_s(environ: Mapping[str, str] | None = None) -> float:
@@ -34,6 +34,6 @@ def lease_ttl_s(environ: Mapping[str, str] | None = None) -> float:
     except ValueError:
         value = 0.0
     # NaN compares false with everything, and so is refused here.
-    if not _MIN_S <= value <= _MAX_S:
+    if not MIN_TTL_S <= value <= MAX_TTL_S:
         raise InvalidInput(LEASE_TTL_ENV, expected="0.001 to 86400 seconds", found=text)
     return value

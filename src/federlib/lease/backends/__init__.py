@@ -1,0 +1,1 @@
+"""Lease backends; `store` leases from any RecordStore."""

@@ -1,0 +1,207 @@
+"""One name's records, read once and then kept up to date from events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from federlib.lease.judge import Moment
+from federlib.lease.protocol import LeaseState
+from federlib.lease.queue import Terms, View, Waiter, is_free, live_waiters
+from federlib.lease.records import LeaseRecord, decode_lease, decode_waiter, is_waiter_key
+from federlib.skewclock import Clock
+from federlib.storage.protocol import Batch, Record, Resync, Subscription
+
+__all__ = ["Mirror", "Sightings", "States", "read_moment"]
+
+_MAX_SIGHTINGS = 10_000
+_REJUDGE_NS = 500_000_000
+"""A crowd that only refreshes its places is looked at this often, not at each event."""
+
+
+def read_moment(clock: Clock) -> Moment:
+    """Read the clocks that judgements are made with."""
+    return Moment(wall_ns=clock.wall_ns(), boot_ns=clock.boot_ns(), clock_id=clock.clock_id)
+
+
+class Sightings:
+    """When this process first saw what, on its own boot clock.
+
+    Bounded: the oldest sightings are forgotten, which only makes a judge wait longer.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, int]] = {}
+
+    def first(self, what: str, revision: int, boot_ns: int) -> int:
+        """Return when `what` was first seen at `revision`: now, or earlier."""
+        known = self._first.get(what)
+        if known is not None and known[0] == revision:
+            return known[1]
+        self._first.pop(what, None)
+        if len(self._first) >= _MAX_SIGHTINGS:
+            del self._first[next(iter(self._first))]
+        self._first[what] = (revision, boot_ns)
+        return boot_ns
+
+
+@attrs.define
+class Mirror:
+    """The records of one name at a revision.
+
+    Not shared between tasks except for reading; whoever watches applies the events.
+
+    Attributes:
+        name: The lease.
+        sightings: Shared by all mirrors of one backend.
+        revision: Everything up to here is in.
+        lease: The lease record as stored, or None.
+        is_seen_free: What the last look said.
+        has_news: Something but a refresh has come since the last look.
+    """
+
+    name: str
+    sightings: Sightings
+    revision: int = 0
+    lease: Record | None = None
+    is_seen_free: bool = False
+    has_news: bool = True
+    _lease_record: LeaseRecord | None = None
+    _lease_seen: int = 0
+    _waiters: dict[str, Waiter] = attrs.field(factory=dict)
+    _ordered: tuple[Waiter, ...] | None = None
+
+    def clear(self) -> None:
+        """Forget all records, before they are read again."""
+        self.lease = self._lease_record = self._ordered = None
+        self._waiters.clear()
+        self.has_news = True
+
+    def has_waiter(self, key: str) -> bool:
+        """Say whether that place is in the queue."""
+        return key in self._waiters
+
+    def put(self, record: Record, boot_ns: int) -> None:
+        """Take in one record, unless a newer life or state of it is known.
+
+        Raises:
+            CorruptRecord: It cannot be read.
+        """
+        if record.revision < self._revision_of(record.key):
+            return
+        seen = self.sightings.first(record.key, record.revision, boot_ns)
+        if not is_waiter_key(record.key):
+            self._lease_record = decode_lease(record.key, record.value)
+            self.lease, self._lease_seen = record, seen
+            self.has_news = True
+            return
+        self.has_news = self.has_news or record.key not in self._waiters
+        self._waiters[record.key] = Waiter(
+            key=record.key,
+            revision=record.revision,
+            created=record.created,
+            record=decode_waiter(record.key, record.value),
+            seen_boot_ns=seen,
+        )
+        self._ordered = None
+
+    def apply(self, batch: Batch, boot_ns: int) -> None:
+        """Take in one commit."""
+        for event in batch.events:
+            if event.record is not None:
+                self.put(event.record, boot_ns)
+            elif batch.revision > self._revision_of(event.key):
+                self._drop(event.key)
+        self.revision = max(self.revision, batch.revision)
+
+    def _drop(self, key: str) -> None:
+        self.has_news = True
+        if is_waiter_key(key):
+            self._waiters.pop(key, None)
+            self._ordered = None
+        else:
+            self.lease = self._lease_record = None
+
+    def _revision_of(self, key: str) -> int:
+        if not is_waiter_key(key):
+            return self.lease.revision if self.lease is not None else 0
+        return self._waiters[key].revision if key in self._waiters else 0
+
+    def view(self, now: Moment, terms: Terms, *, floor: int) -> View:
+        """Return what the core decides on, and note if the lease is seen free."""
+        if self._ordered is None:
+            self._ordered = tuple(sorted(self._waiters.values(), key=lambda w: w.created))
+        view = View(
+            lease=self._lease_record,
+            waiters=self._ordered,
+            floor=floor,
+            seen_boot_ns=self._lease_seen,
+        )
+        self.is_seen_free = is_free(view, now, terms)
+        if not self.is_seen_free:
+            return view
+        revision = self.lease.revision if self.lease is not None else 0
+        since = self.sightings.first(f"free {self.name}", revision, now.boot_ns)
+        return attrs.evolve(view, free_since_boot_ns=since)
+
+    def state(self, now: Moment, terms: Terms) -> LeaseState:
+        """Judge the name now, for people and watchers."""
+        self.has_news = False
+        view = self.view(now, terms, floor=0)
+        record = view.lease
+        return LeaseState(
+            name=self.name,
+            fencing_token=record.fencing_token if record is not None else 0,
+            lease=record.lease if record is not None else None,
+            is_live=not self.is_seen_free,
+            waiters=tuple(w.record.holder_id for w in live_waiters(view, now, terms)),
+        )
+
+
+class States:
+    """The states of one name; a class, because a cancelled generator would be over."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        subscription: Subscription,
+        refill: Callable[[Mirror], Awaitable[None]],
+        clock: Clock,
+        terms: Terms,
+    ) -> None:
+        self._mirror = mirror
+        self._subscription = subscription
+        self._refill = refill
+        self._clock = clock
+        self._terms = terms
+        self._told: LeaseState | None = None
+        self._judged_boot_ns = 0
+        self._is_stale = False
+
+    def __aiter__(self) -> States:
+        return self
+
+    async def __anext__(self) -> LeaseState:
+        """Wait for the next state that differs from the last one told."""
+        while True:
+            if self._is_stale:
+                await self._refill(self._mirror)
+                self._is_stale = False
+            state = self._look()
+            if state is not None and state != self._told:
+                self._told = state
+                return state
+            item = await self._subscription.__anext__()
+            if isinstance(item, Batch):
+                self._mirror.apply(item, self._clock.boot_ns())
+            elif isinstance(item, Resync):
+                self._is_stale = True
+
+    def _look(self) -> LeaseState | None:
+        now = read_moment(self._clock)
+        recent = now.boot_ns - self._judged_boot_ns < _REJUDGE_NS
+        if self._told is not None and recent and not self._mirror.has_news:
+            return None
+        self._judged_boot_ns = now.boot_ns
+        return self._mirror.state(now, self._terms)

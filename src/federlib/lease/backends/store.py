@@ -1,0 +1,299 @@
+"""Leases on any RecordStore: compare-and-swap decides, clocks only advise.
+
+Source: design §4, lease.
+"""
+
+from __future__ import annotations
+
+import secrets  # noqa: TID251 (a shell: transaction ids)
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from federlib.errors import InvalidInput, OutcomeUnknown
+from federlib.lease.backends.mirror import Mirror, Sightings, States, read_moment
+from federlib.lease.backends.sweep import Floor, collect_free, raise_floor, read_floor
+from federlib.lease.backends.transactions import (
+    Asker,
+    extend,
+    free_record,
+    held_record,
+    is_same,
+    plan_acquire,
+    replace_lease,
+)
+from federlib.lease.protocol import (
+    Busy,
+    Holder,
+    Lease,
+    LeaseBackend,
+    LeaseCapabilities,
+    LeaseState,
+    NotHeld,
+    Released,
+)
+from federlib.lease.queue import GRANT_GRACE_S, Decision, Grant, Line, Terms, View, decide
+from federlib.lease.records import decode_lease, lease_key, name_prefix, waiter_key
+from federlib.lease.settings import MAX_TTL_S, MIN_TTL_S
+from federlib.skewclock import Clock, SkewTolerance
+from federlib.storage.protocol import (
+    Committed,
+    Conflicted,
+    Delete,
+    Record,
+    RecordStore,
+    Transaction,
+)
+from federlib.telemetry import SILENT, Telemetry
+
+__all__ = ["StoreLeaseBackend"]
+
+_NS = 1_000_000_000
+_FAILOVER_SLACK_S = 0.5
+_ATTEMPTS = 16
+_RESENDS = 3
+_MIN_RETRY_S = 0.001
+
+
+def _transaction_id() -> str:
+    return f"lease.{secrets.token_hex(12)}"
+
+
+class StoreLeaseBackend(LeaseBackend):
+    """Leases kept as records of a store.
+
+    Safe for concurrent tasks of one event loop. The store is borrowed: `aclose` leaves it.
+
+    Args:
+        store: Where the records lie.
+        clock: The clocks of this process.
+        tolerance: For holders on other machines.
+        telemetry: Skipped waiters and collected names are logged there.
+        grant_grace_s: How long a free lease is left to each waiter in turn; seconds.
+        transaction_ids: Draws an id that no other transaction has.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        clock: Clock,
+        tolerance: SkewTolerance,
+        telemetry: Telemetry = SILENT,
+        *,
+        grant_grace_s: float = GRANT_GRACE_S,
+        transaction_ids: Callable[[], str] = _transaction_id,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._terms = Terms(tolerance, grant_grace_s)
+        self._telemetry = telemetry
+        self._ids = transaction_ids
+        self._sightings = Sightings()
+        self._mirrors: dict[str, list[Mirror]] = {}
+        self._floor: Floor | None = None
+
+    @property
+    def capabilities(self) -> LeaseCapabilities:
+        """What the store makes possible."""
+        store = self._store.capabilities
+        slack = self._terms.tolerance.tolerance_s if store.multi_host else 0.0
+        return LeaseCapabilities(
+            fair_queue=True,
+            multi_host=store.multi_host,
+            survives_restart=store.durable,
+            failover_slack_s=_FAILOVER_SLACK_S + slack,
+        )
+
+    async def acquire(
+        self, name: str, holder: Holder, *, ttl_s: float, queue: bool = False
+    ) -> Lease | Busy:
+        """Try once; never wait. See `LeaseBackend.acquire`.
+
+        Raises:
+            InvalidInput: A name or holder that no key can hold; a ttl out of range.
+            CorruptRecord: What is stored under this name cannot be trusted.
+            Conflict: The name's last possible token has been granted.
+        """
+        ttl_ms = _check_ttl(ttl_s)
+        key = waiter_key(name, holder)
+        mirror = self._freshest(name, key) if queue else None
+        is_copy = mirror is not None
+        for _ in range(_ATTEMPTS):
+            if mirror is None:
+                mirror, is_copy = await self._read(name), False
+            floor = await self._known_floor()
+            now = read_moment(self._clock)
+            view = mirror.view(now, self._terms, floor=floor.token)
+            decision = decide(view, holder, now, self._terms, ttl_ms=ttl_ms, queue=queue)
+            # A copy may be behind. A grant on it would conflict; 'wait' must be asked.
+            if is_copy and not isinstance(decision, Grant) and not await self._is_still(mirror):
+                mirror = None
+                continue
+            asker = Asker(name=name, holder=holder, ttl_ms=ttl_ms, now=now)
+            plan = plan_acquire(decision, asker, view, mirror.lease, floor.record, self._ids)
+            if plan is None:
+                return self._busy(decision, name, view)
+            if isinstance(await self._commit(plan.transaction), Committed):
+                self._report_skipped(decision, asker)
+                return plan.lease or self._busy(decision, name, view)
+            mirror = self._floor = None
+        return Busy(name=name, holder=None, expires=None, ahead=0, retry_in_s=_MIN_RETRY_S)
+
+    async def _is_still(self, mirror: Mirror) -> bool:
+        if mirror.is_seen_free:
+            return False
+        record = await self._store.get(lease_key(mirror.name))
+        return record is not None and record == mirror.lease
+
+    def _report_skipped(self, decision: Decision, asker: Asker) -> None:
+        if not isinstance(decision, Grant):
+            return
+        for waiter in decision.skipped:
+            if not waiter.belongs_to(asker.holder):
+                self._telemetry.log(
+                    "info",
+                    "lease_waiter_skipped",
+                    lease_name=asker.name,
+                    holder_id=waiter.record.holder_id,
+                    token=decision.token,
+                )
+
+    def _busy(self, decision: Decision, name: str, view: View) -> Busy:
+        assert isinstance(decision, Line)
+        held = view.lease.lease if view.lease is not None else None
+        live = held if view.free_since_boot_ns is None else None
+        wait_s = (decision.until_boot_ns - self._clock.boot_ns()) / _NS
+        return Busy(
+            name=name,
+            holder=live.holder_id if live is not None else None,
+            expires=live.expires_at if live is not None else None,
+            ahead=decision.ahead,
+            retry_in_s=max(_MIN_RETRY_S, wait_s),
+        )
+
+    async def renew(self, lease: Lease) -> Lease | NotHeld:
+        """Push the expiry to now + ttl. See `LeaseBackend.renew`."""
+        while True:
+            record, found = await self._read_lease(lease.name)
+            if record is None or not is_same(found, lease):
+                return _not_held(lease, found)
+            renewed = extend(lease, acquired_at=found.acquired_at, now=read_moment(self._clock))
+            transaction = replace_lease(record, held_record(renewed), self._ids())
+            if isinstance(await self._commit(transaction), Committed):
+                return renewed
+
+    async def release(self, lease: Lease) -> Released | NotHeld:
+        """Write 'free' and keep the token. See `LeaseBackend.release`."""
+        while True:
+            record, found = await self._read_lease(lease.name)
+            if record is None or not is_same(found, lease):
+                return _not_held(lease, found)
+            free = free_record(lease, now=read_moment(self._clock))
+            transaction = replace_lease(record, free, self._ids())
+            if isinstance(await self._commit(transaction), Committed):
+                return Released(lease.name, lease.fencing_token)
+
+    async def _read_lease(self, name: str) -> tuple[Record | None, Lease | None]:
+        key = lease_key(name)
+        record = await self._store.get(key)
+        return record, None if record is None else decode_lease(key, record.value).lease
+
+    async def withdraw(self, name: str, holder: Holder) -> None:
+        """Leave the queue; without effect if the holder does not stand in it."""
+        key = waiter_key(name, holder)
+        if await self._store.get(key) is not None:
+            await self._commit(Transaction((Delete(key),), (), self._ids()))
+
+    async def inspect(self, name: str) -> LeaseState:
+        """Read, without effect; judged now, by this process's clocks."""
+        mirror = await self._read(name)
+        return mirror.state(read_moment(self._clock), self._terms)
+
+    @asynccontextmanager
+    async def watch(self, name: str) -> AsyncIterator[AsyncIterator[LeaseState]]:
+        """Stream the states of a name: the present one first, then after every change.
+
+        `anext` may be cancelled and called again; nothing is lost. A lease that expires
+        is told within about a second, though no record changes.
+        """
+        mirror = await self._read(name)
+        self._mirrors.setdefault(name, []).append(mirror)
+        try:
+            prefix = name_prefix(name)
+            async with self._store.watch(prefix, after=mirror.revision) as subscription:
+                yield States(mirror, subscription, self._fill, self._clock, self._terms)
+        finally:
+            mirrors = self._mirrors[name]
+            mirrors[:] = [other for other in mirrors if other is not mirror]
+            if not mirrors:
+                del self._mirrors[name]
+
+    async def collect(self, now_ns: int) -> int:
+        """Remove names that have been free for 24 h, and places long expired.
+
+        The same transaction raises `lease/~floor` to at least their tokens, so that a name
+        that comes back goes on above them.
+
+        Args:
+            now_ns: The present; Unix nanoseconds.
+        Returns:
+            How many names were removed.
+        """
+        removed = await collect_free(self._store, now_ns, self._ids, self._telemetry)
+        self._floor = None
+        return removed
+
+    async def raise_floor(self, token: int) -> None:
+        """Make every later grant, on any name, higher than `token`.
+
+        Raises:
+            InvalidInput: Not an int64 of 0 or more.
+        """
+        self._floor = None
+        await raise_floor(self._store, token, self._ids)
+
+    def _freshest(self, name: str, key: str) -> Mirror | None:
+        # Whoever waits has a watch open, and its mirror saves the scan of a whole queue.
+        mirrors = (m for m in self._mirrors.get(name, ()) if m.has_waiter(key))
+        return max(mirrors, key=lambda m: m.revision, default=None)
+
+    async def _read(self, name: str) -> Mirror:
+        mirror = Mirror(name, self._sightings)
+        await self._fill(mirror)
+        return mirror
+
+    async def _fill(self, mirror: Mirror) -> None:
+        prefix = name_prefix(mirror.name)
+        page = await self._store.scan(prefix)
+        first = page.revision
+        records = [*page.records]
+        while page.next is not None:
+            page = await self._store.scan(prefix, after=page.next)
+            records += page.records
+        boot_ns = self._clock.boot_ns()
+        mirror.clear()
+        for record in records:
+            mirror.put(record, boot_ns)
+        mirror.revision = first
+
+    async def _known_floor(self) -> Floor:
+        if self._floor is None:
+            self._floor = await read_floor(self._store)
+        return self._floor
+
+    async def _commit(self, transaction: Transaction) -> Committed | Conflicted:
+        for _ in range(_RESENDS - 1):
+            # The id makes it safe: the store answers with the first result.
+            with suppress(OutcomeUnknown):
+                return await self._store.commit(transaction)
+        return await self._store.commit(transaction)
+
+
+def _check_ttl(ttl_s: float) -> int:
+    # NaN compares false with everything, and so is refused here.
+    if type(ttl_s) not in {int, float} or not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
+        raise InvalidInput("ttl_s", expected=f"{MIN_TTL_S:g} to {MAX_TTL_S:g} s", found=ttl_s)
+    return round(ttl_s * 1_000)
+
+
+def _not_held(lease: Lease, found: Lease | None) -> NotHeld:
+    return NotHeld(lease.name, lease.fencing_token, None if found is None else found.holder_id)

@@ -1,0 +1,203 @@
+"""What to write for each decision; pure.
+
+Source: design §4, token and fair queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeGuard, assert_never
+
+import attrs
+import msgspec
+
+from federlib.lease.judge import Moment
+from federlib.lease.protocol import Holder, Lease
+from federlib.lease.queue import Decision, Enqueue, Full, Grant, Refresh, View, Wait, wait_ttl_ms
+from federlib.lease.records import (
+    FLOOR_KEY,
+    LeaseRecord,
+    WaiterRecord,
+    encode,
+    lease_key,
+    waiter_key,
+)
+from federlib.storage.protocol import (
+    Absent,
+    AtRevision,
+    Check,
+    Delete,
+    Put,
+    Record,
+    Transaction,
+    Write,
+)
+
+__all__ = [
+    "Asker",
+    "Plan",
+    "as_seen",
+    "extend",
+    "free_record",
+    "held_record",
+    "is_same",
+    "plan_acquire",
+    "replace_lease",
+]
+
+_MS = 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Asker:
+    """Who asks for what, and when on its own clocks."""
+
+    name: str
+    holder: Holder
+    ttl_ms: int
+    now: Moment
+
+
+@attrs.frozen
+class Plan:
+    """A transaction, and the lease that it grants if it is committed."""
+
+    transaction: Transaction
+    lease: Lease | None = None
+
+
+def as_seen(key: str, record: Record | None) -> Check:
+    """Check that a record is still what it was when it was read."""
+    return Absent(key) if record is None else AtRevision(key, record.revision)
+
+
+def plan_acquire(
+    decision: Decision,
+    asker: Asker,
+    view: View,
+    stored: Record | None,
+    floor: Record | None,
+    ids: Callable[[], str],
+) -> Plan | None:
+    """Turn a decision into what is to be committed; None where nothing is.
+
+    Args:
+        decision: As `decide` gave it.
+        asker: Who asks.
+        view: What the decision rests on.
+        stored: The lease record as it was read.
+        floor: The floor record as it was read.
+        ids: Draws a transaction id.
+    """
+    key = waiter_key(asker.name, asker.holder)
+    match decision:
+        case Grant():
+            return _plan_grant(decision, asker, view, stored, floor, ids())
+        case Enqueue(expired=gone):
+            writes: list[Write] = [Delete(waiter.key) for waiter in gone]
+            checks: list[Check] = [AtRevision(waiter.key, waiter.revision) for waiter in gone]
+            writes.append(Put(key, _place(asker)))
+            checks.append(Absent(key))
+            return Plan(Transaction(tuple(writes), tuple(checks), ids()))
+        case Refresh(own=own):
+            place = (Put(key, _place(asker)),)
+            return Plan(Transaction(place, (AtRevision(key, own.revision),), ids()))
+        case Wait() | Full():
+            return None
+        case _:
+            assert_never(decision)
+
+
+def _plan_grant(
+    grant: Grant,
+    asker: Asker,
+    view: View,
+    stored: Record | None,
+    floor: Record | None,
+    transaction_id: str,
+) -> Plan:
+    old = view.lease.lease if grant.renews and view.lease is not None else None
+    fresh = Lease(
+        name=asker.name,
+        holder_id=asker.holder.holder_id,
+        session=asker.holder.session,
+        fencing_token=grant.token,
+        ttl_ms=asker.ttl_ms,
+        acquired_at=asker.now.wall_ns,
+        renewed_at=asker.now.wall_ns,
+        expires_at=asker.now.wall_ns,
+    )
+    acquired_at = old.acquired_at if old is not None else asker.now.wall_ns
+    lease = extend(fresh, acquired_at=acquired_at, now=asker.now)
+    key = lease_key(asker.name)
+    checks = [as_seen(key, stored)]
+    if not grant.renews:
+        # Always, not only for an absent name: a floor that is raised while we grant must
+        # hold for this grant too.
+        checks.append(as_seen(FLOOR_KEY, floor))
+    # One that was seen expired may have come back; one that is skipped had its chance.
+    checks += [AtRevision(waiter.key, waiter.revision) for waiter in grant.expired]
+    gone = (*grant.expired, *grant.skipped)
+    writes: list[Write] = [Put(key, held_record(lease))]
+    writes += [Delete(waiter.key) for waiter in gone]
+    return Plan(Transaction(tuple(writes), tuple(checks), transaction_id), lease)
+
+
+def extend(lease: Lease, *, acquired_at: int, now: Moment) -> Lease:
+    """Return `lease` as renewed at `now`."""
+    return msgspec.structs.replace(
+        lease,
+        acquired_at=acquired_at,
+        renewed_at=now.wall_ns,
+        expires_at=now.wall_ns + lease.ttl_ms * _MS,
+        clock_id=now.clock_id,
+        renewed_boot_ns=now.boot_ns,
+    )
+
+
+def replace_lease(stored: Record, value: bytes, transaction_id: str) -> Transaction:
+    """Write a lease record over the one that was read."""
+    check = AtRevision(stored.key, stored.revision)
+    return Transaction((Put(stored.key, value),), (check,), transaction_id)
+
+
+def held_record(lease: Lease) -> bytes:
+    """Encode the record of a name that is leased."""
+    record = LeaseRecord(
+        name=lease.name, fencing_token=lease.fencing_token, lease=lease, freed_at_ns=None
+    )
+    return encode(record)
+
+
+def free_record(lease: Lease, *, now: Moment) -> bytes:
+    """Encode the record of a name that is free, its token kept."""
+    record = LeaseRecord(
+        name=lease.name,
+        fencing_token=lease.fencing_token,
+        lease=None,
+        freed_at_ns=max(0, now.wall_ns),
+    )
+    return encode(record)
+
+
+def is_same(found: Lease | None, lease: Lease) -> TypeGuard[Lease]:
+    """Say whether the stored lease is this very grant."""
+    return found is not None and (found.holder_id, found.session, found.fencing_token) == (
+        lease.holder_id,
+        lease.session,
+        lease.fencing_token,
+    )
+
+
+def _place(asker: Asker) -> bytes:
+    lifetime = wait_ttl_ms(asker.ttl_ms)
+    record = WaiterRecord(
+        name=asker.name,
+        holder_id=asker.holder.holder_id,
+        session=asker.holder.session,
+        wait_ttl_ms=lifetime,
+        clock_id=asker.now.clock_id,
+        renewed_boot_ns=asker.now.boot_ns,
+        expires_at_ns=asker.now.wall_ns + lifetime * _MS,
+    )
+    return encode(record)

@@ -1,0 +1,256 @@
+"""`hold` and `try_acquire`: the way to use a lease.
+
+    async with hold(backend, "nightly-report", holder_id="w1", clock=clock) as lease:
+        await upload(data, fence=lease.token)
+
+Source: design §4, `hold`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import secrets  # noqa: TID251 (a shell: the session of a caller that names none)
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Literal
+
+import anyio
+
+from federlib.errors import InvalidInput, LeaseBusy
+from federlib.lease.keeper import HeldLease, OnLoss
+from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend
+from federlib.lease.settings import DEFAULT_TTL_S
+from federlib.lease.waiting import Line
+from federlib.skewclock import Clock
+from federlib.telemetry import SILENT, Metric, Telemetry
+
+__all__ = ["ACQUIRE", "Sessions", "hold", "try_acquire"]
+
+ACQUIRE = Metric(
+    "chronowatch_lease_acquire_total",
+    "counter",
+    "Ends of attempts to get a lease: acquired, busy, cancelled or failed.",
+    ("result",),
+)
+
+Result = Literal["acquired", "busy", "cancelled", "failed"]
+
+
+class Sessions:
+    """Names the claims of one process: ``incarnation.counter``.
+
+    Two claims of one holder exclude each other because their sessions differ.
+
+    Args:
+        incarnation: Names one life of the holder's identity.
+    """
+
+    def __init__(self, incarnation: str | int) -> None:
+        self._incarnation = incarnation
+        self._counter = itertools.count(1)
+        self._pid = os.getpid()
+
+    def draw(self) -> str:
+        """Return a session that was never drawn before."""
+        pid = os.getpid()
+        # A forked child goes on with a copy of the counter: it must not share our sessions.
+        fork = "" if pid == self._pid else f"fork-{pid}."
+        return f"{self._incarnation}.{fork}{next(self._counter)}"
+
+
+def hold(
+    backend: LeaseBackend,
+    name: str,
+    *,
+    holder_id: str,
+    clock: Clock,
+    ttl_s: float = DEFAULT_TTL_S,
+    wait_s: float | None = None,
+    on_loss: OnLoss = "cancel",
+    sessions: Sessions | None = None,
+    telemetry: Telemetry = SILENT,
+) -> AbstractAsyncContextManager[HeldLease]:
+    """Hold a lease while the body runs: acquired, renewed, released.
+
+    The body's own exception leaves unchanged, never in a group. If the lease is lost, the
+    body is cancelled and the `with` raises `LeaseLost`; a cancellation from outside wins
+    over that. Cancelled while waiting, it leaves the queue and keeps nothing.
+
+    Args:
+        backend: Where the lease is.
+        name: What to lease.
+        holder_id: Who we are, for example a worker id.
+        clock: The clocks of this process.
+        ttl_s: Time to live; seconds. A holder that dies is followed after about this long.
+        wait_s: How long to wait in the queue; seconds. None waits for ever, 0 tries once.
+        on_loss: ``cancel`` as above; with ``mark`` the body goes on, and asks `lost` and
+            `check`, and the `with` does not raise.
+        sessions: Names this claim; None draws a random session.
+        telemetry: Where events and numbers go.
+    Raises:
+        LeaseBusy: Not acquired within `wait_s`.
+        LeaseLost: Lost while the body ran (`on_loss` ``cancel``).
+        Unavailable: The backend gave no answer within `wait_s`.
+        OutcomeUnknown: As above, and a request had left.
+        InvalidInput: A name, ttl or wait that cannot be.
+    Source: design §4, `hold`.
+    """
+    _check_wait(wait_s)
+    if on_loss not in {"cancel", "mark"}:
+        raise InvalidInput("on_loss", expected="'cancel' or 'mark'", found=on_loss)
+    holder = _holder(holder_id, sessions)
+    line = Line(backend, name, holder, ttl_s=ttl_s, clock=clock, telemetry=telemetry)
+    return _Hold(
+        backend, name, line, wait_s=wait_s, on_loss=on_loss, clock=clock, telemetry=telemetry
+    )
+
+
+async def try_acquire(
+    backend: LeaseBackend,
+    name: str,
+    *,
+    holder_id: str,
+    clock: Clock,
+    ttl_s: float = DEFAULT_TTL_S,
+    on_loss: OnLoss = "cancel",
+    sessions: Sessions | None = None,
+    telemetry: Telemetry = SILENT,
+) -> HeldLease | Busy:
+    """Try once, without waiting and without passing anybody who waits.
+
+    Enter the result to have it renewed and, at the end, released; until it is entered it
+    only runs out.
+
+    Raises:
+        Unavailable: The backend cannot be reached.
+        OutcomeUnknown: The request left and no answer came; what it may have got is released.
+    """
+    line = Line(
+        backend,
+        name,
+        _holder(holder_id, sessions),
+        ttl_s=ttl_s,
+        clock=clock,
+        telemetry=telemetry,
+    )
+    result: Result = "failed"
+    try:
+        answer = await line.ask(queue=False)
+        result = "acquired" if isinstance(answer, Lease) else "busy"
+    except anyio.get_cancelled_exc_class():
+        result = "cancelled"
+        raise
+    finally:
+        telemetry.emit(ACQUIRE, result=result)
+        if result in {"failed", "cancelled"}:
+            await line.leave()
+    if isinstance(answer, Busy):
+        return answer
+    return _held(backend, answer, line, on_loss, clock, telemetry)
+
+
+class _Hold:
+    """What `hold` returns: acquiring on entry, `HeldLease` from then on."""
+
+    def __init__(
+        self,
+        backend: LeaseBackend,
+        name: str,
+        line: Line,
+        *,
+        wait_s: float | None,
+        on_loss: OnLoss,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._backend = backend
+        self._name = name
+        self._line = line
+        self._wait_s = wait_s
+        self._on_loss: OnLoss = on_loss
+        self._clock = clock
+        self._telemetry = telemetry
+        self._held: HeldLease | None = None
+
+    async def __aenter__(self) -> HeldLease:
+        if self._held is not None:
+            raise InvalidInput("hold", expected="entered once", found="a second entry")
+        lease = await self._acquire()
+        held = _held(self._backend, lease, self._line, self._on_loss, self._clock, self._telemetry)
+        self._held = held
+        return await held.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        assert self._held is not None
+        return await self._held.__aexit__(exc_type, error, traceback)
+
+    async def _acquire(self) -> Lease:
+        result: Result = "failed"
+        try:
+            lease = await self._try_or_wait()
+            result = "busy" if lease is None else "acquired"
+        except anyio.get_cancelled_exc_class():
+            result = "cancelled"
+            raise
+        finally:
+            self._telemetry.emit(ACQUIRE, result=result)
+            if result != "acquired":
+                await self._line.leave()
+        if lease is not None:
+            return lease
+        if self._line.error is not None:
+            raise self._line.error
+        busy = self._line.busy
+        holder = busy.holder if busy is not None else None
+        raise LeaseBusy(self._name, holder=holder, wait_s=self._wait_s or 0.0)
+
+    async def _try_or_wait(self) -> Lease | None:
+        if self._wait_s == 0:
+            answer = await self._line.ask(queue=False)
+            return answer if isinstance(answer, Lease) else None
+        with anyio.move_on_after(self._wait_s):
+            return await self._line.wait()
+        return None
+
+
+def _held(
+    backend: LeaseBackend,
+    lease: Lease,
+    line: Line,
+    on_loss: OnLoss,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> HeldLease:
+    telemetry.log(
+        "info",
+        "lease_acquired",
+        lease_name=lease.name,
+        holder_id=lease.holder_id,
+        token=lease.fencing_token,
+    )
+    return HeldLease(
+        backend,
+        lease,
+        sent_boot_ns=line.sent_boot_ns,
+        clock=clock,
+        telemetry=telemetry,
+        on_loss=on_loss,
+    )
+
+
+def _holder(holder_id: str, sessions: Sessions | None) -> Holder:
+    session = sessions.draw() if sessions is not None else secrets.token_hex(8)
+    return Holder(holder_id, session)
+
+
+def _check_wait(wait_s: float | None) -> None:
+    # NaN compares false with everything, and so is refused here.
+    if wait_s is not None and not 0 <= wait_s < math.inf:
+        raise InvalidInput("wait_s", expected="None, or 0 or more seconds", found=wait_s)

@@ -1,0 +1,106 @@
+"""Whether rivals must still respect a claim: three rules, the first that applies.
+
+(a) Written under this very boot clock: that clock decides, without tolerance.
+(b) Written in another boot of this machine: expired, its holder died with the boot.
+(c) Otherwise: A2.2's inequality on the wall clock, with the tolerance.
+
+A claim is a lease or a waiter's place; both are judged alike.
+
+Source: design §4, whose clock; A2.2 §2.2.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from federlib.lease.protocol import Lease
+from federlib.lease.records import WaiterRecord
+from federlib.skewclock import ClockId, SkewTolerance
+
+__all__ = ["Claim", "Moment", "claim_of_lease", "claim_of_waiter", "is_live", "remaining_ns"]
+
+_MS = 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """One instant, on the judging process's own clocks.
+
+    Attributes:
+        wall_ns: Unix nanoseconds.
+        boot_ns: Boot-clock nanoseconds.
+        clock_id: Names that boot clock.
+    """
+
+    wall_ns: int
+    boot_ns: int
+    clock_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """What the rules need of a lease or a waiter.
+
+    Attributes:
+        clock_id: The boot clock of `renewed_boot_ns`.
+        renewed_boot_ns: The owner's boot clock at the last renewal.
+        ttl_ns: Time to live; nanoseconds.
+        expires_at_ns: On the owner's wall clock; Unix nanoseconds.
+        seen_boot_ns: The judge's own boot clock when it first saw this renewal.
+    """
+
+    clock_id: str
+    renewed_boot_ns: int
+    ttl_ns: int
+    expires_at_ns: int
+    seen_boot_ns: int
+
+
+def claim_of_lease(lease: Lease, *, seen_boot_ns: int) -> Claim:
+    """Take from a lease what the rules need."""
+    return Claim(
+        clock_id=lease.clock_id,
+        renewed_boot_ns=lease.renewed_boot_ns,
+        ttl_ns=lease.ttl_ms * _MS,
+        expires_at_ns=lease.expires_at,
+        seen_boot_ns=seen_boot_ns,
+    )
+
+
+def claim_of_waiter(waiter: WaiterRecord, *, seen_boot_ns: int) -> Claim:
+    """Take from a waiter what the rules need."""
+    return Claim(
+        clock_id=waiter.clock_id,
+        renewed_boot_ns=waiter.renewed_boot_ns,
+        ttl_ns=waiter.wait_ttl_ms * _MS,
+        expires_at_ns=waiter.expires_at_ns,
+        seen_boot_ns=seen_boot_ns,
+    )
+
+
+def remaining_ns(claim: Claim, now: Moment, tolerance: SkewTolerance) -> int:
+    """Say how long rivals must still respect a claim if nothing renews it; nanoseconds.
+
+    A renewal happened before anybody could see it. So a judge that has watched a claim
+    unrenewed for its whole ttl on its own clock (plus the tolerance, under rule (c)) may
+    call it expired, whatever instants the record claims: a record from the future, left by
+    a restored snapshot or a clock that was years ahead, is not immortal.
+
+    Returns:
+        More than 0 while it is live; 0 or less from its expiry on.
+    Source: design §4, rules (a) to (c).
+    """
+    if claim.clock_id and claim.clock_id == now.clock_id:
+        renewed = min(claim.renewed_boot_ns, claim.seen_boot_ns)
+        return renewed + claim.ttl_ns - now.boot_ns
+    if ClockId(claim.clock_id).is_other_boot_of(ClockId(now.clock_id)):
+        return 0
+    slack = tolerance.tolerance_ns
+    by_wall = claim.expires_at_ns + slack - now.wall_ns
+    by_sight = claim.seen_boot_ns + claim.ttl_ns + slack - now.boot_ns
+    return min(by_wall, by_sight)
+
+
+def is_live(claim: Claim, now: Moment, tolerance: SkewTolerance) -> bool:
+    """Say whether rivals must still respect a claim."""
+    return remaining_ns(claim, now, tolerance) > 0

@@ -1,0 +1,202 @@
+"""What a lease looks like in a store, and where.
+
+    lease/<name>/lease            the lease, or 'free' with the token kept
+    lease/<name>/wait/<holder>    one waiter
+    lease/~floor                  every grant on an absent name starts above it
+
+Decoding is strict: whatever is torn, foreign or newer raises `CorruptRecord` and is left
+as it is.
+
+Source: design §4, lease.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from federlib.errors import CorruptRecord, InvalidInput
+from federlib.lease.protocol import Holder, Lease
+from federlib.storage.keys import segment
+
+__all__ = [
+    "FLOOR_KEY",
+    "LEASE_PREFIX",
+    "MAX_TOKEN",
+    "FloorRecord",
+    "LeaseRecord",
+    "WaiterRecord",
+    "decode_floor",
+    "decode_lease",
+    "decode_waiter",
+    "encode",
+    "is_waiter_key",
+    "lease_key",
+    "name_prefix",
+    "waiter_key",
+]
+
+LEASE_PREFIX = "lease/"
+FLOOR_KEY = "lease/~floor"
+MAX_TOKEN = 2**63 - 1
+"""Tokens are int64, so that every resource can keep one."""
+
+FORMAT = 1
+_MAX_HOLDER_BYTES = 240
+
+Token = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1)]
+Instant = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class LeaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The one record of a name.
+
+    Attributes:
+        v: Schema version.
+        name: The leased name, readable.
+        fencing_token: The highest token ever granted on this name.
+        lease: As granted or last renewed; None when the name is free.
+        freed_at_ns: When it was released; Unix nanoseconds, None while it is leased.
+    """
+
+    v: int = FORMAT
+    name: str
+    fencing_token: Token
+    lease: Lease | None
+    freed_at_ns: Instant | None
+
+
+class WaiterRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One place in the queue; the record's `created` revision says which.
+
+    Attributes:
+        v: Schema version.
+        name: The lease that is waited for.
+        holder_id: Who waits.
+        session: Which of its claims.
+        wait_ttl_ms: How long the place outlives its last refresh; milliseconds.
+        clock_id: The boot clock that `renewed_boot_ns` was read from.
+        renewed_boot_ns: The waiter's boot clock at the last refresh.
+        expires_at_ns: Last refresh + wait ttl; Unix nanoseconds.
+    """
+
+    v: int = FORMAT
+    name: str
+    holder_id: str
+    session: str
+    wait_ttl_ms: Milliseconds
+    clock_id: str
+    renewed_boot_ns: int
+    expires_at_ns: int
+
+
+class FloorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """No token at or below this one is granted again, on any name.
+
+    Attributes:
+        v: Schema version.
+        fencing_token: The floor.
+    """
+
+    v: int = FORMAT
+    fencing_token: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
+
+
+class _Header(msgspec.Struct):
+    v: int
+
+
+_Stored = TypeVar("_Stored", LeaseRecord, WaiterRecord, FloorRecord)
+
+
+def name_prefix(name: str) -> str:
+    """Return the prefix under which all of a name's records lie.
+
+    Raises:
+        InvalidInput: The name is empty, too long, or has a control character.
+    """
+    return f"{LEASE_PREFIX}{segment(name, field='name')}/"
+
+
+def lease_key(name: str) -> str:
+    """Return the key of the lease record of `name`."""
+    return name_prefix(name) + "lease"
+
+
+def waiter_key(name: str, holder: Holder) -> str:
+    """Return the key of one waiter; distinct for distinct holders and sessions.
+
+    Raises:
+        InvalidInput: Name, holder id or session cannot be part of a key.
+    """
+    # Dots of the holder id are escaped: the first dot left over is the separator, so that
+    # ("a.b", "c") and ("a", "b.c") are two waiters.
+    who = segment(holder.holder_id, field="holder_id").replace(".", "%2E")
+    key = f"{who}.{segment(holder.session, field='session')}"
+    if len(key.encode()) > _MAX_HOLDER_BYTES:
+        raise InvalidInput("holder", expected=f"at most {_MAX_HOLDER_BYTES} bytes", found=key)
+    return f"{name_prefix(name)}wait/{key}"
+
+
+def is_waiter_key(key: str) -> bool:
+    """Say whether a key below `lease/` is that of a waiter."""
+    return key.count("/") == 3 and key.split("/")[2] == "wait"
+
+
+def encode(record: LeaseRecord | WaiterRecord | FloorRecord) -> bytes:
+    """Return the record as JSON."""
+    return msgspec.json.encode(record)
+
+
+def decode_lease(key: str, value: bytes) -> LeaseRecord:
+    """Read a lease record.
+
+    Raises:
+        CorruptRecord: Not a lease record of this format, or one that contradicts itself.
+    """
+    record = _decode(key, value, LeaseRecord)
+    held = record.lease
+    if (held is None) == (record.freed_at_ns is None):
+        raise CorruptRecord(key, expected="either a lease or freed_at_ns", found=value)
+    if held is None:
+        return record
+    if held.fencing_token != record.fencing_token or held.name != record.name:
+        raise CorruptRecord(
+            key, expected="lease.name and lease.fencing_token as in the record", found=value
+        )
+    if held.ttl_ms < 1:
+        raise CorruptRecord(key, expected="lease.ttl_ms of at least 1", found=held.ttl_ms)
+    return record
+
+
+def decode_waiter(key: str, value: bytes) -> WaiterRecord:
+    """Read a waiter.
+
+    Raises:
+        CorruptRecord: Not a waiter of this format.
+    """
+    return _decode(key, value, WaiterRecord)
+
+
+def decode_floor(value: bytes) -> FloorRecord:
+    """Read the floor.
+
+    Raises:
+        CorruptRecord: Not a floor of this format.
+    """
+    return _decode(FLOOR_KEY, value, FloorRecord)
+
+
+def _decode(key: str, value: bytes, kind: type[_Stored]) -> _Stored:
+    try:
+        # The version first: a newer record may differ in everything else.
+        found = msgspec.json.decode(value, type=_Header).v
+        if found == FORMAT:
+            return msgspec.json.decode(value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # msgspec names the field: "Expected `int`, got `str` - at `$.fencing_token`".
+        raise CorruptRecord(key, expected=f"{kind.__name__} ({error})", found=value) from error
+    hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""
+    raise CorruptRecord(key, expected=f"field v = {FORMAT}", found=found, hint=hint)

@@ -1,0 +1,172 @@
+"""Waiting for a lease: stand in line, be woken, and leave no trace if it comes to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+
+from federlib.errors import FederlibError, InvalidInput, OutcomeUnknown, StoreDenied, Unavailable
+from federlib.lease.keeper import CLOSE_TIMEOUT_S, deadline_ns
+from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend, LeaseState
+from federlib.skewclock import Clock
+from federlib.telemetry import Telemetry
+
+__all__ = ["Line"]
+
+_MIN_PAUSE_S = 0.05
+_MAX_PAUSE_S = 2.0
+
+
+class Line:
+    """One holder's attempts at one lease.
+
+    Attributes:
+        busy: The last answer that was a refusal.
+        error: Why the last attempt got no answer, or None where it got one.
+        sent_boot_ns: The boot clock before the last request left.
+    """
+
+    def __init__(
+        self,
+        backend: LeaseBackend,
+        name: str,
+        holder: Holder,
+        *,
+        ttl_s: float,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self.busy: Busy | None = None
+        self.error: FederlibError | None = None
+        self.sent_boot_ns = 0
+        self._backend = backend
+        self._name = name
+        self._holder = holder
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._telemetry = telemetry
+        self._pause_s = _MIN_PAUSE_S
+        self._may_leave_traces = False
+        self._look: tuple[bool, int, int | None] | None = None
+
+    async def ask(self, *, queue: bool) -> Lease | Busy:
+        """Ask once; a backend that does not answer raises."""
+        self.sent_boot_ns = self._clock.boot_ns()
+        had_traces, self._may_leave_traces = self._may_leave_traces, True
+        try:
+            answer = await self._backend.acquire(
+                self._name, self._holder, ttl_s=self._ttl_s, queue=queue
+            )
+        except InvalidInput:
+            self._may_leave_traces = had_traces
+            raise
+        self.error = None
+        if isinstance(answer, Busy):
+            self.busy = answer
+            self._may_leave_traces = queue
+        return answer
+
+    async def wait(self) -> Lease:
+        """Ask, and stand in line until it is ours.
+
+        A release wakes whoever is first or second in line; everybody else only keeps its
+        place. A backend that is away is asked again, with growing pauses.
+
+        Raises:
+            StoreDenied: That does not heal by waiting.
+        """
+        answer = await self._ask_patiently()
+        while isinstance(answer, Busy):
+            try:
+                async with self._backend.watch(self._name) as states:
+                    answer = await self._wait_at(states, answer)
+            except (Unavailable, OutcomeUnknown) as error:
+                await anyio.sleep(self._away(error).retry_in_s)
+                answer = await self._ask_patiently()
+        return answer
+
+    async def _wait_at(self, states: AsyncIterator[LeaseState], busy: Busy) -> Lease | Busy:
+        answer: Lease | Busy = busy
+        while isinstance(answer, Busy):
+            is_open = await self._rest(states, answer.retry_in_s)
+            answer = await self._ask_patiently()
+            if not is_open:
+                # An iterator that ends when it is cancelled is opened again.
+                return answer
+        return answer
+
+    async def _ask_patiently(self) -> Lease | Busy:
+        try:
+            answer = await self.ask(queue=True)
+        except (Unavailable, OutcomeUnknown) as error:
+            return self._away(error)
+        self._pause_s = _MIN_PAUSE_S
+        if isinstance(answer, Lease):
+            late = self._clock.boot_ns() >= deadline_ns(self.sent_boot_ns, answer.ttl_ms)
+            if late:
+                # Granted so slowly that it is past its deadline: asking again renews it.
+                return Busy(
+                    name=self._name, holder=None, expires=None, ahead=0, retry_in_s=_MIN_PAUSE_S
+                )
+        return answer
+
+    def _away(self, error: Unavailable | OutcomeUnknown) -> Busy:
+        if isinstance(error, StoreDenied):
+            raise error
+        self.error = error
+        self._telemetry.log(
+            "warning",
+            "lease_backend_unavailable",
+            lease_name=self._name,
+            holder_id=self._holder.holder_id,
+            reason=str(error),
+        )
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MAX_PAUSE_S)
+        return Busy(name=self._name, holder=None, expires=None, ahead=0, retry_in_s=pause_s)
+
+    async def _rest(self, states: AsyncIterator[LeaseState], delay_s: float) -> bool:
+        """Rest until asking is worth it; say whether `states` goes on."""
+        with anyio.move_on_after(delay_s) as scope:
+            async for state in states:
+                if self._is_news(state):
+                    return True
+            await anyio.sleep(_MIN_PAUSE_S)
+        return scope.cancelled_caught
+
+    def _is_news(self, state: LeaseState) -> bool:
+        mine = self._holder.holder_id
+        place = state.waiters.index(mine) if mine in state.waiters else None
+        look = (state.is_live, state.fencing_token, place)
+        before, self._look = self._look, look
+        if place is None:
+            # Either this backend has no queue, or we were skipped and must stand again.
+            must_stand = self._backend.capabilities.fair_queue
+            return look != before and (must_stand or not state.is_live)
+        return place <= 1 and look != before
+
+    async def leave(self) -> None:
+        """Withdraw from the queue, and release what was granted unheard; shielded, bounded."""
+        if not self._may_leave_traces:
+            return
+        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
+            try:
+                await self._backend.withdraw(self._name, self._holder)
+                lease = (await self._backend.inspect(self._name)).lease
+                mine = (self._holder.holder_id, self._holder.session)
+                if lease is not None and (lease.holder_id, lease.session) == mine:
+                    await self._backend.release(lease)
+            except FederlibError as error:
+                self._report_left(str(error))
+        if scope.cancelled_caught:
+            self._report_left(f"no answer within {CLOSE_TIMEOUT_S:g} s")
+
+    def _report_left(self, reason: str) -> None:
+        # Nothing is lost: a place or a lease that nobody renews expires by itself.
+        self._telemetry.log(
+            "warning",
+            "lease_withdraw_failed",
+            lease_name=self._name,
+            holder_id=self._holder.holder_id,
+            reason=reason,
+        )
