@@ -1,0 +1,287 @@
+"""A checked graph in compact arrays.
+
+Edges come sorted by child; a counting sort turns them to sorted by parent, and a walk (Kahn
+1962) orders the nodes and so proves that there is no cycle, unless the input already names
+every parent before its children. Only when something stumbles does `find_problems` look for
+the words. Nothing recurses: a chain of a million is fine.
+
+Source: design §5, dag.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate, chain, compress, islice, repeat
+from operator import eq, lt, sub
+from typing import Final
+
+from federlib.errors import InvalidInput
+from federlib.graph.problems import (
+    MAX_ID_BYTES,
+    Parents,
+    Problems,
+    as_rows,
+    find_problems,
+    is_legal_id,
+)
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """An acyclic graph whose nodes are the numbers 0 to n - 1, in the order of the input.
+
+    Make one with `build`; it never changes and may be shared between threads.
+
+    Attributes:
+        ids: The id of each node.
+        order: Every node once, parents before children: the order of the input if that
+            will do, else that of a first-in first-out walk.
+        child_starts: Where each node's children begin in `child_nodes`; n + 1 numbers.
+        child_nodes: The children of node 0 in rising order, then those of node 1, ….
+        parent_starts: The same for parents.
+        parent_nodes: The same for parents, in the order of the input.
+    """
+
+    __slots__ = (
+        "_index",
+        "child_nodes",
+        "child_starts",
+        "ids",
+        "order",
+        "parent_nodes",
+        "parent_starts",
+    )
+
+    def __init__(
+        self,
+        index: dict[str, int],
+        edges: _Edges,
+        order: Sequence[int],
+    ) -> None:
+        """Take what `build` has checked; not for anybody else."""
+        self._index: Final = index
+        self.ids: Final = tuple(index)
+        self.order: Final = order if isinstance(order, range) else array("i", order)
+        self.child_starts: Final = array("i", edges.child_starts)
+        self.child_nodes: Final = array("i", edges.child_nodes)
+        self.parent_starts: Final = array("i", accumulate(edges.parent_counts, initial=0))
+        self.parent_nodes: Final = array("i", edges.parents)
+
+    @classmethod
+    def build(
+        cls,
+        parents: Mapping[str, Iterable[str]] | Iterable[tuple[str, Iterable[str]]],
+        *,
+        report_repeats: bool = False,
+    ) -> Graph:
+        """Check a graph and number its nodes.
+
+        Args:
+            parents: Each node's id with its parents' ids; every parent is a node too, in
+                any order. Pairs may come from any iterable; an id twice is then a problem.
+                None at all is a legal graph.
+            report_repeats: Make a parent named twice a problem; otherwise it counts once.
+        Raises:
+            InvalidInput: With every problem in `problems`, at most fifty lines and a count.
+        Source: design §5, dag.
+        """
+        ids, rows = as_rows(parents)
+        try:
+            return cls._from_rows(ids, rows, report_repeats=report_repeats)
+        except _Stumbled:
+            problems = Problems()
+            find_problems(ids, rows, problems, report_repeats=report_repeats)
+            raise problems.error("parents", expected="an acyclic graph") from None
+
+    @classmethod
+    def _from_rows(
+        cls, ids: Sequence[object], rows: Sequence[Parents], *, report_repeats: bool
+    ) -> Graph:
+        index = _index(ids)
+        try:
+            edges = _Edges(index, rows)  # type: ignore[arg-type]  # the TypeError is the test
+            if edges.has_repeats():
+                if report_repeats:
+                    raise _Stumbled
+                edges = _Edges(index, [list(dict.fromkeys(row)) for row in rows])  # type: ignore[arg-type]  # were lists
+        except (KeyError, TypeError) as error:
+            raise _Stumbled from error
+        return cls(index, edges, edges.order())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self.ids)} nodes, {len(self.child_nodes)} edges)"
+
+    @property
+    def edges(self) -> int:
+        """How many edges there are, each once."""
+        return len(self.child_nodes)
+
+    def index(self, node_id: str) -> int:
+        """Return the number of a node.
+
+        Raises:
+            InvalidInput: No node has this id.
+        """
+        try:
+            return self._index[node_id]
+        except (KeyError, TypeError):
+            raise InvalidInput("node_id", expected="the id of a node", found=node_id) from None
+
+    def check_node(self, node: int) -> int:
+        """Return `node` if it is the number of a node.
+
+        Raises:
+            InvalidInput: It is not.
+        """
+        try:
+            if 0 <= node < len(self.ids):
+                return node
+        except TypeError:
+            pass
+        expected = f"a node number below {len(self.ids)}"
+        raise InvalidInput("node", expected=expected, found=node)
+
+    def parents_of(self, node: int) -> tuple[int, ...]:
+        """Return the parents of a node, each once, in the order of the input."""
+        self.check_node(node)
+        return tuple(self.parent_nodes[self.parent_starts[node] : self.parent_starts[node + 1]])
+
+    def children_of(self, node: int) -> tuple[int, ...]:
+        """Return the children of a node, in rising order."""
+        self.check_node(node)
+        return tuple(self.child_nodes[self.child_starts[node] : self.child_starts[node + 1]])
+
+    def parent_counts(self) -> list[int]:
+        """Return how many parents each node has, as a new list."""
+        return list(map(sub, self.parent_starts[1:], self.parent_starts))
+
+    def levels(self) -> list[int]:
+        """Return the level of each node: 0 without parents, else 1 + its highest parent's."""
+        level = [0] * len(self.ids)
+        for node in self.order:
+            below = level[node] + 1
+            for child in self.child_nodes[self.child_starts[node] : self.child_starts[node + 1]]:
+                level[child] = max(level[child], below)
+        return level
+
+    @property
+    def depth(self) -> int:
+        """How many levels there are; 0 for a graph without nodes."""
+        return max(self.levels(), default=-1) + 1
+
+    def critical_path(self, weights: Sequence[float]) -> tuple[float, tuple[int, ...]]:
+        """Find the path with the largest sum of weights.
+
+        Args:
+            weights: One for each node, finite and not negative; any unit.
+        Returns:
+            The sum, in that unit, and the path from a node without parents to one without
+            children; of several such paths the same one each time. `(0.0, ())` for no nodes.
+        Raises:
+            InvalidInput: A weight is missing, negative, infinite or not a number.
+        """
+        if len(weights) != len(self.ids):
+            raise InvalidInput("weights", expected=f"{len(self.ids)} of them", found=len(weights))
+        bad = next((w for w in weights if not (math.isfinite(w) and w >= 0)), None)
+        if bad is not None:
+            raise InvalidInput("weights", expected="finite and not negative", found=bad)
+        if not self.ids:
+            return 0.0, ()
+        before = [0.0] * len(self.ids)
+        via = [-1] * len(self.ids)
+        for node in self.order:
+            finish = before[node] + weights[node]
+            for child in self.child_nodes[self.child_starts[node] : self.child_starts[node + 1]]:
+                if via[child] < 0 or finish > before[child]:
+                    before[child] = finish
+                    via[child] = node
+        leaves = (node for node in self.order if not self._has_children(node))
+        last = max(leaves, key=lambda node: before[node] + weights[node])
+        return before[last] + weights[last], _path_to(last, via)
+
+    def _has_children(self, node: int) -> bool:
+        return self.child_starts[node] < self.child_starts[node + 1]
+
+
+class _Stumbled(Exception):  # noqa: N818 (never leaves this module)
+    """The fast path met something wrong."""
+
+
+def _index(ids: Sequence[object]) -> dict[str, int]:
+    """Number the ids. One look at all ids joined is much cheaper than one at each."""
+    try:
+        joined = "".join(ids)  # type: ignore[arg-type]  # the TypeError is the test
+        index: dict[str, int] = dict(zip(ids, range(len(ids)), strict=True))  # type: ignore[arg-type]  # as above
+    except TypeError as error:
+        raise _Stumbled from error
+    if len(index) < len(ids) or "" in index:
+        raise _Stumbled
+    if joined.isascii() and joined.isprintable():
+        if index and max(map(len, index)) > MAX_ID_BYTES:
+            raise _Stumbled
+    elif not all(map(is_legal_id, index)):
+        raise _Stumbled
+    return index
+
+
+class _Edges:
+    """All edges in flat lists, once sorted by child and once by parent.
+
+    Filled by the interpreter's own loops where possible: a list for each node costs several
+    times as much, most of it in the garbage collector.
+    """
+
+    def __init__(self, index: Mapping[str, int], rows: Sequence[Collection[str]]) -> None:
+        self.parent_counts = list(map(len, rows))
+        self.parents = list(map(index.__getitem__, chain.from_iterable(rows)))
+        self.nodes = list(chain.from_iterable(map(repeat, range(len(rows)), self.parent_counts)))
+        self._sort_by_parent(len(rows))
+
+    def _sort_by_parent(self, nodes: int) -> None:
+        counts = [0] * nodes
+        for parent in self.parents:
+            counts[parent] += 1
+        self.child_starts = list(accumulate(counts, initial=0))
+        places = self.child_starts[:-1]
+        self.child_nodes = children = [0] * len(self.parents)
+        for parent, node in zip(self.parents, self.nodes, strict=True):
+            place = places[parent]
+            children[place] = node
+            places[parent] = place + 1
+
+    def has_repeats(self) -> bool:
+        """Say whether a node names a parent twice: then that parent's children repeat."""
+        following = range(1, len(self.child_nodes))
+        same = map(eq, self.child_nodes, islice(self.child_nodes, 1, None))
+        alike = list(compress(following, same))
+        # Two parents may end and begin with the same child.
+        return bool(alike) and not frozenset(self.child_starts).issuperset(alike)
+
+    def order(self) -> Sequence[int]:
+        """Order the nodes, parents first."""
+        if all(map(lt, self.parents, self.nodes)):
+            return range(len(self.parent_counts))
+        starts, children, waiting = self.child_starts, self.child_nodes, list(self.parent_counts)
+        order = [node for node, count in enumerate(waiting) if not count]
+        for node in order:
+            for child in children[starts[node] : starts[node + 1]]:
+                left = waiting[child] - 1
+                waiting[child] = left
+                if not left:
+                    order.append(child)
+        if len(order) < len(waiting):
+            raise _Stumbled
+        return order
+
+
+def _path_to(last: int, via: Sequence[int]) -> tuple[int, ...]:
+    path = [last]
+    while via[path[-1]] >= 0:
+        path.append(via[path[-1]])
+    return tuple(reversed(path))

@@ -1,0 +1,33 @@
+"""Where the shared data sets are: `FEDERLIB_DATA`, or `../shared/data` beside the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+__all__ = ["data_root", "workflow_file"]
+
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+def data_root() -> Path:
+    """Name the folder of the shared data; it may not exist."""
+    chosen = os.environ.get("FEDERLIB_DATA")
+    return Path(chosen) if chosen else _PROJECT.parent / "shared" / "data"
+
+
+def workflow_file(name: str) -> Path:
+    """Return the file of a shared workflow, for example `montage-dss-15d`.
+
+    Where the data is missing the test is skipped, with the reason; with
+    `FEDERLIB_REQUIRE_DATA=1` it fails instead, so that CI cannot pass without it.
+    """
+    path = data_root() / "workflows" / f"{name}.json.gz"
+    if path.is_file():
+        return path
+    reason = f"no shared data: {path} (set FEDERLIB_DATA)"
+    if os.environ.get("FEDERLIB_REQUIRE_DATA") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
