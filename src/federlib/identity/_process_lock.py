@@ -118,7 +118,7 @@ class ProcessLock:
 
 
 def _open_noted(path: Path) -> int:
-    with _guard:
+    with _guard, translated(path):
         descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
         _open_here.add(descriptor)
     return descriptor

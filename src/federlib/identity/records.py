@@ -161,7 +161,7 @@ class _Header(msgspec.Struct, frozen=True):
     v: int
 
 
-_Record = TypeVar("_Record", HostRecord, SlotRecord, SeenStoreRecord)
+_Record = TypeVar("_Record", bound=HostRecord | SlotRecord | SeenStoreRecord)
 
 
 def encode_record(record: HostRecord | SlotRecord | SeenStoreRecord) -> bytes:

@@ -51,7 +51,7 @@ DEFAULT_ROOT = "runtime/identities"
 _THREADS = 2
 _MAX_INCARNATION = 2**63 - 1
 
-_Record = TypeVar("_Record", HostRecord, SlotRecord, SeenStoreRecord)
+_Record = TypeVar("_Record", bound=HostRecord | SlotRecord | SeenStoreRecord)
 
 
 def identity_root(environ: Mapping[str, str] | None = None) -> Path:
@@ -84,10 +84,7 @@ class IdentityStore:
         machine_id: Callable[[], str | None] = _host.machine_id,
         wall_ns: Callable[[], int] = time.time_ns,  # noqa: TID251  # dates for people only
     ) -> None:
-        path = identity_root() if root is None else Path(root)
-        if "\0" in str(path):
-            raise InvalidInput("identity root", expected="a path without NUL", found=str(path))
-        self._root = path.absolute()
+        self._root = identity_root().absolute() if root is None else _check_root(root)
         self._machine_id = machine_id
         self._wall_ns = wall_ns
         self._limiter = RunVar[CapacityLimiter]("federlib identity threads")
@@ -108,7 +105,7 @@ class IdentityStore:
         """
         _files.ensure_directory(self._root)
         host = self._read("host.json", HostRecord) or self._draw_host()
-        here = self._machine_id()
+        here = self._here()
         if host.machine_id is not None and here is not None and host.machine_id != here:
             raise ClonedIdentity(
                 f"identity directory {self._root}",
@@ -168,7 +165,7 @@ class IdentityStore:
         _check_text("key", key, 2048)
         _check_text("store_id", store_id, 256)
         _files.ensure_directory(self._root)
-        record = SeenStoreRecord(key=key, store_id=store_id, seen_ns=self._wall_ns())
+        record = SeenStoreRecord(key=key, store_id=store_id, seen_ns=self._now_ns())
         name = f"store-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
         path = self._root / f"{name}.json"
         seen = self._read(path.name, SeenStoreRecord)
@@ -196,8 +193,8 @@ class IdentityStore:
         path = self._root / "host.json"
         drawn = HostRecord(
             host_id=str(uuid.uuid4()),  # noqa: TID251  # drawn once a host, by the shell
-            machine_id=self._machine_id(),
-            created_ns=self._wall_ns(),
+            machine_id=self._here(),
+            created_ns=self._now_ns(),
         )
         orphan = self._any_slot_record()
         if orphan is None and self._create_once(path, encode_record(drawn)):
@@ -220,7 +217,7 @@ class IdentityStore:
             if last:
                 lock.mark()
             slot = SlotRecord(
-                host_id=host.host_id, seq=seq, incarnation=last + 1, claimed_ns=self._wall_ns()
+                host_id=host.host_id, seq=seq, incarnation=last + 1, claimed_ns=self._now_ns()
             )
             with _files.translated(path):
                 _files.replace(path, encode_record(slot))
@@ -259,6 +256,14 @@ class IdentityStore:
             hint="claim without a number, or stop that process",
         )
 
+    def _here(self) -> str | None:
+        here = self._machine_id()
+        return here if here is None else _check_text("machine_id", here, 256)
+
+    def _now_ns(self) -> int:
+        # A clock gone mad must not write a record that nobody can read again.
+        return min(max(self._wall_ns(), 0), 2**63 - 1)
+
     def _slot(self, seq: int, suffix: str) -> Path:
         return self._root / f"worker-{seq}.{suffix}"
 
@@ -278,8 +283,20 @@ class IdentityStore:
             return _files.create_once(path, content, unique=unique)
 
 
-def _check_text(field: str, text: object, limit: int) -> None:
-    fits = isinstance(text, str) and 0 < len(text) <= limit
+def _check_root(root: object) -> Path:
+    text = os.fspath(root) if isinstance(root, str | os.PathLike) else None
+    # An empty one would be the working directory itself.
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise InvalidInput("identity root", expected="a path without NUL", found=root)
+    return Path(text).absolute()
+
+
+def _check_text(field: str, text: object, limit: int) -> str:
     # A lone surrogate is text that no file can hold.
-    if not fits or any("\ud800" <= c <= "\udfff" for c in str(text)):
-        raise InvalidInput(field, expected=f"1 to {limit} characters of text", found=text)
+    if (
+        isinstance(text, str)
+        and 0 < len(text) <= limit
+        and not any("\ud800" <= c <= "\udfff" for c in text)
+    ):
+        return text
+    raise InvalidInput(field, expected=f"1 to {limit} characters of text", found=text)
