@@ -69,10 +69,12 @@ class Guard:
         self._handlers[fd] = handler
         self._poll.register(fd, select.POLLIN | (select.POLLOUT if writing else 0))
 
-    def _forget(self, fd: int) -> None:
+    def _forget(self, fd: int) -> int:
+        """Close it; returns -1 for its holder to keep, as the number is soon another file's."""
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
             os.close(fd)
+        return -1
 
     @staticmethod
     def _drain(wake: int) -> None:
@@ -142,7 +144,7 @@ class Guard:
         os.set_blocking(task.pipe, False)
         os.set_blocking(task.exec_pipe, False)
         facts = process_facts(task.pid) if ON_LINUX else None
-        task.ticks = facts[2] if facts is not None else 0
+        task.ticks = facts.ticks if facts is not None else 0
 
     def _on_exec(self, task: Task) -> None:
         """Take the child's word: a closed pipe is a program that runs."""
@@ -150,7 +152,7 @@ class Guard:
         if data is None:
             return
         task.failure = data.decode(errors="replace")
-        self._forget(task.exec_pipe)
+        task.exec_pipe = self._forget(task.exec_pipe)
         if not task.failure:
             task.has_started = True
             self._link.send(ev="started", id=task.id, pid=task.pid)
@@ -160,7 +162,7 @@ class Guard:
         if data:
             task.log.take(data)
         elif data is not None:
-            self._forget(task.pipe)
+            task.pipe = self._forget(task.pipe)
 
     def _terminate(self, task: Task, reason: str, grace_s: float) -> None:
         kill_at = now() + grace_s
@@ -226,28 +228,33 @@ class Guard:
                 continue
             owners = self._owners(orphan)
             if all(task.status is not None for task in owners):
-                family = family_of(orphan)
-                for pid in family:
-                    facts = process_facts(pid)
-                    for task in owners if facts is not None else ():
-                        task.kin.add((pid, facts[2] if facts is not None else 0))
-                for pid in family:
-                    kill_one(pid, signal.SIGKILL)
+                self._kill_family(orphan, owners)
                 found = found or closing in owners or not owners
         return found
+
+    @staticmethod
+    def _kill_family(orphan: int, owners: list[Task]) -> None:
+        family = family_of(orphan)
+        # Those that lose their parent now come to the guard: whose they are must be known.
+        for pid in family:
+            facts = process_facts(pid)
+            if facts is not None:
+                for task in owners:
+                    task.kin.add((pid, facts.ticks))
+        for pid in family:
+            kill_one(pid, signal.SIGKILL)
 
     def _owners(self, orphan: int) -> list[Task]:
         """Say whose it is: one task where that can be known, else all that may be."""
         facts = process_facts(orphan)
         if facts is None:
             return []
-        _, session, ticks = facts
         mark = process_mark(orphan)
         for task in self._tasks.values():
-            known = (orphan, ticks) in task.kin or session == task.pid
+            known = (orphan, facts.ticks) in task.kin or facts.session == task.pid
             if known or carries(mark, task.mark):
                 return [task]
-        return [task for task in self._tasks.values() if task.ticks <= ticks]
+        return [task for task in self._tasks.values() if task.ticks <= facts.ticks]
 
     def _finish(self, task: Task, failure: str) -> None:
         self._close_files(task)
@@ -257,7 +264,7 @@ class Guard:
     def _close_files(self, task: Task) -> None:
         if task.exec_pipe in self._handlers:
             self._on_exec(task)
-            self._forget(task.exec_pipe)
+            task.exec_pipe = self._forget(task.exec_pipe)
         drained = 0
         while task.pipe in self._handlers and drained < DRAIN_MAX:
             data = read_some(task.pipe)
@@ -265,7 +272,7 @@ class Guard:
                 break
             task.log.take(data)
             drained += len(data)
-        self._forget(task.pipe)
+        task.pipe = self._forget(task.pipe)
         task.log.close()
 
     def end_all(self, limit_s: float = 10.0) -> None:
@@ -273,8 +280,7 @@ class Guard:
         until = now() + limit_s
         while now() < until:
             for task in self._tasks.values():
-                if task.status is None:
-                    task.signal_group(signal.SIGKILL)
+                task.signal_group(signal.SIGKILL)
             for pid in family_of(self._pid)[1:]:
                 kill_one(pid, signal.SIGKILL)
             self._reap()
