@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from federlib.errors import CorruptRecord, Fenced, Unavailable
+from federlib.errors import CorruptRecord, FederlibError, Fenced, Unavailable
 from federlib.storage.backends import _sqlite_format as layout
 from federlib.storage.backends import _sqlite_rows as rows
 from federlib.storage.backends._commit_line import Attempt, CommitLine
@@ -36,7 +36,6 @@ from federlib.storage.protocol import (
     NotSeen,
     Page,
     Record,
-    StoreMeta,
 )
 
 __all__ = ["SqliteEngine"]
@@ -81,6 +80,7 @@ class SqliteEngine:
         self._line = CommitLine()
         self._pool_mutex = threading.Lock()
         self._idle_readers: list[sqlite3.Connection] = []
+        self._file: tuple[int, int] | None = None
         self._patience_s = _PATIENCE_S
         with self._translating():
             make_private_directory(path.parent)
@@ -102,9 +102,19 @@ class SqliteEngine:
         try:
             yield
         except sqlite3.Error as error:
-            raise translate(error, self.where) from error
+            raise self.explain(error) from error
         except OSError as error:
             raise translate_os_error(error, self.where) from error
+
+    def explain(self, error: sqlite3.Error) -> FederlibError:
+        """Say in our words why a statement failed; nothing has happened."""
+        if self._file is not None:
+            try:
+                # Whatever SQLite says of a file that is gone, that it is gone is the reason.
+                self.check_usable()
+            except FederlibError as reason:
+                return reason
+        return translate(error, self.where)
 
     def _open_first(self, new_store_id: str) -> sqlite3.Connection:
         # Without the ticket it would be as safe, but rivals would wake in no order.
@@ -127,11 +137,6 @@ class SqliteEngine:
         finally:
             if has_ticket:
                 self._ticket.release()
-
-    @property
-    def meta(self) -> StoreMeta:
-        """What the store says of itself."""
-        return self._meta
 
     def check_usable(self) -> None:
         """Raise unless this process opened the store, and the file is still the same.

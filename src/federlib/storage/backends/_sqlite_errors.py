@@ -13,12 +13,22 @@ from federlib.errors import (
     Unavailable,
 )
 
-__all__ = ["primary_code", "translate", "translate_commit"]
+__all__ = ["DamagedRow", "primary_code", "translate", "translate_commit"]
 
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_MISMATCH"}
 _DENIED = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"}
 _TAKEN = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"}
 _UNDECIDED = {"SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_INTERNAL", "SQLITE_ABORT"}
+
+
+class DamagedRow(sqlite3.DatabaseError):
+    """A row of ours that cannot be what we wrote, although SQLite finds nothing wrong."""
+
+    def __init__(self, what: str, *, expected: str, found: str) -> None:
+        super().__init__(f"{what}: expected {expected}, found {found}")
+        self.what = what
+        self.expected = expected
+        self.found = found
 
 
 def primary_code(error: sqlite3.Error) -> str:
@@ -29,6 +39,8 @@ def primary_code(error: sqlite3.Error) -> str:
 
 def translate(error: sqlite3.Error, where: str) -> FederlibError:
     """Name the error of a statement that was not COMMIT: nothing has happened."""
+    if isinstance(error, DamagedRow):
+        return CorruptRecord(f"{where}, {error.what}", expected=error.expected, found=error.found)
     code, reason = primary_code(error), _reason(error)
     if code in _DAMAGED or _lacks_table(error):
         return CorruptRecord(

@@ -30,6 +30,7 @@ APPLICATION_ID = 0x46454452
 FORMAT = 1
 """The layout that this version reads and writes; `user_version` in the header."""
 
+_MIN_PAGE_BYTES = 512
 _FULL_CHECK_BYTES = 4 * 1024 * 1024
 _BUSY_TIMEOUT_S = 5.0
 
@@ -80,7 +81,8 @@ def inspect_header(path: Path, where: str) -> None:
     """
     # The log first: it is never there before the database is more than empty.
     has_log = _size(path.with_name(f"{path.name}-wal")) > 0
-    if _size(path) == 0:
+    size = _size(path)
+    if size == 0:
         if has_log:
             raise CorruptRecord(
                 where,
@@ -89,6 +91,10 @@ def inspect_header(path: Path, where: str) -> None:
                 hint="restore the database file, or remove the -wal file to begin anew",
             )
         return
+    if size < _MIN_PAGE_BYTES:
+        raise CorruptRecord(
+            where, expected="a federlib store", found=f"a file of only {size} bytes"
+        )
     application_id, user_version = _read_header(path, where)
     if application_id != APPLICATION_ID:
         raise CorruptRecord(
@@ -145,7 +151,21 @@ def initialise(connection: sqlite3.Connection, path: Path, where: str, store_id:
         raise Unavailable(where, f"SQLite keeps journal mode {mode!r} here instead of WAL")
     # Without a limit the log keeps the size of its busiest hour.
     connection.execute("PRAGMA journal_size_limit = 16777216")
+    _check_tables(connection, where)
     _check_pages(connection, path, where)
+
+
+def _check_tables(connection: sqlite3.Connection, where: str) -> None:
+    found = {
+        str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE sql > ''")
+    }
+    if not found >= {"records", "changes", "receipts"}:
+        raise CorruptRecord(
+            where,
+            expected="the tables records, changes and receipts",
+            found=", ".join(sorted(found)) or "no table",
+            hint="restore a backup",
+        )
 
 
 def _create(connection: sqlite3.Connection, store_id: str) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from federlib.errors import CorruptRecord, InvalidInput
+from federlib.errors import InvalidInput
+from federlib.storage.backends._sqlite_errors import DamagedRow
 from federlib.storage.limits import MAX_PAGE_BYTES
 from federlib.storage.protocol import (
     AtRevision,
@@ -76,7 +77,7 @@ def _read_head(connection: sqlite3.Connection) -> tuple[int, int]:
         "SELECT revision, total_bytes FROM changes ORDER BY revision DESC LIMIT 1"
     ).fetchone()
     if row is None:
-        raise CorruptRecord("table changes", expected="at least one row", found="none")
+        raise DamagedRow("table changes", expected="at least one row", found="none")
     return row
 
 
@@ -247,7 +248,7 @@ def read_changes(connection: sqlite3.Connection, after: int, limit: int) -> Sequ
     """Read up to `limit` commits after a revision; None where history no longer has them.
 
     Raises:
-        CorruptRecord: A row of the log cannot be decoded.
+        DamagedRow: A row of the log cannot be decoded.
     """
     rows = connection.execute(
         "SELECT revision, payload FROM changes WHERE revision > ? ORDER BY revision LIMIT ?",
@@ -271,7 +272,7 @@ def _decode(revision: int, payload: bytes) -> tuple[Event, ...]:
     try:
         changes = _decoder.decode(payload)
     except (msgspec.DecodeError, TypeError) as error:
-        raise CorruptRecord(
+        raise DamagedRow(
             f"change {revision}", expected="a list of events", found=str(error)
         ) from error
     return tuple(

@@ -43,6 +43,7 @@ class SqliteSubscription:
         self._position = after
         self._ready: deque[Batch] = deque()
         self._owes_progress = True
+        self._quiet_until = 0.0
         self._inbox, self._log_end = watcher.subscribe(
             prefix, after=after, head=head, wake=self._wake
         )
@@ -68,9 +69,10 @@ class SqliteSubscription:
             item = await self._next_now()
             if item is not None:
                 return item
-            with anyio.move_on_after(_PROGRESS_EVERY_S) as silence:
+            # The deadline is kept between calls: a consumer that cancels and comes back
+            # still hears of progress.
+            with anyio.CancelScope(deadline=self._quiet_until):
                 await self._news.wait()
-            self._owes_progress = silence.cancelled_caught
 
     async def _next_now(self) -> WatchItem | None:
         if self._position < self._log_end and not self._ready:
@@ -87,13 +89,14 @@ class SqliteSubscription:
             self._owes_progress = True
             return item
         if isinstance(item, Batch):
-            self._position = item.revision
+            self._position, self._owes_progress = item.revision, True
             return item
         self._position = max(self._position, item)
-        if self._owes_progress:
-            self._owes_progress = False
-            return Progress(self._position)
-        return None
+        now = anyio.current_time()
+        if not self._owes_progress and now < self._quiet_until:
+            return None
+        self._owes_progress, self._quiet_until = False, now + _PROGRESS_EVERY_S
+        return Progress(self._position)
 
     async def _read_log(self) -> None:
         """Read on until something under the prefix turns up, or the log's end."""

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 
 from federlib.errors import FederlibError, Unavailable
 from federlib.storage.backends._sqlite_engine import SqliteEngine
-from federlib.storage.backends._sqlite_errors import translate
 from federlib.storage.backends._sqlite_rows import read_changes, read_revision
 from federlib.storage.protocol import MAX_BEHIND, Batch, Resync
 
@@ -183,9 +182,9 @@ class Watcher:
         seen, pause_s = -1, _MIN_PAUSE_S
         while not self._is_stopping:
             try:
+                self._engine.check_usable()
                 if connection is None:
                     connection, seen = self._engine.open_reader(), -1
-                self._engine.check_usable()
                 version: int = connection.execute("PRAGMA data_version").fetchone()[0]
                 if version != seen:
                     self._catch_up(connection)
@@ -197,9 +196,7 @@ class Watcher:
                     connection.close()
                     connection = None
                 self._fail(
-                    error
-                    if isinstance(error, FederlibError)
-                    else translate(error, self._engine.where)
+                    self._engine.explain(error) if isinstance(error, sqlite3.Error) else error
                 )
                 pause_s = _PAUSE_AFTER_ERROR_S
             if self._pause(pause_s):

@@ -257,7 +257,7 @@ class SqliteStore:
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[Subscription]:
         """Subscribe to whole transactions after revision `after`, filtered to `prefix`."""
         check_prefix(prefix)
-        if after < 0:
+        if type(after) is not int or after < 0:
             raise InvalidInput("after", expected="a revision, 0 or more", found=after)
         head = await self._read(self._engine.read_revision)
         subscription = SqliteSubscription(
