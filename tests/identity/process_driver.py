@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -23,6 +24,11 @@ _controls: dict[int, int] = {}
 
 
 def main() -> None:
+    # Once beforehand, so that `crash_at` does not count what happens at a first use only.
+    with tempfile.TemporaryDirectory() as aside:
+        for _ in range(2):
+            IdentityStore(aside).claim().release()
+            IdentityStore(aside).remember_store("key", "one")
     for line in sys.stdin:
         command = json.loads(line)
         answer = _COMMANDS[command.pop("op")](**command)
@@ -124,18 +130,18 @@ def end_child(*, pid: int) -> Answer:
     return {}
 
 
-def crash_at(*, root: str, line: int, call: str) -> Answer:
-    """Run `call` in a fork that kills itself before the given line of identity's code."""
+def crash_at(*, root: str, step: int, call: str) -> Answer:
+    """Run `call` in a fork that kills itself at the given step into the operating system."""
     report_out, report_in = os.pipe()
     pid = os.fork()
     if not pid:
         store = IdentityStore(root)
-        sys.settrace(_killer(line))
+        sys.setprofile(_killer(step))
         if call == "claim":
             value: object = store.claim().incarnation
         else:
             value = store.remember_store("key", "one") or "new"
-        sys.settrace(None)
+        sys.setprofile(None)
         os.write(report_in, json.dumps(value).encode())
         os._exit(0)
     os.close(report_in)
@@ -145,20 +151,25 @@ def crash_at(*, root: str, line: int, call: str) -> Answer:
     return {"status": status, "value": json.loads(told) if told else None}
 
 
-def _killer(at: int) -> Callable[[FrameType, str, Any], Any]:
+def _killer(at: int) -> Callable[[FrameType, str, Any], None]:
     left = at
 
-    def trace(frame: FrameType, event: str, _arg: object) -> Any:
+    def observe(_frame: FrameType, event: str, function: Any) -> None:
         nonlocal left
-        if "federlib/identity" not in frame.f_code.co_filename:
-            return None
-        if event == "line":
+        # Before and after each call that can change what is on the disk or is locked.
+        if event in ("c_call", "c_return") and _is_system_call(function):
             left -= 1
             if left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return trace
 
-    return trace
+    return observe
+
+
+def _is_system_call(function: Any) -> bool:
+    return (
+        function.__module__ in ("posix", "fcntl", "io", "_io")
+        or type(function.__self__).__module__ == "_io"
+    ) and function.__name__ not in ("fspath", "getpid")
 
 
 def claim_as_nobody(*, root: str) -> Answer:

@@ -136,12 +136,12 @@ def test_a_subprocess_does_not_keep_the_identity(driver: Driver, tmp_path: Path)
         driver("end_child", pid=worker["child"])
 
 
-def test_a_kill_at_any_line_of_a_first_claim_leaves_a_directory_that_works(
+def test_a_kill_at_any_system_call_of_a_first_claim_leaves_a_directory_that_works(
     driver: Driver, tmp_path: Path
 ) -> None:
-    for line in range(1, 1_000):
-        root = tmp_path / str(line) / "ids"
-        crash = driver("crash_at", root=str(root), line=line, call="claim")
+    for step in range(1, 500):
+        root = tmp_path / str(step) / "ids"
+        crash = driver("crash_at", root=str(root), step=step, call="claim")
         with IdentityStore(root).claim() as worker:
             assert worker.identity.seq == 0
             assert worker.incarnation in (1, 2)
@@ -149,16 +149,16 @@ def test_a_kill_at_any_line_of_a_first_claim_leaves_a_directory_that_works(
             assert crash["value"] == 1
             break
         assert crash["status"] == KILLED
-    assert line > 100
+    assert step > 40
 
 
-def test_a_kill_at_any_line_of_a_later_claim_never_lowers_the_incarnation(
+def test_a_kill_at_any_system_call_of_a_later_claim_never_lowers_the_incarnation(
     driver: Driver, tmp_path: Path
 ) -> None:
     with IdentityStore(tmp_path).claim() as worker:
         host, last = worker.host_id, worker.incarnation
-    for line in range(1, 1_000):
-        crash = driver("crash_at", root=str(tmp_path), line=line, call="claim")
+    for step in range(1, 500):
+        crash = driver("crash_at", root=str(tmp_path), step=step, call="claim")
         with IdentityStore(tmp_path).claim() as worker:
             assert worker.host_id == host
             assert worker.incarnation > last
@@ -166,20 +166,20 @@ def test_a_kill_at_any_line_of_a_later_claim_never_lowers_the_incarnation(
         if crash["status"] == 0:
             assert last == crash["value"] + 1
             break
-    assert line > 50
+    assert step > 20
 
 
-def test_a_kill_at_any_line_of_remembering_leaves_all_or_nothing(
+def test_a_kill_at_any_system_call_of_remembering_leaves_all_or_nothing(
     driver: Driver, tmp_path: Path
 ) -> None:
-    for line in range(1, 1_000):
-        root = tmp_path / str(line)
-        crash = driver("crash_at", root=str(root), line=line, call="remember")
+    for step in range(1, 500):
+        root = tmp_path / str(step)
+        crash = driver("crash_at", root=str(root), step=step, call="remember")
         assert IdentityStore(root).remember_store("key", "two") in (None, "one")
         if crash["status"] == 0:
             assert IdentityStore(root).remember_store("key", "two") == "one"
             break
-    assert line > 50
+    assert step > 20
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["empty", "in use"])
@@ -256,10 +256,10 @@ class Fleet(RuleBasedStateMachine):
         if pid is None:
             return
         self.driver("kill", pid=pid)
-        line = data.draw(st.integers(1, 160), label="killed before line")
+        step = data.draw(st.integers(1, 60), label="killed at step")
         free = self.lowest_free()
-        self.driver("crash_at", root=str(self.root), line=line, call="claim")
-        # Whether the number went up by one depends on the line; it must not go down.
+        self.driver("crash_at", root=str(self.root), step=step, call="claim")
+        # Whether the number went up by one depends on the step; it must not go down.
         now = self.stored(free)
         assert now - self.lives.get(free, 0) in (0, 1)
         self.lives[free] = now
