@@ -100,7 +100,9 @@ async def test_the_guard_does_not_know_the_workers_secrets(
 
 
 async def test_inputs_lie_in_a_private_directory_that_is_removed(shop: Workshop) -> None:
-    line = 'cat "$FEDERLIB_INPUTS"; stat -c %a "$(dirname "$FEDERLIB_INPUTS")"; echo $FEDERLIB_INPUTS'
+    line = (
+        'cat "$FEDERLIB_INPUTS"; stat -c %a "$(dirname "$FEDERLIB_INPUTS")"; echo $FEDERLIB_INPUTS'
+    )
     await run(shop.spec(line, inputs=b'{"a": 1}\n'))
     content, mode, where = shop.text().splitlines()
     assert (content, mode) == ('{"a": 1}', "700")
@@ -212,7 +214,8 @@ async def test_a_task_that_ignores_sigterm_is_killed_after_its_grace(shop: Works
 
 
 async def test_a_program_below_a_shell_has_its_grace_too(shop: Workshop) -> None:
-    inner = "trap 'echo saved > $HERE/state; exit' TERM; echo $$ > $HERE/pid; while :; do sleep 0.01; done"
+    trap = "trap 'echo saved > $HERE/state; exit' TERM;"
+    inner = trap + "echo $$ > $HERE/pid; while :; do sleep 0.01; done"
     async with TaskRunner() as runner:
         stop = anyio.Event()
         results: list[ExecResult] = []
@@ -257,7 +260,7 @@ async def test_cancelling_kills_a_task_that_will_not_end(shop: Workshop) -> None
 
 async def test_cancelling_at_any_moment_leaves_nothing(shop: Workshop) -> None:
     async with TaskRunner() as runner:
-        for delay_ms in range(0, 12):
+        for delay_ms in range(12):
             with anyio.move_on_after(delay_ms / 1000):
                 await runner.run(shop.spec("exec sleep 1000"))
         assert runner.guard_pid is not None
@@ -266,14 +269,13 @@ async def test_cancelling_at_any_moment_leaves_nothing(shop: Workshop) -> None:
 
 async def test_leaving_the_runner_kills_what_still_runs(shop: Workshop) -> None:
     results: list[ExecResult] = []
-    async with anyio.create_task_group() as group:
-        async with TaskRunner() as runner:
+    async with anyio.create_task_group() as group, TaskRunner() as runner:
 
-            async def go() -> None:
-                results.append(await runner.run(shop.spec("echo $$ > $HERE/pid; sleep 1000")))
+        async def go() -> None:
+            results.append(await runner.run(shop.spec("echo $$ > $HERE/pid; sleep 1000")))
 
-            group.start_soon(go)
-            pid = await shop.pid("pid")
+        group.start_soon(go)
+        pid = await shop.pid("pid")
     assert not is_alive(pid)
     assert (results[0].outcome, results[0].message) == ("killed", "the runner was closed")
 
@@ -311,8 +313,16 @@ async def test_200_quick_tasks_leave_no_zombie_and_no_descriptor(shop: Workshop)
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("command", ()), ("command", ""), ("command", ("a\0b",)), ("timeout_s", 0.0)]
-    + [("timeout_s", float("nan")), ("grace_s", -1.0), ("env", {"A=B": "x"}), ("env", {"A": "\0"})],
+    [
+        ("command", ()),
+        ("command", ""),
+        ("command", ("a\0b",)),
+        ("timeout_s", 0.0),
+        ("timeout_s", float("nan")),
+        ("grace_s", -1.0),
+        ("env", {"A=B": "x"}),
+        ("env", {"A": "\0"}),
+    ],
 )
 async def test_a_spec_that_can_never_run_is_refused(
     shop: Workshop, field: str, value: object

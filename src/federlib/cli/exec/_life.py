@@ -241,7 +241,11 @@ class GuardLife:
 
 
 def _launch(far: socket.socket) -> tuple[Path, subprocess.Popen[bytes]]:
-    scratch = Path(tempfile.mkdtemp(prefix="federlib-"))
+    # A worker that is a task itself is killed together with its guard: then the guard of the
+    # worker above removes this directory, as it lies in its own.
+    outer = os.path.dirname(os.environ.get("FEDERLIB_INPUTS", ""))  # noqa: PTH120 ("" stays "")
+    is_inner = MARK_ENV in os.environ and os.access(outer, os.W_OK)
+    scratch = Path(tempfile.mkdtemp(prefix="federlib-", dir=outer if is_inner else None))
     names = [n for n in os.environ if n in _PASSED_ON or n.startswith("LC_")]
     try:
         if not sys.executable:

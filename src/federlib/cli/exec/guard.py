@@ -19,8 +19,9 @@ processes; what they started is left to the worker, which sweeps by mark.
 Does not promise: on other systems than Linux there is no subreaper, no pidfd and no
 PR_SET_PDEATHSIG: groups are killed, what left its group is not, nor anything if the guard is
 killed. Nowhere can a process be killed that changed to a user this one may not signal.
-Hazards: a guard and a worker killed in the same instant leave grandchildren; a guard stopped
-by SIGSTOP does nothing until it goes on.
+Hazards: a guard and a worker killed in the same instant leave grandchildren and the private
+directory in the place for temporary files; a guard stopped by SIGSTOP does nothing until it
+goes on; a setuid program clears PR_SET_PDEATHSIG.
 """
 
 from __future__ import annotations
