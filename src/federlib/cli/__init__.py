@@ -1,0 +1,31 @@
+"""The command line: a thin edge over the public API. `federlib --help` says the rest.
+
+Exit codes of `federlib run`: 0 every task succeeded, 1 some failed, 2 usage, 3 store,
+4 chaos did not fire, 130 interrupted (the same run id goes on).
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line.
+
+    Raises:
+        MissingExtra: The extra `cli` is not installed.
+    """
+    try:
+        import click
+        import rich
+        import yaml
+    except ModuleNotFoundError as error:
+        if error.name not in {"click", "rich", "yaml"}:
+            raise
+        from federlib.errors import MissingExtra
+
+        raise MissingExtra("cli", needed_for="the command line") from error
+    del click, rich, yaml
+    from federlib.cli.app import app
+
+    app(prog_name="federlib")

@@ -1,0 +1,208 @@
+"""The command tree: options and help. What the commands do lies beside, one file a noun."""
+
+from __future__ import annotations
+
+import secrets  # noqa: TID251  # the id of a run, where none is given
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+import federlib
+from federlib.cli import inspection
+from federlib.cli.chaos import parse_chaos
+from federlib.cli.exits import runs_async
+from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
+from federlib.cli.status import tell_status
+from federlib.federation import STORE_ENV
+from federlib.lease import lease_ttl_s
+
+__all__ = ["app"]
+
+DEFAULT_STORE = "sqlite:///.federlib/store.db"
+
+store_option = click.option(
+    "--store",
+    "url",
+    envvar=STORE_ENV,
+    default=DEFAULT_STORE,
+    show_default=True,
+    help=f"The store's URL. Credentials belong into {STORE_ENV}, not on the command line.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+ttl_option = click.option(
+    "--ttl",
+    "ttl_s",
+    type=click.FloatRange(0.2, 3600),
+    default=None,
+    help="Time to live of leases: how long a dead leader is waited for; seconds. "
+    "[default: OPAL_LEASE_TTL_SECS or 15]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(federlib.__version__, prog_name="federlib")
+def app() -> None:
+    """Coordinate a fleet of processes: leases, leaders, commands, and DAGs that survive."""
+
+
+@app.command("run")
+@click.argument("workflow", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@store_option
+@click.option("--workers", type=click.IntRange(1, 256), default=4, show_default=True,
+              help="How many worker processes to start.")  # fmt: skip
+@click.option("--slots", type=click.IntRange(1, 1000), default=None,
+              help="Tasks at once per worker. [default: 4; 64 for recorded runtimes]")  # fmt: skip
+@ttl_option
+@click.option("--run-id", default=None, help="Name of the run; the same name goes on with it.")
+@click.option("--time-scale", type=click.FloatRange(0, 1e6), default=None,
+              help="Factor for recorded runtimes. [default: a critical path of 20 s]")  # fmt: skip
+@click.option("--chaos", default="", help="For example kill-leader@2s,kill-worker@3s.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None,
+              help="Write a JSON report there.")  # fmt: skip
+@click.option("--effects", type=click.Path(dir_okay=False, path_type=Path), default=None,
+              help="Write the accepted log there: task_id attempt epoch.")  # fmt: skip
+@click.option("--detach", "detached", is_flag=True, help="Go on in the background.")
+@runs_async
+async def run_command(
+    *,
+    workflow: Path,
+    url: str,
+    workers: int,
+    slots: int | None,
+    ttl_s: float | None,
+    run_id: str | None,
+    time_scale: float | None,
+    chaos: str,
+    report: Path | None,
+    effects: Path | None,
+    detached: bool,
+) -> int:
+    """Run WORKFLOW (YAML, JSON, or a WfCommons instance) with several worker processes.
+
+    Exit code: 0 every task succeeded, 1 some failed, 2 usage, 3 store, 4 chaos did not
+    fire, 130 interrupted; the same --run-id then goes on from where it was.
+    """
+    options = RunOptions(
+        workflow=workflow,
+        url=url,
+        workers=workers,
+        slots=slots,
+        ttl_s=lease_ttl_s() if ttl_s is None else ttl_s,
+        run_id=run_id or f"{workflow.stem.split('.')[0]}-{secrets.token_hex(3)}",
+        time_scale=time_scale,
+        chaos=parse_chaos(chaos),
+        report=report,
+        effects=effects,
+    )
+    if detached:
+        return detach(_arguments(options), options)
+    return await run_workflow(options, Console(soft_wrap=True))
+
+
+def _arguments(options: RunOptions) -> list[str]:
+    """Write the options as arguments again, without the store: it goes by environment."""
+    arguments = [str(options.workflow), "--run-id", options.run_id]
+    arguments += ["--workers", str(options.workers), "--ttl", f"{options.ttl_s:g}"]
+    if options.slots is not None:
+        arguments += ["--slots", str(options.slots)]
+    if options.time_scale is not None:
+        arguments += ["--time-scale", repr(options.time_scale)]
+    if options.chaos:
+        faults = ",".join(f"{fault.kind}@{fault.at_s:g}s" for fault in options.chaos)
+        arguments += ["--chaos", faults]
+    for name, path in (("--report", options.report), ("--effects", options.effects)):
+        if path is not None:
+            arguments += [name, str(path)]
+    return arguments
+
+
+@app.command("worker")
+@store_option
+@click.option("--run-id", required=True, help="The run to join.")
+@click.option("--slots", type=click.IntRange(1, 1000), default=4, show_default=True,
+              help="Tasks at once.")  # fmt: skip
+@ttl_option
+@runs_async
+async def worker_command(*, url: str, run_id: str, slots: int, ttl_s: float | None) -> int:
+    """Join a run from this terminal or host, and leave when it ends."""
+    ttl_s = lease_ttl_s() if ttl_s is None else ttl_s
+    return await run_worker(url=url, run_id=run_id, slots=slots, ttl_s=ttl_s)
+
+
+@app.command("status")
+@click.argument("url", envvar=STORE_ENV, default=DEFAULT_STORE)
+@json_option
+def status_command(*, url: str, as_json: bool) -> None:
+    """Show leaders, runs and commands at one look.
+
+    Exit code: 0 healthy, 1 degraded, 2 unhealthy, 3 cannot tell.
+    """
+    sys.exit(tell_status(url, as_json=as_json))
+
+
+@app.command("logs")
+@click.argument("run")
+@click.argument("task")
+@store_option
+@click.option("--attempt", type=click.IntRange(1), default=None, help="[default: the last]")
+def logs_command(*, run: str, task: str, url: str, attempt: int | None) -> None:
+    """Print what TASK of RUN wrote on this host."""
+    sys.exit(inspection.print_log(url, run, task, attempt))
+
+
+@app.group("lease")
+def lease_group() -> None:
+    """Look at leases, and take one from a shell script."""
+
+
+@lease_group.command("ls")
+@store_option
+@json_option
+@runs_async
+async def lease_ls(*, url: str, as_json: bool) -> int:
+    """List all leases."""
+    return await inspection.list_leases(url, as_json=as_json)
+
+
+@lease_group.command("show")
+@click.argument("name")
+@store_option
+@json_option
+@runs_async
+async def lease_show(*, name: str, url: str, as_json: bool) -> int:
+    """Show one lease. Exit code: 0 held, 1 free."""
+    return await inspection.show_lease(url, name, as_json=as_json)
+
+
+@lease_group.command("acquire")
+@click.argument("name")
+@store_option
+@ttl_option
+@click.option("--holder", required=True, help="Who holds it: any name of your own.")
+@click.option("--wait", "wait_s", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="How long to wait for it; seconds.")  # fmt: skip
+@json_option
+@runs_async
+async def lease_acquire(
+    *, name: str, url: str, ttl_s: float | None, holder: str, wait_s: float, as_json: bool
+) -> int:
+    """Acquire a lease without keeping it renewed; prints its fencing token.
+
+    It runs out by itself after the ttl. Exit code: 0 acquired, 1 busy.
+    """
+    ttl_s = lease_ttl_s() if ttl_s is None else ttl_s
+    return await inspection.acquire_lease(
+        url, name, holder=holder, ttl_s=ttl_s, wait_s=wait_s, as_json=as_json
+    )
+
+
+@lease_group.command("release")
+@click.argument("name")
+@click.option("--token", type=int, required=True, help="The fencing token, as acquire printed it.")
+@store_option
+@runs_async
+async def lease_release(*, name: str, token: int, url: str) -> int:
+    """Release a lease, if it is still held under this token. Exit code: 0 released, 1 not held."""
+    return await inspection.release_lease(url, name, token)

@@ -1,0 +1,162 @@
+"""`federlib lease …`, `federlib commands …` and `federlib logs`."""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from federlib.cli.exec import read_log
+from federlib.cli.exits import FAILED, OK
+from federlib.cli.tasks import logs_root
+from federlib.federation import Federation, connect
+from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
+from federlib.storage import RecordStore, unsegment
+
+__all__ = [
+    "acquire_lease",
+    "lease_names",
+    "list_leases",
+    "print_json",
+    "print_log",
+    "release_lease",
+    "show_lease",
+]
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def print_log(url: str, run_id: str, task_id: str, attempt: int | None) -> int:
+    """Print the log of a task as it was written."""
+    log = read_log(logs_root(url), run_id, task_id, attempt)
+    if log is None:
+        which = "" if attempt is None else f" attempt {attempt} of"
+        click.echo(f"no log of{which} task {task_id!r} of run {run_id!r} on this host", err=True)
+        return FAILED
+    sys.stdout.buffer.write(log.content)
+    sys.stdout.buffer.flush()
+    return OK
+
+
+async def lease_names(store: RecordStore) -> list[str]:
+    """List the names that have a lease record, in byte order."""
+    names: list[str] = []
+    after: str | None = None
+    while True:
+        page = await store.scan("lease/", after=after, limit=1)
+        if not page.records:
+            return names
+        part = page.records[0].key.split("/")[1]
+        if not part.startswith("~"):
+            names.append(unsegment(part))
+        # One seek a name: its waiters are stepped over. '0' is the byte after '/'.
+        after = f"lease/{part}0"
+
+
+async def list_leases(url: str, *, as_json: bool) -> int:
+    """List all leases."""
+    async with connect(url) as fed:
+        states = [await fed.inspect(name) for name in await lease_names(fed.store)]
+        now_ns = fed.clock.wall_ns()
+    if as_json:
+        print_json([_facts(state, now_ns) for state in states])
+        return OK
+    table = Table("lease", "state", "holder", "token", "age", "ttl", "waiting")
+    for state in states:
+        facts = _facts(state, now_ns)
+        table.add_row(
+            state.name,
+            str(facts["state"]),
+            str(facts["holder"] or "-"),
+            str(state.fencing_token),
+            f"{facts['age_s']} s" if state.lease else "-",
+            f"{facts['ttl_s']} s" if state.lease else "-",
+            str(len(state.waiters)),
+        )
+    Console().print(table)
+    return OK
+
+
+async def show_lease(url: str, name: str, *, as_json: bool) -> int:
+    """Show one lease."""
+    async with connect(url) as fed:
+        state = await fed.inspect(name)
+        facts = _facts(state, fed.clock.wall_ns())
+    if as_json:
+        print_json(facts)
+    else:
+        for key, value in facts.items():
+            click.echo(f"{key:8} {', '.join(value) if isinstance(value, list) else value}")
+    return OK if facts["state"] == "held" else FAILED
+
+
+def _facts(state: LeaseState, now_ns: int) -> dict[str, object]:
+    lease = state.lease
+    word = "free" if lease is None else "held" if state.is_live else "expired"
+    return {
+        "name": state.name,
+        "state": word,
+        "holder": lease.holder_id if lease else None,
+        "token": state.fencing_token,
+        "age_s": round(max(0, now_ns - lease.renewed_at) / 1e9, 3) if lease else None,
+        "ttl_s": lease.ttl_ms / 1_000 if lease else None,
+        "waiters": list(state.waiters),
+    }
+
+
+async def acquire_lease(
+    url: str, name: str, *, holder: str, ttl_s: float, wait_s: float, as_json: bool
+) -> int:
+    """Acquire a lease for a holder of the caller's own naming, and leave it to run out."""
+    async with connect(url) as fed:
+        got = await _acquire(fed, name, Holder(holder, "command-line"), ttl_s, wait_s)
+    if isinstance(got, Busy):
+        if as_json:
+            print_json({"acquired": False, "holder": got.holder, "expires_at_ns": got.expires})
+        else:
+            click.echo(f"busy: held by {got.holder}" if got.holder else "busy: others wait for it")
+        return FAILED
+    if as_json:
+        print_json({"acquired": True, "fencing_token": got.fencing_token,
+                    "expires_at_ns": got.expires_at})  # fmt: skip
+    else:
+        click.echo(got.fencing_token)
+    return OK
+
+
+async def _acquire(
+    fed: Federation, name: str, holder: Holder, ttl_s: float, wait_s: float
+) -> Lease | Busy:
+    got: Lease | Busy = await fed.leases.acquire(name, holder, ttl_s=ttl_s, queue=wait_s > 0)
+    with anyio.move_on_after(wait_s):
+        while isinstance(got, Busy):
+            await anyio.sleep(min(got.retry_in_s, 0.05))
+            got = await fed.leases.acquire(name, holder, ttl_s=ttl_s, queue=True)
+    if isinstance(got, Busy) and wait_s > 0:
+        await fed.leases.withdraw(name, holder)
+    return got
+
+
+async def release_lease(url: str, name: str, token: int) -> int:
+    """Release a lease by its token."""
+    async with connect(url) as fed:
+        state = await fed.inspect(name)
+        held = state.lease
+        if held is None or held.fencing_token != token:
+            holder = held.holder_id if held else None
+            answer: object = NotHeld(name, token, holder)
+        else:
+            answer = await fed.leases.release(held)
+    if isinstance(answer, NotHeld):
+        click.echo(f"not held under token {token}" + (f"; {answer.holder} holds it"
+                   if answer.holder else ""), err=True)  # fmt: skip
+        return FAILED
+    click.echo(f"released {name}")
+    return OK

@@ -1,0 +1,252 @@
+"""`federlib run` and `federlib worker`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import attrs
+import click
+import msgspec
+from rich.console import Console
+
+from federlib.cli.chaos import Fault
+from federlib.cli.exec import TaskRunner
+from federlib.cli.exec.logs import make_private_dir
+from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, INTERRUPTED, OK, STORE
+from federlib.cli.report import (
+    Report,
+    effects_lines,
+    make_report,
+    summary_lines,
+    write_whole,
+)
+from federlib.cli.supervisor import Crew, Supervisor, worker_command
+from federlib.cli.tasks import TaskHandler, logs_root
+from federlib.cli.view import RunView
+from federlib.dag import RunRecord, Workflow, load_workflow
+from federlib.federation import STORE_ENV, Federation, connect
+from federlib.leadership import LeaderState
+from federlib.storage import redact_url, segment
+from federlib.telemetry import Telemetry
+
+__all__ = ["RunOptions", "detach", "run_workflow", "run_worker"]
+
+_SIMULATED_SLOTS = 64
+_SLOTS = 4
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """The options of `federlib run`, as given."""
+
+    workflow: Path
+    url: str
+    workers: int
+    slots: int | None
+    ttl_s: float
+    run_id: str
+    time_scale: float | None
+    chaos: tuple[Fault, ...]
+    report: Path | None
+    effects: Path | None
+
+
+async def run_workflow(options: RunOptions, console: Console) -> int:
+    """Submit a workflow, run workers until it ends, and say how it went."""
+    workflow, simulated = _load(options, console)
+    async with connect(options.url, ttl_s=options.ttl_s) as fed:
+        run = await fed.dag.submit(workflow, run_id=options.run_id)
+        led_by = await _led_elsewhere(fed, run.run_id)
+        before = await fed.dag.inspect(run.run_id)
+        if run.created:
+            console.print(f"run {run.run_id}: {len(workflow.tasks)} tasks on {redact_url(options.url)}")
+        elif led_by is not None:
+            console.print(f"run {run.run_id} is already led by {led_by}: joining it")
+        else:
+            console.print(f"run {run.run_id} goes on: {_standing(before.counts())}")
+        resumed_after = before.epoch if led_by is None else 0
+        if before.outcome == "cancelled":
+            await fed.dag.resume(run.run_id, by="federlib run")
+        logs = logs_root(options.url) / segment(run.run_id, field="run_id")
+        make_private_dir(logs)
+        slots = options.slots or (_SIMULATED_SLOTS if simulated else _SLOTS)
+        view = RunView(
+            console,
+            run_id=run.run_id,
+            total=len(workflow.tasks),
+            ttl_s=options.ttl_s,
+            now_s=lambda: fed.clock.monotonic_ns() / 1e9,
+        )
+        crew = Crew(
+            worker_command(run.run_id, slots=slots, ttl_s=options.ttl_s),
+            url=options.url,
+            logs=logs,
+            size=options.workers,
+            tell=view.line,
+        )
+        supervisor = Supervisor(
+            fed, run.run_id, crew, chaos=options.chaos, tell=view.line, show=view.show
+        )
+        with view:
+            record, interrupted = await _supervise(supervisor, crew, _end_of(before.record))
+        state = await fed.dag.inspect(run.run_id)
+        planned = workflow.critical_path_s() if simulated else None
+        report = make_report(
+            state, kills=supervisor.kills, resumed_after=resumed_after, critical_path_s=planned
+        )
+        _write(options, report, effects_lines(state))
+        for line in summary_lines(report, state):
+            console.print(line, highlight=False, markup=False)
+        return _exit_code(options, supervisor, record, report, interrupted, console)
+
+
+def _load(options: RunOptions, console: Console) -> tuple[Workflow, bool]:
+    """Read the workflow; recorded runtimes become sleeps of a length that is told."""
+    workflow = load_workflow(options.workflow, time_scale=options.time_scale)
+    simulated = workflow.time_scale is not None
+    if simulated:
+        length_s = workflow.critical_path_s()
+        console.print(
+            f"recorded runtimes x {workflow.time_scale:.4g}: a critical path of {length_s:.1f} s"
+        )
+    return workflow, simulated
+
+
+async def _led_elsewhere(fed: Federation, run_id: str) -> str | None:
+    seen = await fed.dag.leader(run_id)
+    return seen.lease.holder_id if seen.lease is not None and seen.is_live else None
+
+
+def _end_of(before: RunRecord) -> Callable[[RunRecord], bool]:
+    """Tell the end of the run from the end it may have had before it was resumed."""
+    resumed = before.state == "cancelled"
+    return lambda record: record.state != "running" and not (
+        resumed and record.ended_ns == before.ended_ns
+    )
+
+
+def _standing(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no tasks"
+
+
+async def _supervise(
+    supervisor: Supervisor, crew: Crew, ended: Callable[[RunRecord], bool]
+) -> tuple[RunRecord | None, bool]:
+    """Watch the run; stop the workers at its end, or at SIGINT or SIGTERM."""
+    record: RunRecord | None = None
+    interrupted = False
+
+    async with anyio.create_task_group() as group:
+
+        async def await_signal() -> None:
+            nonlocal interrupted
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    interrupted = True
+                    watching.cancel()
+                    return
+
+        watching = anyio.CancelScope()
+        group.start_soon(await_signal)
+        crew.start(group)
+        with watching:
+            record = await supervisor.watch(ended)
+        if record is not None:
+            await crew.finish()
+        with anyio.CancelScope(shield=True):
+            await crew.stop()
+        group.cancel_scope.cancel()
+    return record, interrupted and record is None
+
+
+def _write(options: RunOptions, report: Report, effects: bytes) -> None:
+    if options.report is not None:
+        write_whole(options.report, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    if options.effects is not None:
+        write_whole(options.effects, effects)
+
+
+def _exit_code(
+    options: RunOptions,
+    supervisor: Supervisor,
+    record: RunRecord | None,
+    report: Report,
+    interrupted: bool,  # noqa: FBT001
+    console: Console,
+) -> int:
+    if interrupted:
+        console.print(f"interrupted; go on with --run-id {report.run_id}", markup=False)
+        return INTERRUPTED
+    if record is None:
+        console.print("no worker could be kept alive", style="red")
+        return STORE
+    if supervisor.unfired:
+        names = ", ".join(f"{fault.kind}@{fault.at_s:g}s" for fault in supervisor.unfired)
+        console.print(f"chaos did not fire: {names}", style="red", markup=False)
+        return CHAOS_NOT_FIRED
+    return OK if report.state == "success" else FAILED
+
+
+def detach(arguments: list[str], options: RunOptions) -> int:
+    """Start the same run in the background, in a session of its own."""
+    logs = logs_root(options.url) / segment(options.run_id, field="run_id")
+    make_private_dir(logs)
+    path = logs / "~supervisor.log"
+    with path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "federlib.cli", "run", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, STORE_ENV: options.url},
+        )
+    click.echo(f"run {options.run_id} goes on in process {process.pid}; its output: {path}")
+    click.echo("look at it with: federlib status")
+    return OK
+
+
+async def run_worker(*, url: str, run_id: str, slots: int, ttl_s: float) -> int:
+    """Join a run: do its tasks, lead it if elected, leave when it ends."""
+    telemetry = Telemetry(logger=_LineLogger())
+
+    def tell(state: LeaderState) -> None:
+        click.echo(f"role {state.role}, epoch {state.epoch}: {state.reason}")
+
+    async with (
+        connect(url, ttl_s=ttl_s, telemetry=telemetry) as fed,
+        TaskRunner(clock=fed.clock, telemetry=telemetry) as runner,
+    ):
+        handler = TaskHandler(runner, logs_root(url))
+        identity = await fed.identity()
+        click.echo(f"worker {identity.worker_id}, incarnation {identity.incarnation}")
+        code = INTERRUPTED
+        async with anyio.create_task_group() as group:
+
+            async def await_signal() -> None:
+                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    async for _ in signals:
+                        group.cancel_scope.cancel()
+                        return
+
+            group.start_soon(await_signal)
+            ended = await fed.dag.work(run_id, handler, slots=slots, on_role=tell)
+            click.echo(f"run {run_id}: {ended.state}")
+            code = OK
+            group.cancel_scope.cancel()
+        return code
+
+
+class _LineLogger:
+    """Warnings and errors, one line each; what a worker's log holds."""
+
+    def log(self, level: str, event: str, /, **fields: str | float | bool | None) -> None:
+        if level in {"warning", "error"} or event == "leader_role_changed":
+            facts = " ".join(f"{name}={value}" for name, value in fields.items())
+            click.echo(f"{level}: {event} {facts}")

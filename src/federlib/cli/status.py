@@ -1,0 +1,174 @@
+"""`federlib status`: leaders, runs and commands at one look."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from federlib.cli.inspection import lease_names, print_json
+from federlib.dag import RunRecord
+from federlib.errors import FederlibError
+from federlib.federation import Federation, connect
+from federlib.storage import redact_url
+
+__all__ = ["Status", "tell_status"]
+
+HEALTHY, DEGRADED, UNHEALTHY, CANNOT_TELL = 0, 1, 2, 3
+_WORDS = ("healthy", "degraded", "unhealthy", "cannot tell")
+_STYLES = ("green", "yellow", "red", "red")
+
+
+class LeaseLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease that somebody holds, or held when it died; ages and ttl in seconds."""
+
+    name: str
+    state: Literal["held", "expired"]
+    leader: str
+    epoch: int
+    lease_age_s: float
+    ttl_s: float
+
+
+class RunLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, and who leads it."""
+
+    run_id: str
+    state: str
+    tasks: dict[str, int]
+    leader: str | None
+    epoch: int
+    workers: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What `federlib status --json` prints."""
+
+    store: str
+    store_id: str
+    health: str
+    problems: list[str]
+    leases: list[LeaseLine]
+    runs: list[RunLine]
+    commands: dict[str, int]
+
+
+def tell_status(url: str, *, as_json: bool) -> int:
+    """Print the status; return the exit code."""
+    try:
+        status, code = anyio.run(_gather, url)
+    except FederlibError as error:
+        if as_json:
+            print_json({"store": redact_url(url), "health": "cannot tell", "problems": [str(error)]})
+        else:
+            click.echo(f"cannot tell: {error}", err=True)
+        return CANNOT_TELL
+    if as_json:
+        print_json(status)
+    else:
+        _print(status, code)
+    return code
+
+
+async def _gather(url: str) -> tuple[Status, int]:
+    problems: list[tuple[int, str]] = []
+    async with connect(url) as fed:
+        leases = await _leases(fed, problems)
+        runs = [await _run(fed, record, problems) for record in await fed.dag.list()]
+        commands: dict[str, int] = {}
+        code = max((severity for severity, _ in problems), default=HEALTHY)
+        status = Status(
+            store=redact_url(url),
+            store_id=fed.store.store_id,
+            health=_WORDS[code],
+            problems=[text for _, text in problems],
+            leases=leases,
+            runs=runs,
+            commands=commands,
+        )
+    return status, code
+
+
+async def _leases(fed: Federation, problems: list[tuple[int, str]]) -> list[LeaseLine]:
+    """Collect the leases of elections and of `hold`; those of a run's workers stay out."""
+    lines: list[LeaseLine] = []
+    for name in await lease_names(fed.store):
+        if name.startswith("dag/"):
+            continue
+        try:
+            seen = await fed.inspect(name)
+        except FederlibError as error:
+            problems.append((UNHEALTHY, str(error)))
+            continue
+        if seen.lease is None:
+            continue
+        age_s = max(0, fed.clock.wall_ns() - seen.lease.renewed_at) / 1e9
+        if not seen.is_live:
+            problems.append((DEGRADED, f"lease {name!r} ran out and nobody took it"))
+        lines.append(
+            LeaseLine(
+                name=name,
+                state="held" if seen.is_live else "expired",
+                leader=seen.lease.holder_id,
+                epoch=seen.fencing_token,
+                lease_age_s=round(age_s, 3),
+                ttl_s=seen.lease.ttl_ms / 1_000,
+            )
+        )
+    return lines
+
+
+async def _run(fed: Federation, record: RunRecord, problems: list[tuple[int, str]]) -> RunLine:
+    progress = await fed.dag.progress(record.run_id)
+    seen = await fed.dag.leader(record.run_id)
+    leader = seen.lease.holder_id if seen.lease is not None and seen.is_live else None
+    workers = await fed.dag.workers(record.run_id) if record.state == "running" else []
+    if record.state == "running" and leader is None:
+        why = "nobody leads it: a failover is under way, or nobody works on it"
+        problems.append((DEGRADED, f"run {record.run_id!r}: {why}"))
+    elif record.state == "running" and not workers:
+        problems.append((UNHEALTHY, f"run {record.run_id!r}: it is led but has no workers"))
+    if record.state == "failed":
+        problems.append((DEGRADED, f"run {record.run_id!r}: some tasks failed"))
+    return RunLine(
+        run_id=record.run_id,
+        state=record.state,
+        tasks={"total": record.tasks} | (dict(progress.counts) if progress else {}),
+        leader=leader,
+        epoch=seen.fencing_token,
+        workers=len(workers),
+    )
+
+
+def _print(status: Status, code: int) -> None:
+    console = Console()
+    console.print(Text.assemble("health  ", (status.health, f"bold {_STYLES[code]}")))
+    console.print(f"store   {status.store} ({status.store_id})", highlight=False, markup=False)
+    for problem in status.problems:
+        console.print(f"  - {problem}", highlight=False, markup=False)
+    if status.leases:
+        table = Table("lease", "state", "holder", "epoch", "age", "ttl", title="Leases")
+        for lease in status.leases:
+            table.add_row(
+                lease.name, lease.state, lease.leader, str(lease.epoch),
+                f"{lease.lease_age_s:.1f} s", f"{lease.ttl_s:g} s",
+            )  # fmt: skip
+        console.print(table)
+    if status.runs:
+        table = Table("run", "state", "tasks", "leader", "epoch", "workers", title="Runs")
+        for run in status.runs:
+            counts = ", ".join(f"{count} {name}" for name, count in run.tasks.items() if count)
+            table.add_row(
+                run.run_id, run.state, counts, run.leader or "-", str(run.epoch), str(run.workers)
+            )
+        console.print(table)
+    if status.commands:
+        table = Table("outcome", "commands", title="Commands")
+        for name, count in sorted(status.commands.items()):
+            table.add_row(name, str(count))
+        console.print(table)

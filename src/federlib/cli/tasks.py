@@ -1,0 +1,73 @@
+"""What a worker process of `federlib run` does with a task."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from federlib.cli.exec import Call, Exec, TaskRunner, log_path
+from federlib.dag import TaskFailed, TaskRun
+from federlib.storage import redact_url
+
+__all__ = ["TaskHandler", "logs_root"]
+
+
+def logs_root(url: str) -> Path:
+    """Say where the logs of a store's runs lie: beside a SQLite store, else in .federlib."""
+    path = redact_url(url).removeprefix("sqlite:///")
+    base = Path(path).parent if url.startswith("sqlite:") else Path(".federlib")
+    return base / "logs"
+
+
+class TaskHandler:
+    """Runs shell commands and calls in processes of their own; sleeps recorded runtimes.
+
+    Args:
+        runner: Starts and kills the processes.
+        logs: Root of the task logs.
+    """
+
+    def __init__(self, runner: TaskRunner, logs: Path) -> None:
+        self._runner = runner
+        self._logs = logs
+
+    async def __call__(self, task: TaskRun) -> object:
+        """Do one task; what it returns reaches its children."""
+        spec = task.task
+        if spec.sleep_s is not None:
+            await anyio.sleep(spec.sleep_s)
+            return None
+        command: tuple[str, ...] | Call
+        if spec.run is not None:
+            command = ("/bin/sh", "-c", spec.run, "sh", *map(str, spec.args or ()))
+        elif spec.call is not None:
+            command = Call(spec.call, msgspec.json.encode(spec.args))
+        else:
+            return None
+        done = await self._runner.run(
+            Exec(
+                command=command,
+                cwd=Path(spec.cwd or ".").absolute(),
+                env=_environment(task),
+                log_path=log_path(self._logs, task.run_id, task.task_id, task.attempt),
+                inputs=msgspec.json.encode(task.inputs),
+            )
+        )
+        if done.outcome != "success":
+            raise TaskFailed(done.message)
+        return done.result
+
+
+def _environment(task: TaskRun) -> dict[str, str]:
+    return {
+        **os.environ,
+        **(task.task.env or {}),
+        "FEDERLIB_RUN_ID": task.run_id,
+        "FEDERLIB_TASK_ID": task.task_id,
+        "FEDERLIB_ATTEMPT": str(task.attempt),
+        "FEDERLIB_EPOCH": str(task.epoch),
+        "FEDERLIB_IDEMPOTENCY_KEY": task.idempotency_key,
+    }

@@ -1,0 +1,363 @@
+"""The leader of a run: the only writer of its log. Shell around `schedule.decide`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from federlib._tasks import open_task_group
+from federlib.dag.records import (
+    AskRecord,
+    DoneRecord,
+    Epoch,
+    EpochRecord,
+    ProgressRecord,
+    RunOutcome,
+    WorkerRecord,
+    decode,
+)
+from federlib.dag.runlog import SNAPSHOT_EVERY, RunLog, Seat
+from federlib.dag.runstate import RunState
+from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.errors import CorruptRecord, Fenced, OutcomeUnknown, Unavailable
+from federlib.lease import LeaseBackend
+from federlib.skewclock import Clock
+from federlib.storage import (
+    AtRevision,
+    Batch,
+    Conflicted,
+    Delete,
+    Record,
+    Resync,
+    Transaction,
+)
+from federlib.telemetry import SILENT, Metric, Telemetry
+
+__all__ = ["RunLeader"]
+
+TRANSITIONS = Metric(
+    "federlib_dag_transitions_total", "counter", "Transitions appended to run logs.", ("kind",)
+)
+
+_PROGRESS_S = 0.5
+_KEPT_SETTLED = 8_192
+_T = TypeVar("_T", DoneRecord, AskRecord, WorkerRecord)
+
+
+class RunLeader:
+    """Leads one run under one epoch at a time.
+
+    Args:
+        log: The run's records.
+        leases: Says which workers live.
+        leader_id: Who we are.
+        clock: Wall clock for retry times and for people.
+        jitter: Draws from [0, 1), for the pause before a retry.
+        inspect_s: How often the workers' leases are looked at; seconds.
+        telemetry: Where it is told.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        *,
+        leases: LeaseBackend,
+        leader_id: str,
+        clock: Clock,
+        jitter: Callable[[], float],
+        inspect_s: float,
+        telemetry: Telemetry = SILENT,
+    ) -> None:
+        self._log = log
+        self._leases = leases
+        self._leader_id = leader_id
+        self._clock = clock
+        self._jitter = jitter
+        self._inspect_s = inspect_s
+        self._telemetry = telemetry
+
+    async def lead(self, epoch: int, check: Callable[[], object]) -> RunOutcome:
+        """Take the run over, and lead it until it ends.
+
+        Args:
+            epoch: Our fencing token.
+            check: Raises `Fenced` once our lease is lost; asked before every append.
+        Returns:
+            How the run ended.
+        Raises:
+            Fenced: Another leader took over, or our lease is lost.
+        """
+        reign = _Reign(self, epoch, check)
+        async with open_task_group() as group:
+            outcome = await reign.run(group)
+            group.cancel_scope.cancel()
+        return outcome
+
+
+class _Reign:
+    """One epoch of one leader."""
+
+    def __init__(self, leader: RunLeader, epoch: int, check: Callable[[], object]) -> None:
+        self.log = leader._log  # noqa: SLF001 (one class in two parts)
+        self.leases = leader._leases  # noqa: SLF001
+        self.leader_id = leader._leader_id  # noqa: SLF001
+        self.clock = leader._clock  # noqa: SLF001
+        self.jitter = leader._jitter  # noqa: SLF001
+        self.inspect_s = leader._inspect_s  # noqa: SLF001
+        self.telemetry = leader._telemetry  # noqa: SLF001
+        self.epoch = epoch
+        self.check = check
+        self.inbox = Inbox()
+        self.records: dict[str, tuple[WorkerRecord, int]] = {}
+        self.settled: deque[str] = deque(maxlen=_KEPT_SETTLED)
+        self.wake = anyio.Event()
+        self.told_ns = 0
+        self.appended = 0
+        self.seat = Seat(epoch, 0, 1)
+        self.state: RunState
+
+    async def run(self, group: TaskGroup) -> RunOutcome:
+        keys = self.log.keys
+        self.state, self.seat.next_seq = await self.log.fold()
+        for prefix, take in (
+            (keys.dones, self._take_done),
+            (keys.asks, self._take_ask),
+            (keys.workers, self._take_worker),
+        ):
+            group.start_soon(self._follow, prefix, take, await self._load(prefix, take))
+        if self.state.outcome != "running" and not self.inbox.asks:
+            return self.state.outcome
+        await self._inspect()
+        await self._take_over()
+        group.start_soon(self._keep_inspecting)
+        while True:
+            draft = self._decide()
+            if draft is not None:
+                await self._append(draft)
+            elif self.state.outcome != "running" and not self.inbox.asks:
+                return self.state.outcome
+            else:
+                await self._sleep()
+
+    # What comes in
+
+    async def _load(self, prefix: str, take: Callable[[str, Record | None], None]) -> int:
+        revision: int | None = None
+        after: str | None = None
+        while True:
+            page = await self.log.store.scan(prefix, after=after)
+            revision = page.revision if revision is None else revision
+            for record in page.records:
+                take(record.key, record)
+            if page.next is None:
+                return revision
+            after = page.next
+
+    async def _follow(
+        self, prefix: str, take: Callable[[str, Record | None], None], after: int
+    ) -> None:
+        async with self.log.store.watch(prefix, after=after) as changes:
+            while True:
+                try:
+                    item = await anext(changes)
+                except Unavailable:
+                    await anyio.sleep(0.2)
+                    continue
+                if isinstance(item, Batch):
+                    for event in item.events:
+                        take(event.key, event.record)
+                    self.wake.set()
+                elif isinstance(item, Resync):
+                    await self._load(prefix, take)
+                    self.wake.set()
+
+    def _read(self, kind: type[_T], record: Record) -> _T | None:
+        """Read what others wrote; what cannot be read is told, left alone and skipped."""
+        try:
+            return decode(kind, record)
+        except CorruptRecord as error:
+            self.telemetry.log("error", "record_refused", key=record.key, reason=str(error))
+            return None
+
+    def _take_done(self, key: str, record: Record | None) -> None:
+        done = self._read(DoneRecord, record) if record is not None else None
+        if done is None:
+            self.inbox.dones.pop(key, None)
+        elif key not in self.settled:
+            self.inbox.dones[key] = done
+
+    def _take_ask(self, key: str, record: Record | None) -> None:
+        ask = self._read(AskRecord, record) if record is not None else None
+        if ask is None:
+            self.inbox.asks.pop(key, None)
+        elif key not in self.settled:
+            self.inbox.asks[key] = ask
+
+    def _take_worker(self, key: str, record: Record | None) -> None:
+        worker = self._read(WorkerRecord, record) if record is not None else None
+        known = self.records.pop(key, None)
+        if worker is None or record is None:
+            if known is not None:
+                self.inbox.workers.pop(known[0].worker_id, None)
+            return
+        self.records[key] = (worker, record.revision)
+        # A worker writes its record while it holds its lease: it lives until seen otherwise.
+        self.inbox.workers[worker.worker_id] = WorkerView(
+            worker.incarnation, worker.slots, "live" if self.seat.epoch_revision else "unknown"
+        )
+
+    async def _keep_inspecting(self) -> None:
+        while True:
+            await anyio.sleep(self.inspect_s)
+            await self._inspect()
+
+    async def _inspect(self) -> None:
+        """Judge every worker's lease; a store that is away judges nobody dead."""
+        for key, (worker, revision) in list(self.records.items()):
+            name = self.log.keys.worker_lease(worker.worker_id, worker.incarnation)
+            try:
+                seen = await self.leases.inspect(name)
+            except (Unavailable, OutcomeUnknown):
+                continue
+            held = seen.lease is not None and seen.lease.fencing_token == worker.token
+            live = held and seen.is_live
+            view = self.inbox.workers.get(worker.worker_id)
+            if view is None or view.incarnation != worker.incarnation:
+                continue
+            self.inbox.workers[worker.worker_id] = WorkerView(
+                worker.incarnation, worker.slots, "live" if live else "dead"
+            )
+            if view.state != ("live" if live else "dead"):
+                self.wake.set()
+            leading = self.seat.epoch_revision > 0
+            if not live and leading and not self._has_claims(worker.worker_id):
+                await self._forget(key, revision)
+
+    def _has_claims(self, worker_id: str) -> bool:
+        return any(claim.worker_id == worker_id for claim in self.state.claims.values())
+
+    async def _forget(self, key: str, revision: int) -> None:
+        """Remove a dead worker's record, unless it has just come back."""
+        fence = AtRevision(self.log.keys.epoch, self.seat.epoch_revision)
+        try:
+            await self.log.store.commit(
+                Transaction((Delete(key),), (AtRevision(key, revision), fence))
+            )
+        except (Unavailable, OutcomeUnknown):
+            return  # The next look tries again.
+
+    # What is decided
+
+    async def _take_over(self) -> None:
+        while True:
+            current = await self.log.epoch()
+            if current is not None and current[0].epoch >= self.epoch:
+                raise Fenced(
+                    f"run {self.log.run_id!r}",
+                    reason=f"epoch {current[0].epoch} leads it, ours is {self.epoch}",
+                )
+            last_act_ns = await self._last_act_ns()
+            draft = decide(
+                self.state,
+                self.inbox,
+                seq=self.seat.next_seq,
+                now_ns=self.clock.wall_ns(),
+                jitter=self.jitter,
+                takeover=Epoch(self.epoch, self.leader_id, last_act_ns),
+            )
+            assert draft is not None
+            record = EpochRecord(epoch=self.epoch, leader=self.leader_id)
+            if await self._append(draft, (record, current[1] if current else None)):
+                return
+            # The old leader was quicker by one append, or another took over: look again.
+            # What was taken from the inbox for this draft is still in the store.
+            self.settled.clear()
+            for prefix, take in (
+                (self.log.keys.dones, self._take_done),
+                (self.log.keys.asks, self._take_ask),
+            ):
+                await self._load(prefix, take)
+            self.state, self.seat.next_seq = await self.log.fold()
+
+    async def _last_act_ns(self) -> int:
+        record = await self.log.store.get(self.log.keys.progress)
+        told_ns = decode(ProgressRecord, record).at_ns if record is not None else 0
+        return max(told_ns, self.state.last_append_ns)
+
+    def _decide(self) -> Draft | None:
+        return decide(
+            self.state,
+            self.inbox,
+            seq=self.seat.next_seq,
+            now_ns=self.clock.wall_ns(),
+            jitter=self.jitter,
+        )
+
+    async def _append(
+        self, draft: Draft, takeover: tuple[EpochRecord, int | None] | None = None
+    ) -> bool:
+        self.check()
+        self.settled.extend(draft.settled)
+        run = self.state.record_with_outcome(draft.batch.at_ns)
+        due = draft.outcome is not None or self._progress_is_due()
+        done = await self.log.append(
+            self.seat,
+            draft,
+            # A takeover touches the run's record too: whoever waits for news of it hears.
+            run=run if draft.outcome is not None or (takeover and not self.inbox.asks) else None,
+            progress=self._progress() if due else None,
+            takeover=takeover,
+        )
+        if isinstance(done, Conflicted):
+            if takeover is not None:
+                return False
+            raise Fenced(f"run {self.log.run_id!r}", reason="another leader took over")
+        for transition in draft.batch.t:
+            self.telemetry.emit(TRANSITIONS, kind=type(transition).__name__.lower())
+        await self._maybe_snapshot(len(draft.batch.t))
+        return True
+
+    async def _maybe_snapshot(self, appended: int) -> None:
+        self.appended += appended
+        if self.appended >= SNAPSHOT_EVERY:
+            self.appended = 0
+            await self.log.snapshot(self.seat, self.state)
+
+    def _progress_is_due(self) -> bool:
+        return self.clock.monotonic_ns() - self.told_ns >= _PROGRESS_S * 1e9
+
+    def _progress(self) -> ProgressRecord:
+        self.told_ns = self.clock.monotonic_ns()
+        state = self.state
+        return ProgressRecord(
+            epoch=self.epoch,
+            leader=self.leader_id,
+            at_ns=self.clock.wall_ns(),
+            counts=state.counts(),
+            attempts=state.total_attempts,
+            refused=state.refused,
+            workers=sum(view.state == "live" for view in self.inbox.workers.values()),
+            started_ns=state.started_ns,
+        )
+
+    async def _sleep(self) -> None:
+        """Wait for news, for a retry that is due, or to tell how things stand."""
+        timeout_s = 2 * _PROGRESS_S
+        retry_ns = self.state.next_retry_ns()
+        if retry_ns is not None:
+            timeout_s = min(timeout_s, max(0.0, (retry_ns - self.clock.wall_ns()) / 1e9))
+        with anyio.move_on_after(timeout_s) as scope:
+            await self.wake.wait()
+        if not scope.cancelled_caught:
+            self.wake = anyio.Event()
+        if self._progress_is_due():
+            await self._tell()
+
+    async def _tell(self) -> None:
+        self.check()
+        await self.log.tell(self.seat, self._progress())
+

@@ -1,0 +1,323 @@
+"""A run's records in the store: read them, fold them, append to them.
+
+Shell around `runstate`. Only the leader appends; `append` is one transaction that checks
+the epoch record, so an old leader's append fails by token, whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import anyio
+import attrs
+import msgspec
+
+from federlib.dag.plan import Plan, join_chunks
+from federlib.dag.records import (
+    EpochRecord,
+    LogBatch,
+    PlanChunk,
+    ProgressRecord,
+    ResultBatch,
+    RunKeys,
+    RunRecord,
+    SnapshotHead,
+    SnapshotPart,
+    decode,
+    encode,
+)
+from federlib.dag.runstate import RunState
+from federlib.dag.schedule import Draft
+from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
+from federlib.storage import (
+    Absent,
+    AtRevision,
+    Check,
+    Committed,
+    Conflicted,
+    Delete,
+    Put,
+    Record,
+    RecordStore,
+    Transaction,
+    Write,
+)
+
+__all__ = ["RunLog", "Seat", "scan_all"]
+
+SNAPSHOT_EVERY = 65_536
+"""Transitions between snapshots; design §5."""
+
+_DELETE_CHUNK = 60
+
+
+async def scan_all(store: RecordStore, prefix: str, *, after: str | None = None) -> AsyncGenerator[Record, None]:
+    """Yield every record under `prefix`, page by page."""
+    while True:
+        page = await store.scan(prefix, after=after)
+        for record in page.records:
+            yield record
+        if page.next is None:
+            return
+        after = page.next
+
+
+async def commit_surely(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
+    """Commit a transaction that has an id, repeating it while its outcome is unknown.
+
+    Ends when the store answers or the caller is cancelled (its lease ran out, say).
+    """
+    assert transaction.id is not None
+    while True:
+        try:
+            return await store.commit(transaction)
+        except OutcomeUnknown:
+            await anyio.sleep(0.05)
+        except Unavailable:
+            await anyio.sleep(0.2)
+
+
+@attrs.define
+class Seat:
+    """What a leader needs to append: its epoch and where the log ends.
+
+    Attributes:
+        epoch: Our epoch.
+        epoch_revision: Of the epoch record, as we wrote it.
+        next_seq: Number of the next log record.
+    """
+
+    epoch: int
+    epoch_revision: int
+    next_seq: int
+
+
+class RunLog:
+    """One run's records.
+
+    Args:
+        store: Where they are.
+        run_id: Which run.
+    """
+
+    def __init__(self, store: RecordStore, run_id: str) -> None:
+        self.store = store
+        self.keys = RunKeys(run_id)
+        self.run_id = run_id
+        self._plan: Plan | None = None
+
+    async def run(self) -> RunRecord | None:
+        """Read the run's record, or None if there is no such run."""
+        record = await self.store.get(self.keys.run)
+        return decode(RunRecord, record) if record is not None else None
+
+    async def run_revision(self) -> int:
+        """Return the revision of the run's record; 0 if there is no such run."""
+        record = await self.store.get(self.keys.run)
+        return record.revision if record is not None else 0
+
+    async def require_run(self) -> RunRecord:
+        """Read the run's record.
+
+        Raises:
+            InvalidInput: No such run.
+        """
+        run = await self.run()
+        if run is None:
+            raise InvalidInput("run_id", expected="a run that was submitted", found=self.run_id)
+        return run
+
+    async def epoch(self) -> tuple[EpochRecord, int] | None:
+        """Read who leads, with the record's revision; None before the first leader."""
+        record = await self.store.get(self.keys.epoch)
+        return (decode(EpochRecord, record), record.revision) if record is not None else None
+
+    async def plan(self) -> Plan:
+        """Read the plan once, and keep it."""
+        if self._plan is None:
+            run = await self.require_run()
+            chunks = [
+                decode(PlanChunk, record)
+                async for record in scan_all(self.store, self.keys.plans)
+            ]
+            self._plan = join_chunks(chunks[: run.chunks], run, where=self.keys.plans)
+        return self._plan
+
+    async def submit(self, run: RunRecord, chunks: Sequence[PlanChunk]) -> bool:
+        """Write the plan, then the run that makes it visible.
+
+        Returns:
+            True if this call created the run, False if it was there.
+        """
+        for number, chunk in enumerate(chunks):
+            await self.store.commit(
+                Transaction((Put(self.keys.plan(number), encode(chunk)),), (Absent(self.keys.run),))
+            )
+        made = await self.store.commit(
+            Transaction((Put(self.keys.run, encode(run)),), (Absent(self.keys.run),))
+        )
+        return isinstance(made, Committed)
+
+    async def fold(self) -> tuple[RunState, int]:
+        """Rebuild the state: the newest snapshot, then the log behind it.
+
+        Returns:
+            The state, and the number of the next log record.
+        """
+        plan = await self.plan()
+        run = await self.require_run()
+        while True:
+            state = RunState(plan, run)
+            next_seq = await self._restore(state)
+            next_seq, gap = await self._apply_log(state, next_seq)
+            if gap is None:
+                return state, next_seq
+            # A gap means that a leader cut the log behind us: begin again at its snapshot.
+            head = await self.store.get(self.keys.snap_head)
+            if head is None or decode(SnapshotHead, head).seq < next_seq:
+                raise CorruptRecord(
+                    self.keys.log(next_seq), expected="the next log record", found=gap
+                )
+
+    async def _apply_log(self, state: RunState, next_seq: int) -> tuple[int, str | None]:
+        """Fold the log from `next_seq` on; return where it ends and the key behind a gap."""
+        async with aclosing(
+            scan_all(self.store, self.keys.logs, after=self.keys.log(next_seq - 1))
+        ) as records:
+            async for record in records:
+                if record.key != self.keys.log(next_seq):
+                    return next_seq, record.key
+                state.apply_batch(decode(LogBatch, record), seq=next_seq)
+                next_seq += 1
+        return next_seq, None
+
+    async def _restore(self, state: RunState) -> int:
+        record = await self.store.get(self.keys.snap_head)
+        if record is None:
+            return 1
+        head = decode(SnapshotHead, record)
+        parts: list[SnapshotPart] = []
+        for number in range(head.parts):
+            part = await self.store.get(self.keys.snap(head.seq, number))
+            if part is None:
+                # Replaced while we read: the newer head says where to look.
+                return await self._restore(state)
+            parts.append(decode(SnapshotPart, part))
+        state.restore(head, parts)
+        return head.seq + 1
+
+    async def append(
+        self,
+        seat: Seat,
+        draft: Draft,
+        *,
+        run: RunRecord | None = None,
+        progress: ProgressRecord | None = None,
+        takeover: tuple[EpochRecord, int | None] | None = None,
+    ) -> Committed | Conflicted:
+        """Append one batch with everything that belongs to it; all or nothing.
+
+        Args:
+            seat: Moved on by one record if it was committed.
+            draft: From `decide`.
+            run: The run's record as it shall be, where it changes.
+            progress: The view for people, now and then.
+            takeover: The new epoch record and the revision of the one it replaces.
+        """
+        keys, seq = self.keys, seat.next_seq
+        writes: list[Write] = [Put(keys.log(seq), encode(draft.batch))]
+        checks: list[Check] = [Absent(keys.log(seq))]
+        if takeover is not None:
+            record, replaced = takeover
+            writes.append(Put(keys.epoch, encode(record)))
+            checks.append(
+                Absent(keys.epoch) if replaced is None else AtRevision(keys.epoch, replaced)
+            )
+        else:
+            checks.append(AtRevision(keys.epoch, seat.epoch_revision))
+        if draft.results is not None:
+            writes.append(Put(keys.result(seq), encode(draft.results)))
+        if run is not None:
+            writes.append(Put(keys.run, encode(run)))
+        if progress is not None:
+            writes.append(Put(keys.progress, encode(progress)))
+        writes.extend(Put(keys.assign(name), encode(record)) for name, record in draft.assigns.items())
+        writes.extend(Delete(key) for key in draft.settled)
+        done = await commit_surely(
+            self.store,
+            Transaction(tuple(writes), tuple(checks), id=f"{keys.root}{seat.epoch}/{seq}"[-128:]),
+        )
+        if isinstance(done, Committed):
+            seat.next_seq += 1
+            if takeover is not None:
+                seat.epoch_revision = done.revision
+        return done
+
+    async def tell(self, seat: Seat, progress: ProgressRecord) -> None:
+        """Write the view for people; a store that is away just misses it.
+
+        Raises:
+            Fenced: Another leader took over.
+        """
+        fence = AtRevision(self.keys.epoch, seat.epoch_revision)
+        try:
+            done = await self.store.commit(
+                Transaction((Put(self.keys.progress, encode(progress)),), (fence,))
+            )
+        except (Unavailable, OutcomeUnknown):
+            return
+        if isinstance(done, Conflicted):
+            raise Fenced(f"run {self.run_id!r}", reason="another leader took over")
+
+    async def snapshot(self, seat: Seat, state: RunState) -> None:
+        """Write a snapshot of everything appended so far, then cut the log behind it."""
+        seq = seat.next_seq - 1
+        head, parts = state.snapshot(seq)
+        fence = (AtRevision(self.keys.epoch, seat.epoch_revision),)
+        for number, part in enumerate(parts):
+            await self._fenced((Put(self.keys.snap(seq, number), encode(part)),), fence)
+        await self._fenced((Put(self.keys.snap_head, encode(head)),), fence)
+        await self._cut(self.keys.logs, self.keys.log(seq), fence)
+        await self._cut(f"{self.keys.root}snap/", self.keys.snap(seq, 0)[:-5], fence)
+
+    async def _cut(self, prefix: str, upto: str, fence: tuple[Check, ...]) -> None:
+        old = [
+            record.key
+            async for record in scan_all(self.store, prefix)
+            if record.key <= upto
+        ]
+        for start in range(0, len(old), _DELETE_CHUNK):
+            await self._fenced(tuple(map(Delete, old[start : start + _DELETE_CHUNK])), fence)
+
+    async def _fenced(self, writes: tuple[Write, ...], fence: tuple[Check, ...]) -> None:
+        while True:
+            try:
+                done = await self.store.commit(Transaction(writes, fence))
+            except OutcomeUnknown:
+                continue  # These writes may be repeated: they put or delete the same.
+            if isinstance(done, Conflicted):
+                raise Fenced(f"run {self.run_id!r}", reason="another leader took over")
+            return
+
+    async def results(self, seqs: Sequence[int], *, scan: bool) -> dict[int, msgspec.Raw]:
+        """Read the results that were accepted by these log records, by node number."""
+        found: dict[int, msgspec.Raw] = {}
+        if scan:
+            first, last = seqs
+            async with aclosing(
+                scan_all(self.store, self.keys.results, after=self.keys.result(first - 1))
+            ) as records:
+                async for record in records:
+                    if record.key > self.keys.result(last):
+                        break
+                    found.update(decode(ResultBatch, record).results)
+            return found
+        for seq in seqs:
+            stored = await self.store.get(self.keys.result(seq))
+            if stored is None:
+                raise CorruptRecord(self.keys.result(seq), expected="results", found="nothing")
+            found.update(decode(ResultBatch, stored).results)
+        return found
+
+

@@ -1,0 +1,332 @@
+"""`Runs`: submit, work on, watch and steer runs. The member `dag` of a federation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Literal
+
+import anyio
+import attrs
+
+from federlib._tasks import open_task_group
+from federlib.dag.leader import RunLeader
+from federlib.dag.plan import split_plan
+from federlib.dag.records import (
+    AskRecord,
+    ProgressRecord,
+    RunRecord,
+    WorkerRecord,
+    decode,
+    encode,
+)
+from federlib.dag.runlog import RunLog, scan_all
+from federlib.dag.runstate import RunState
+from federlib.dag.worker import Handler, Hold, RunWorker, follow_key
+from federlib.dag.workflow import TaskSpec, Workflow, plan_diff, plan_hash
+from federlib.errors import Fenced, InvalidInput, PlanMismatch
+from federlib.leadership import Elector, LeaderState
+from federlib.lease import LeaseBackend, LeaseState
+from federlib.skewclock import Clock
+from federlib.storage import Absent, Put, RecordStore, Transaction
+from federlib.telemetry import SILENT, Telemetry
+
+__all__ = ["Policy", "Run", "Runs"]
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """How a run treats failure; kept with the run.
+
+    Attributes:
+        on_failover: `adopt` lets a living worker go on with its claim under a new leader;
+            `rerun` starts every running task again.
+        max_lost: How often a task may be lost with its worker before it counts as failed.
+        backoff_s: Pause before the first retry; doubles each time, less up to half of it
+            by jitter; seconds.
+        backoff_max_s: The longest such pause; seconds.
+    """
+
+    on_failover: Literal["adopt", "rerun"] = "adopt"
+    max_lost: int = attrs.field(default=16, validator=attrs.validators.ge(0))
+    backoff_s: float = attrs.field(default=0.5, validator=attrs.validators.ge(0))
+    backoff_max_s: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))
+
+
+@attrs.frozen
+class Run:
+    """A submitted run.
+
+    Attributes:
+        run_id: Its name.
+        created: True if this call submitted it, False if it was there with the same plan.
+    """
+
+    run_id: str
+    created: bool
+
+
+class Runs:
+    """Runs of DAGs on one store.
+
+    Args:
+        store: Where the runs are.
+        leases: Says who leads and which workers live.
+        hold: Holds a lease for as long as the body runs.
+        identity: Gives our worker id and incarnation when first needed.
+        clock: Wall clock for retry times and for people.
+        jitter: Draws from [0, 1).
+        new_id: Draws a fresh, sortable id.
+        ttl_s: Of the leases; seconds.
+        telemetry: Where it is told.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        *,
+        leases: LeaseBackend,
+        hold: Hold,
+        identity: Callable[[], Awaitable[tuple[str, int]]],
+        clock: Clock,
+        jitter: Callable[[], float],
+        new_id: Callable[[], str],
+        ttl_s: float,
+        telemetry: Telemetry = SILENT,
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._hold = hold
+        self._identity = identity
+        self._clock = clock
+        self._jitter = jitter
+        self._new_id = new_id
+        self._ttl_s = ttl_s
+        self._telemetry = telemetry
+        self._logs: dict[str, RunLog] = {}
+
+    async def submit(
+        self,
+        tasks: Workflow | Mapping[str, Iterable[str]],
+        *,
+        run_id: str | None = None,
+        policy: Policy | None = None,
+    ) -> Run:
+        """Make a run durable; nothing starts until somebody works on it.
+
+        Submitting the same plan again under the same id gives the run that is there.
+
+        Args:
+            tasks: A workflow, or each task's id with its parents' ids.
+            run_id: Its name, at most 96 bytes; drawn if not given.
+            policy: How it treats failure.
+        Raises:
+            InvalidInput: The graph has a cycle, a missing parent, a double id, …: every
+                problem at once.
+            PlanMismatch: The id is taken by another plan; with the differences.
+        """
+        workflow = tasks if isinstance(tasks, Workflow) else _as_workflow(tasks)
+        run_id = self._new_id() if run_id is None else run_id
+        log = self._log(run_id)
+        chunks = split_plan(workflow)
+        policy = policy or Policy()
+        record = RunRecord(
+            run_id=run_id,
+            name=workflow.name,
+            plan_hash=plan_hash(workflow),
+            chunks=len(chunks),
+            tasks=len(workflow.tasks),
+            submitted_ns=self._clock.wall_ns(),
+            on_failover=policy.on_failover,
+            max_lost=policy.max_lost,
+            backoff_s=policy.backoff_s,
+            backoff_max_s=policy.backoff_max_s,
+        )
+        if await log.run() is None and await log.submit(record, chunks):
+            return Run(run_id, created=True)
+        found = await log.require_run()
+        if found.plan_hash != record.plan_hash:
+            stored = (await log.plan()).workflow(found.name)
+            raise PlanMismatch(
+                f"run {run_id!r}",
+                expected=f"plan {record.plan_hash[:12]}",
+                actual=f"plan {found.plan_hash[:12]}",
+                differences=plan_diff(stored, workflow),
+            )
+        return Run(run_id, created=False)
+
+    async def work(
+        self,
+        run: Run | str,
+        handler: Handler,
+        *,
+        slots: int = 4,
+        on_role: Callable[[LeaderState], None] | None = None,
+    ) -> RunRecord:
+        """Take part in a run until it ends: lead it or not, and do tasks.
+
+        Args:
+            run: Which.
+            handler: Does one task; see `Handler`.
+            slots: How many tasks to do at once, 1 to 1,000.
+            on_role: Hears of every change of our role in the run's election.
+        Returns:
+            The run's last record: how it ended, and when.
+        Raises:
+            InvalidInput: No such run, or a wrong number of slots.
+            CorruptRecord: The run's records cannot be trusted.
+        """
+        if not 1 <= slots <= 1_000:
+            raise InvalidInput("slots", expected="1 to 1000", found=slots)
+        log = self._log(_run_id(run))
+        record = await log.require_run()
+        after = 0
+        if record.state != "running":
+            if not await self._has_asks(log):
+                return record
+            after = await log.run_revision()
+        await log.plan()
+        worker_id, incarnation = await self._identity()
+        seat = Elector(
+            log.keys.lease,
+            backend=self._leases,
+            hold=self._hold,
+            holder_id=worker_id,
+            clock=self._clock,
+            telemetry=self._telemetry,
+        )
+        worker = RunWorker(
+            log,
+            hold=self._hold,
+            worker_id=worker_id,
+            incarnation=incarnation,
+            slots=slots,
+            handler=handler,
+            clock=self._clock,
+            telemetry=self._telemetry,
+        )
+        async with open_task_group() as group:
+            group.start_soon(seat.run)
+            group.start_soon(self._lead, log, seat)
+            if on_role is not None:
+                group.start_soon(_tell_roles, seat, on_role)
+            ended = await worker.run(after=after)
+            group.cancel_scope.cancel()
+        return ended
+
+    async def _lead(self, log: RunLog, seat: Elector) -> None:
+        leader = RunLeader(
+            log,
+            leases=self._leases,
+            leader_id=seat.holder_id,
+            clock=self._clock,
+            jitter=self._jitter,
+            inspect_s=min(2.0, self._ttl_s / 8),
+            telemetry=self._telemetry,
+        )
+
+        async def reign(epoch: int) -> None:
+            try:
+                await leader.lead(epoch, seat.check)
+            except Fenced as fenced:
+                self._telemetry.log(
+                    "warning", "leader_fenced", run_id=log.run_id, epoch=epoch, reason=str(fenced)
+                )
+                # Whoever fenced us holds a higher token; stand in line again.
+                seat.resign()
+                await anyio.sleep_forever()
+
+        await seat.lead(reign)
+
+    async def _has_asks(self, log: RunLog) -> bool:
+        page = await self._store.scan(log.keys.asks, limit=1)
+        return bool(page.records)
+
+    async def cancel(self, run: Run | str, *, by: str = "") -> None:
+        """Ask whoever leads the run to stop it; running tasks are killed."""
+        await self._ask(_run_id(run), AskRecord(verb="cancel", by=by, at_ns=self._clock.wall_ns()))
+
+    async def resume(self, run: Run | str, *, by: str = "", retry_failed: bool = False) -> None:
+        """Let an ended run go on from its frontier, once somebody works on it.
+
+        Args:
+            run: Which.
+            by: Who asks, for the log.
+            retry_failed: Give failed tasks a fresh start.
+        """
+        ask = AskRecord(
+            verb="resume", by=by, at_ns=self._clock.wall_ns(), retry_failed=retry_failed
+        )
+        await self._ask(_run_id(run), ask)
+
+    async def _ask(self, run_id: str, ask: AskRecord) -> None:
+        log = self._log(run_id)
+        await log.require_run()
+        key = log.keys.ask(self._new_id())
+        await self._store.commit(Transaction((Put(key, encode(ask)),), (Absent(key),)))
+
+    async def inspect(self, run: Run | str) -> RunState:
+        """Fold a run's log: every state, claim, reign and accepted finish."""
+        state, _ = await self._log(_run_id(run)).fold()
+        return state
+
+    async def record(self, run: Run | str) -> RunRecord | None:
+        """Read a run's record, or None if there is no such run."""
+        return await self._log(_run_id(run)).run()
+
+    async def progress(self, run: Run | str) -> ProgressRecord | None:
+        """Read the leader's view of a run, at most a second or so old; None before the first."""
+        record = await self._store.get(self._log(_run_id(run)).keys.progress)
+        return decode(ProgressRecord, record) if record is not None else None
+
+    async def leader(self, run: Run | str) -> LeaseState:
+        """Tell who leads a run, by its lease."""
+        return await self._leases.inspect(self._log(_run_id(run)).keys.lease)
+
+    async def workers(self, run: Run | str) -> list[WorkerRecord]:
+        """List the workers that have joined a run; some may have died since."""
+        prefix = self._log(_run_id(run)).keys.workers
+        return [decode(WorkerRecord, record) async for record in scan_all(self._store, prefix)]
+
+    async def follow(self, run: Run | str) -> AsyncGenerator[ProgressRecord, None]:
+        """Stream the leader's view of a run as it changes, until cancelled."""
+        key = self._log(_run_id(run)).keys.progress
+        async with aclosing(follow_key(self._store, key)) as records:
+            async for record in records:
+                yield decode(ProgressRecord, record)
+
+    async def list(self) -> list[RunRecord]:
+        """List all runs, in order of their ids."""
+        found: list[RunRecord] = []
+        after = ""
+        # One run at a time: skipping over its thousands of records is one seek.
+        while True:
+            page = await self._store.scan("dag/", after=after, limit=1)
+            if not page.records:
+                return found
+            root = "/".join(page.records[0].key.split("/")[:2])
+            record = await self._store.get(f"{root}/run")
+            if record is not None:
+                found.append(decode(RunRecord, record))
+            after = f"{root}0"  # '0' is the byte after '/'
+
+    def _log(self, run_id: str) -> RunLog:
+        log = self._logs.get(run_id)
+        if log is None:
+            log = self._logs[run_id] = RunLog(self._store, run_id)
+        return log
+
+
+def _run_id(run: Run | str) -> str:
+    return run.run_id if isinstance(run, Run) else run
+
+
+def _as_workflow(tasks: Mapping[str, Iterable[str]]) -> Workflow:
+    specs = tuple(TaskSpec(id=name, needs=tuple(needs)) for name, needs in tasks.items())
+    return Workflow(name="", tasks=specs)
+
+
+async def _tell_roles(seat: Elector, tell: Callable[[LeaderState], None]) -> None:
+    async with aclosing(seat.changes()) as states:
+        async for state in states:
+            tell(state)

@@ -1,0 +1,234 @@
+"""`Elector`: takes part in one election, and tells what became of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+
+import anyio
+
+from federlib.errors import LeaseLost, NotLeader, OutcomeUnknown, Unavailable
+from federlib.lease import HeldLease, LeaseBackend
+from federlib.leadership.election import (
+    Event,
+    Granted,
+    LeaderState,
+    Lost,
+    Reached,
+    Unreachable,
+    next_state,
+)
+from federlib.skewclock import Clock
+from federlib.telemetry import SILENT, Metric, Telemetry
+
+__all__ = ["Elector"]
+
+LEADER_CHANGES = Metric(
+    "federlib_leader_changes_total",
+    "counter",
+    "Changes of this process's role in an election.",
+    ("name", "role"),
+)
+LEADER_EPOCH = Metric(
+    "federlib_leader_epoch", "gauge", "Highest epoch heard of in an election.", ("name",)
+)
+
+_BACKOFF_S = (0.1, 2.0)
+_KEPT_CHANGES = 64
+
+Hold = Callable[[str], AbstractAsyncContextManager[HeldLease]]
+
+
+class Elector:
+    """One process's seat in an election: leader, follower or observer.
+
+    The epoch is the fencing token of the lease that the leader holds. While the backend is
+    away, followers become observers and the leader stays until its lease's deadline, which
+    lies before the instant at which a rival may take over. Roles return by themselves.
+
+    Not thread-safe; belongs to one event loop.
+
+    Args:
+        name: The election, and the name of its lease.
+        backend: Where the lease is.
+        hold: Holds the lease of a name, waiting in its queue for as long as it takes.
+        holder_id: Who we are.
+        clock: For `LeaderState.since_ns`.
+        telemetry: Where changes are told.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        backend: LeaseBackend,
+        hold: Hold,
+        holder_id: str,
+        clock: Clock,
+        telemetry: Telemetry = SILENT,
+    ) -> None:
+        self.name = name
+        self.holder_id = holder_id
+        self._backend = backend
+        self._hold = hold
+        self._clock = clock
+        self._telemetry = telemetry
+        self._state = LeaderState(name=name, since_ns=clock.wall_ns())
+        self._listeners: set[_Listener] = set()
+        self._lease: HeldLease | None = None
+        self._resigned = anyio.Event()
+
+    @property
+    def state(self) -> LeaderState:
+        """The present state; for decisions with effects use `check`."""
+        return self._state
+
+    def check(self) -> int:
+        """Return our epoch if we lead at this instant; call it before each effect.
+
+        Raises:
+            NotLeader: We do not lead.
+            LeaseLost: We led, and the lease's deadline has passed.
+        """
+        lease = self._lease
+        if lease is None:
+            raise NotLeader(self.name, role=self._state.role, leader=self._state.leader)
+        lease.check()
+        return lease.token
+
+    async def changes(self) -> AsyncGenerator[LeaderState, None]:
+        """Stream states: the present one first, then each change, in order.
+
+        A consumer that falls more than 64 changes behind misses the oldest of them; the
+        newest is never missed.
+        """
+        listener = _Listener(self._state)
+        self._listeners.add(listener)
+        try:
+            while True:
+                yield await listener.next()
+        finally:
+            self._listeners.discard(listener)
+
+    async def lead(self, work: Callable[[int], Awaitable[None]]) -> None:
+        """Run `work(epoch)` whenever we lead; return when it returns.
+
+        It is cancelled when leadership is lost and starts again, with the new epoch, when
+        it comes back. Its own exception comes out unchanged.
+        """
+        outcome: list[BaseException | None] = []
+
+        async def reign(epoch: int, scope: anyio.CancelScope, ended: anyio.Event) -> None:
+            try:
+                with scope:
+                    await work(epoch)
+                    outcome.append(None)
+            except Exception as error:
+                outcome.append(error)
+            finally:
+                ended.set()
+            if outcome:
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            epoch, scope, ended = 0, anyio.CancelScope(), anyio.Event()
+            ended.set()
+            async with aclosing(self.changes()) as states:
+                async for state in states:
+                    if state.role == "leader" and state.epoch == epoch:
+                        continue
+                    scope.cancel()
+                    await ended.wait()
+                    epoch = 0
+                    if state.role == "leader":
+                        epoch, scope, ended = state.epoch, anyio.CancelScope(), anyio.Event()
+                        group.start_soon(reign, epoch, scope, ended)
+        if outcome and outcome[0] is not None:
+            raise outcome[0]
+
+    def resign(self) -> None:
+        """Step down, if we lead, and stand at the end of the queue again."""
+        self._resigned.set()
+
+    async def run(self) -> None:
+        """Take part until cancelled; then step down."""
+        backoff_s = _BACKOFF_S[0]
+        while True:
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._observe, group.cancel_scope)
+                    await self._stand()
+                    group.cancel_scope.cancel()
+                backoff_s = _BACKOFF_S[0]
+            except* (Unavailable, OutcomeUnknown) as errors:
+                self._move(Unreachable(str(errors.exceptions[0])))
+            if self._state.role == "observer":
+                await anyio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
+
+    async def _stand(self) -> None:
+        """Hold the lease once, from waiting for it to its end."""
+        try:
+            async with self._hold(self.name) as lease:
+                self._lease = lease
+                self._resigned = anyio.Event()
+                try:
+                    self._move(Granted(lease.token, self.holder_id))
+                    await self._resigned.wait()
+                finally:
+                    self._lease = None
+        except LeaseLost as lost:
+            self._move(Lost(lost.reason))
+        else:
+            self._move(Lost("resigned"))
+        finally:
+            self._move(Lost("stopped"))
+
+    async def _observe(self, scope: anyio.CancelScope) -> None:
+        """Follow who leads; while we do not, a store that is away makes us an observer."""
+        while True:
+            try:
+                async with self._backend.watch(self.name) as states:
+                    async for seen in states:
+                        live = seen.lease if seen.lease is not None and seen.is_live else None
+                        leader = live.holder_id if live is not None else None
+                        self._move(Reached(leader, seen.fencing_token))
+            except (Unavailable, OutcomeUnknown) as error:
+                # The leader's own keeper judges its lease; only a follower gives up here.
+                if self._lease is None:
+                    self._move(Unreachable(str(error)))
+                await anyio.sleep(_BACKOFF_S[0])
+
+    def _move(self, event: Event) -> None:
+        before, self._state = self._state, next_state(
+            self._state, event, now_ns=self._clock.wall_ns()
+        )
+        if self._state == before:
+            return
+        self._telemetry.emit(LEADER_EPOCH, self._state.epoch, name=self.name)
+        if self._state.role != before.role:
+            self._telemetry.emit(LEADER_CHANGES, name=self.name, role=self._state.role)
+            self._telemetry.log(
+                "info", "leader_role_changed", name=self.name, role=self._state.role,
+                epoch=self._state.epoch, holder_id=self.holder_id, reason=self._state.reason,
+            )
+        for listener in self._listeners:
+            listener.put(self._state)
+
+
+class _Listener:
+    def __init__(self, first: LeaderState) -> None:
+        self._states = deque([first], maxlen=_KEPT_CHANGES)
+        self._ready = anyio.Event()
+
+    def put(self, state: LeaderState) -> None:
+        self._states.append(state)
+        self._ready.set()
+
+    async def next(self) -> LeaderState:
+        while not self._states:
+            self._ready = anyio.Event()
+            await self._ready.wait()
+        await anyio.lowlevel.checkpoint()
+        return self._states.popleft()
