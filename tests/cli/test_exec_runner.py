@@ -14,7 +14,7 @@ import pytest
 from exec_workshop import Workshop, is_alive, until
 
 from federlib.cli.exec import Exec, ExecResult, TaskRunner
-from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput, Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -278,6 +278,47 @@ async def test_leaving_the_runner_kills_what_still_runs(shop: Workshop) -> None:
         pid = await shop.pid("pid")
     assert not is_alive(pid)
     assert (results[0].outcome, results[0].message) == ("killed", "the runner was closed")
+
+
+async def test_cancelling_all_around_the_runner_ends_its_tasks_quickly(shop: Workshop) -> None:
+    pid = 0
+    with anyio.fail_after(5), anyio.CancelScope() as scope:
+        async with TaskRunner() as runner, anyio.create_task_group() as group:
+            group.start_soon(runner.run, shop.spec("echo $$ > $HERE/pid; exec sleep 1000"))
+            pid = await shop.pid("pid")
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert not is_alive(pid)
+
+
+async def test_a_guard_that_cannot_start_is_unavailable_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    for program in ("/bin/false", "/no/such/python", ""):
+        monkeypatch.setattr(sys, "executable", program)
+        with pytest.raises(Unavailable, match="the task guard is unavailable"):
+            async with TaskRunner():
+                pytest.fail("it must not start")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_runner_that_is_closed_runs_nothing(shop: Workshop) -> None:
+    async with TaskRunner() as runner:
+        assert runner.guard_pid is not None
+    assert runner.guard_pid is None
+    with pytest.raises(RuntimeError, match="inside its"):
+        await runner.run(shop.spec("true"))
+
+
+async def test_a_stop_that_was_set_before_ends_the_task_at_once(shop: Workshop) -> None:
+    stop = anyio.Event()
+    stop.set()
+    async with TaskRunner() as runner:
+        result = await runner.run(shop.spec("exec sleep 1000"), stop=stop)
+    assert result.outcome == "killed"
+    assert result.duration_s < 3
 
 
 async def test_an_exception_of_the_body_leaves_unchanged(shop: Workshop) -> None:

@@ -117,7 +117,10 @@ class GuardLife:
             raise Unavailable("the task guard", self.why or "it did not start")
 
     async def serve(self) -> None:
-        """Take in what the guard says, until it is gone; then clear up behind it."""
+        """Take in what the guard says, until it is gone; then clear up behind it.
+
+        To be run shielded; `close` ends it.
+        """
         inbox = bytearray()
         try:
             while True:
@@ -126,13 +129,11 @@ class GuardLife:
                     self._take(bytes(inbox[4 : 4 + n]))
                     del inbox[: 4 + n]
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
+            pass  # gone: the ordinary way too
         except msgspec.DecodeError as error:
             self.why = f"it spoke in another way: {error}"
-        finally:
-            self.is_gone = True
-            with anyio.CancelScope(shield=True):
-                await self._bury()
+        self.is_gone = True
+        await self._bury()
 
     def _take(self, body: bytes) -> None:
         frame = msgspec.json.decode(body, type=_Frame)
@@ -247,11 +248,14 @@ def _launch(far: socket.socket) -> tuple[Path, subprocess.Popen[bytes]]:
     is_inner = MARK_ENV in os.environ and os.access(outer, os.W_OK)
     scratch = Path(tempfile.mkdtemp(prefix="federlib-", dir=outer if is_inner else None))
     names = [n for n in os.environ if n in _PASSED_ON or n.startswith("LC_")]
+    # Both must turn names into bytes in the same way.
+    utf8 = ["-X", "utf8"] if sys.getfilesystemencoding() == "utf-8" else []
+    flags = ["-I", "-S", *utf8]
     try:
         if not sys.executable:
             raise OSError("this Python does not know its own program")
         process = subprocess.Popen(  # noqa: S603 (our own program)
-            [sys.executable, "-I", "-S", guard_program.__file__, str(os.getpid()), str(scratch)],
+            [sys.executable, *flags, guard_program.__file__, str(os.getpid()), str(scratch)],
             stdin=far.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -80,7 +80,7 @@ class TaskRunner:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
-            await self._live_guard()
+            await self._live_guard(self._group)
         except BaseException:
             await self._leave()
             raise
@@ -101,7 +101,6 @@ class TaskRunner:
             for life in tuple(self._lives):
                 await life.close()
         # The body's own exception passes by the group, so that it is not wrapped.
-        group.cancel_scope.cancel()
         await group.__aexit__(None, None, None)
 
     @property
@@ -122,11 +121,13 @@ class TaskRunner:
         Raises:
             Unavailable: No guard can be started; the task did not run.
         """
+        if self._group is None:
+            raise RuntimeError("a TaskRunner runs tasks only inside its `async with`")
         self._numbers += 1
         number = self._numbers
         begun_ns = self._clock.monotonic_ns()
-        while True:
-            life = await self._live_guard()
+        while self._group is not None:
+            life = await self._live_guard(self._group)
             try:
                 return await self._run_on(life, spec, number, stop)
             except GuardGone:
@@ -137,6 +138,7 @@ class TaskRunner:
             except OSError as error:
                 message = f"cannot prepare it: {error}"
                 return ExecResult(outcome="failed", message=message)
+        return _closed(0.0)
 
     async def _run_on(
         self, life: GuardLife, spec: Exec, number: int, stop: anyio.Event | None
@@ -158,34 +160,42 @@ class TaskRunner:
 
     def _guard_died(self, life: GuardLife, duration_s: float) -> ExecResult:
         if self._group is None:
-            message = "the runner was closed"
-            return ExecResult(outcome="killed", message=message, duration_s=duration_s)
+            return _closed(duration_s)
         why = f"guard died ({life.why})" if life.why else "guard died"
         return ExecResult(outcome="guard_died", message=why, duration_s=duration_s)
 
-    async def _live_guard(self) -> GuardLife:
+    async def _live_guard(self, group: TaskGroup) -> GuardLife:
         async with self._starting:
             if self._life is not None and not self._life.is_gone:
                 return self._life
-            if self._group is None:
-                raise RuntimeError("the TaskRunner is closed")
             if self._life is not None:
                 self._telemetry.log("warning", "task_guard_died", why=self._life.why)
             with anyio.CancelScope(shield=True):  # else a guard may be left without `serve`
                 life = await GuardLife.start()
             self._lives.add(life)
-            self._group.start_soon(self._serve, life)
-            await life.wait_ready()
+            group.start_soon(self._serve, life)
+            try:
+                await life.wait_ready()
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await life.close()
+                raise
             self._life = life
             self._telemetry.log("debug", "task_guard_started", pid=life.pid)
             return life
 
     async def _serve(self, life: GuardLife) -> None:
-        await life.serve()
+        # Shielded: while tasks are stopped somebody must hear that they are gone.
+        with anyio.CancelScope(shield=True):
+            await life.serve()
         self._lives.discard(life)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+def _closed(duration_s: float) -> ExecResult:
+    return ExecResult(outcome="killed", message="the runner was closed", duration_s=duration_s)
 
 
 class _GuardDied(Exception):  # noqa: N818 (an event, not an error)
