@@ -84,6 +84,7 @@ class CommitLine:
         self._waiting: deque[Attempt] = deque()
         self._is_busy = False
         self._is_shut = False
+        self._is_cleared = False
 
     def enter(self, attempt: Attempt) -> bool:
         """Wait for our turn; False if the attempt is abandoned or the line shut before."""
@@ -110,7 +111,9 @@ class CommitLine:
         with self._changed:
             self._is_shut = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._is_busy, patience_s)
-            # Busy for ever after: the next caller must not find it empty again.
-            is_first, self._is_busy = not self._is_busy, True
-            return is_first
+            self._changed.wait_for(lambda: self._is_cleared or not self._is_busy, patience_s)
+            if self._is_cleared or self._is_busy:
+                return False
+            self._is_cleared = True
+            self._changed.notify_all()
+            return True

@@ -37,7 +37,14 @@ NETWORK_FILESYSTEMS = frozenset({
 
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_BAD_PATH = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+_BAD_PATH = {
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+    errno.EEXIST,
+}
 
 
 @attrs.frozen
@@ -95,9 +102,9 @@ def _lies_under(path: str, point: str) -> bool:
 def refuse_network_filesystem(path: Path, mountinfo: str | None = None) -> None:
     """Raise unless `path` lies on a local file system, as far as the system tells.
 
-    Args:
-        path: Absolute and resolved; it need not exist.
-        mountinfo: The mount table; read from `/proc` by default.
+    The path is absolute and resolved, and need not exist. The mount table is read from
+    `/proc` by default.
+
     Raises:
         InvalidInput: It lies on a network file system; names it, and the option.
     """

@@ -42,7 +42,8 @@ __all__ = ["SqliteEngine"]
 
 _PATIENCE_S = 0.5
 _PATIENCE_AFTER_STALL_S = 0.02
-_BUSY_SLICE_MS = 250
+# An abandoned attempt is noticed between two slices; together they last five seconds.
+_SHORT_BUSY_TIMEOUT = "PRAGMA busy_timeout = 250"
 _BUSY_SLICES = 20
 _MAX_IDLE_READERS = 4
 _OPENING_PATIENCE_S = 5.0
@@ -64,9 +65,8 @@ class SqliteEngine:
     def __init__(self, path: Path, *, new_store_id: str) -> None:
         """Open the store at an absolute, resolved path; make it if there is none.
 
-        Args:
-            path: Where the database lies; missing directories are made.
-            new_store_id: The id that a new store gets.
+        Missing directories are made; `new_store_id` is the id that a new store gets.
+
         Raises:
             Unavailable: It cannot be reached or made; see also its subclasses.
             CorruptRecord: What lies there is not a store that this version reads.
@@ -130,6 +130,7 @@ class SqliteEngine:
                 self._meta_bytes, self._meta = layout.read_meta(connection, self.where)
                 self._file = _identify(self._path)
                 rows.read_revision(connection)
+                connection.execute(_SHORT_BUSY_TIMEOUT)
             except BaseException:
                 connection.close()
                 raise
@@ -336,7 +337,7 @@ class SqliteEngine:
     def _writer_connection(self) -> sqlite3.Connection:
         if self._writer is None:
             self._writer = layout.connect(self._path)
-        self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_SLICE_MS}")
+            self._writer.execute(_SHORT_BUSY_TIMEOUT)
         return self._writer
 
     def _roll_back(self) -> None:

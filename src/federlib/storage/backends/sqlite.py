@@ -31,7 +31,7 @@ import attrs
 from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock
 from federlib.storage.backends._commit_line import Attempt
-from federlib.storage.backends._filesystem import refuse_network_filesystem
+from federlib.storage.backends._filesystem import refuse_network_filesystem, translate_os_error
 from federlib.storage.backends._sqlite_engine import SqliteEngine
 from federlib.storage.backends._sqlite_subscription import SqliteSubscription
 from federlib.storage.backends._sqlite_watch import Watcher
@@ -125,7 +125,10 @@ async def open_store(url: str, clock: Clock, telemetry: Telemetry) -> SqliteStor
     new_store_id = secrets.token_hex(16)
 
     def open_engine() -> SqliteEngine:
-        path = Path(os.path.realpath(place.path))
+        try:
+            path = Path(os.path.realpath(place.path))
+        except OSError as error:  # the working directory is gone
+            raise translate_os_error(error, f"sqlite store {place.path}") from error
         if not place.allow_network_fs:
             refuse_network_filesystem(path)
         return SqliteEngine(path, new_store_id=new_store_id)

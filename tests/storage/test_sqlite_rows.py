@@ -1,0 +1,100 @@
+"""History and receipts are trimmed, within their bounds and never beyond."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from federlib.storage.backends._sqlite_format import _create
+from federlib.storage.backends._sqlite_rows import (
+    HISTORY_BYTES,
+    HISTORY_REVISIONS,
+    RECEIPT_AGE_NS,
+    RECEIPTS,
+    append,
+    read_changes,
+    read_outcome,
+    read_revision,
+)
+from federlib.storage.protocol import Committed, Delete, NotSeen, Put, Transaction
+
+SLACK = 256
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _create(connection, "store-1")
+    connection.execute("BEGIN")
+    yield connection
+    connection.close()
+
+
+def count_changes(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM changes").fetchone()[0])
+
+
+def test_history_keeps_about_eight_thousand_revisions(connection: sqlite3.Connection) -> None:
+    small = Transaction((Put("a", b"x"),))
+    for _ in range(HISTORY_REVISIONS + 1_000):
+        append(connection, small, now_ns=0)
+    assert HISTORY_REVISIONS <= count_changes(connection) <= HISTORY_REVISIONS + SLACK
+    last = read_revision(connection)
+    assert last == HISTORY_REVISIONS + 1_001
+    assert read_changes(connection, 1, 10) is None
+    recent = read_changes(connection, last - 5, 10)
+    assert recent is not None
+    assert [batch.revision for batch in recent] == list(range(last - 4, last + 1))
+    assert read_changes(connection, last, 10) == []
+
+
+def test_history_keeps_about_64_mib_however_few_revisions_that_is(
+    connection: sqlite3.Connection,
+) -> None:
+    large = Transaction((Put("a", bytes(512 * 1024)), Put("b", bytes(500 * 1024))))
+    for _ in range(100):
+        append(connection, large, now_ns=0)
+    kept = count_changes(connection)
+    payload = connection.execute("SELECT sum(length(payload)) FROM changes").fetchone()[0]
+    assert HISTORY_BYTES * 0.9 < payload < HISTORY_BYTES + 10 * 1024 * 1024
+    assert 60 < kept < 80
+    # A page of changes is bounded in bytes, too, and is never empty for that.
+    chunk = read_changes(connection, read_revision(connection) - 30, 256)
+    assert chunk is not None
+    assert 0 < len(chunk) < 12
+
+
+def test_a_commit_without_writes_takes_a_revision_and_an_empty_row(
+    connection: sqlite3.Connection,
+) -> None:
+    assert append(connection, Transaction(), now_ns=0) == 2
+    assert append(connection, Transaction((Delete("none"),)), now_ns=0) == 3
+    batches = read_changes(connection, 1, 10)
+    assert batches is not None
+    assert [batch.events for batch in batches] == [(), ()]
+
+
+def test_a_receipt_goes_only_when_it_is_old_and_one_of_too_many(
+    connection: sqlite3.Connection,
+) -> None:
+    def fill(start: int, stop: int, at_ns: int) -> None:
+        connection.executemany(
+            "INSERT INTO receipts (id, revision, digest, at_ns) VALUES (?, 1, x'', ?)",
+            ((f"id-{number}", at_ns) for number in range(start, stop)),
+        )
+
+    def trim(now_ns: int) -> None:
+        for _ in range(SLACK):
+            append(connection, Transaction(), now_ns=now_ns)
+
+    fill(0, RECEIPTS, at_ns=0)
+    trim(RECEIPT_AGE_NS * 100)
+    assert read_outcome(connection, "id-0") == Committed(1)  # old, but not too many
+    fill(RECEIPTS, RECEIPTS + 10, at_ns=RECEIPT_AGE_NS)
+    trim(RECEIPT_AGE_NS)
+    assert read_outcome(connection, "id-0") == Committed(1)  # too many, but not old
+    trim(RECEIPT_AGE_NS + 1)
+    assert read_outcome(connection, "id-9") == NotSeen()
+    assert read_outcome(connection, "id-10") == Committed(1)
