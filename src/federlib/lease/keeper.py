@@ -94,6 +94,7 @@ class HeldLease:
         self._on_loss = on_loss
         self._deadline_ns = deadline_ns(sent_boot_ns, lease.ttl_ms)
         self._sent_ns = sent_boot_ns
+        self._entered_ns = sent_boot_ns
         self._pid = os.getpid()
         self._reason: str | None = None
         self._cause: BaseException | None = None
@@ -200,6 +201,7 @@ class HeldLease:
         await group.__aenter__()
         self._group = group
         self._state = "kept"
+        self._entered_ns = self._clock.boot_ns()
         self._body.__enter__()
         self._telemetry.emit(HELD, 1.0, name=self.name)
         group.start_soon(self._keep)
@@ -259,14 +261,17 @@ class HeldLease:
 
     async def _guard_deadline(self) -> None:
         """Notice a loss when it happens, even while a renewal hangs or the machine slept."""
-        while not self.lost:
-            before = self._clock.boot_ns()
-            slice_ns = min(self._ttl_ns // _SLICES, max(_MIN_SLICE_NS, self._deadline_ns - before))
-            await anyio.sleep(slice_ns / _NS)
-            late_ns = self._clock.boot_ns() - before - slice_ns
-            if late_ns >= self._ttl_ns // _RENEW_SHARE:
+        due_ns = self._entered_ns
+        while True:
+            now_ns = self._clock.boot_ns()
+            if now_ns - due_ns >= self._ttl_ns // _RENEW_SHARE:
                 self._telemetry.emit(BLOCKED)
-                self._log("warning", "event_loop_blocked", late_s=late_ns / _NS)
+                self._log("warning", "event_loop_blocked", late_s=(now_ns - due_ns) / _NS)
+            if self.lost:
+                break
+            left_ns = max(_MIN_SLICE_NS, self._deadline_ns - now_ns)
+            due_ns = now_ns + min(self._ttl_ns // _SLICES, left_ns)
+            await self._sleep_until(due_ns)
         self._renewing.cancel()
         if self._on_loss == "cancel":
             self._body.cancel()

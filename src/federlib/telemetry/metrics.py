@@ -51,11 +51,11 @@ class RecordingSink:
         else:
             series[:] = [value]
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         """Return a counter's sum or a gauge's level; 0 where nothing was emitted."""
         series = self._values.get((name, tuple(sorted(labels.items()))), [])
         return series[-1] if series else 0.0
 
-    def observations(self, name: str, **labels: str) -> tuple[float, ...]:
+    def observations(self, name: str, /, **labels: str) -> tuple[float, ...]:
         """Return a histogram's observations in the order they came."""
         return tuple(self._values.get((name, tuple(sorted(labels.items()))), ()))

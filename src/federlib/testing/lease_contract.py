@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (the names of the tests are the sentences)
 """`LeaseBackendContract`: a test for every sentence of the `LeaseBackend` protocol.
 
     class TestMyBackend(LeaseBackendContract):
@@ -17,7 +18,6 @@ from contextlib import AbstractAsyncContextManager
 import anyio
 import pytest
 
-from federlib.errors import InvalidInput
 from federlib.lease import (
     Busy,
     Holder,
