@@ -158,6 +158,20 @@ async def test_a_program_that_is_missing_is_named(shop: Workshop) -> None:
     assert result.message.startswith("cannot run 'no-such-program': no such program")
 
 
+async def test_the_path_of_the_task_is_searched_beyond_what_cannot_be_run(
+    shop: Workshop,
+) -> None:
+    for name, text, mode in (("no", "", 0o644), ("yes", "#!/bin/sh\necho yes $1\n", 0o755)):
+        (shop.root / name).mkdir()
+        (shop.root / name / "tool").write_text(text)
+        (shop.root / name / "tool").chmod(mode)
+    path = f"/no/such/dir:{shop.root}/no:{shop.root}/no/tool:{shop.root}/yes"
+    await run(shop.spec(("tool", "a b"), env={"PATH": path}))
+    assert shop.text() == "yes a b\n"
+    result = await run(shop.spec(("tool",), env={"PATH": f"{shop.root}/no"}))
+    assert result.message.startswith("cannot run 'tool': no permission")
+
+
 async def test_a_program_without_permission_or_format_or_interpreter_says_so(
     shop: Workshop,
 ) -> None:
