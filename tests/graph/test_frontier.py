@@ -106,6 +106,17 @@ def test_any_ready_node_can_be_claimed_and_the_others_keep_their_order() -> None
     assert frontier.take(9) == [1, 3, 2]
 
 
+def test_peeking_steps_over_what_was_claimed_again_and_again() -> None:
+    frontier = Frontier(Graph.build({"first": [], "other": [], "last": []}))
+    for _ in range(3):
+        frontier.claim(1)
+        frontier.requeue(1)
+    assert [frontier.peek(), *frontier.take(1)] == [0, 0]
+    assert [frontier.peek(), *frontier.take(1)] == [2, 2]
+    assert [frontier.peek(), *frontier.take(1)] == [1, 1]
+    assert frontier.peek() is None
+
+
 def test_places_left_behind_by_claims_do_not_pile_up() -> None:
     frontier = Frontier(Graph.build({"first": [], "other": []}))
     for _ in range(10_000):
