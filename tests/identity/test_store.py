@@ -15,7 +15,6 @@ import pytest
 from federlib.errors import (
     ClonedIdentity,
     CorruptRecord,
-    FederlibError,
     Fenced,
     IdentityTaken,
     InvalidInput,
@@ -396,9 +395,3 @@ async def test_a_cancelled_scope_claims_nothing(root: Path, store: IdentityStore
         await store.claim_async()
     assert scope.cancelled_caught
     assert not root.exists()
-
-
-def test_every_refusal_is_one_of_our_errors(tmp_path: Path) -> None:
-    (tmp_path / "host.json").write_text("?")
-    with pytest.raises(FederlibError):
-        IdentityStore(tmp_path).host()

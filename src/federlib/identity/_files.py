@@ -24,7 +24,6 @@ from federlib.errors import (
 
 __all__ = [
     "create_once",
-    "discard",
     "ensure_directory",
     "open_regular",
     "read_file",
@@ -167,16 +166,6 @@ def create_once(path: Path, content: bytes, *, unique: str) -> bool:
     # The loser too: what it goes on to read may not be on the disk yet.
     _sync_directory(path.parent)
     return created
-
-
-def discard(path: Path) -> bool:
-    """Remove `path` durably; say whether it was there."""
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    _sync_directory(path.parent)
-    return True
 
 
 def _write_new(path: Path, content: bytes) -> None:
