@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
@@ -107,6 +108,27 @@ async def test_a_commit_cancelled_after_it_was_sent_waits_for_its_answer(tmp_pat
         assert answers == [Committed(2)]
         record = await store.get("a")
         assert record is not None
+
+
+def test_a_task_that_asyncio_cancels_itself_stays_cancelled_after_the_answer(
+    tmp_path: Path,
+) -> None:
+    """Nobody cancels it a second time, so the commit may not swallow it."""
+
+    async def use() -> None:
+        async with opened(tmp_path / "s.db") as store:
+            hanging = HangingCommit(store)
+            task = asyncio.create_task(store.commit(Transaction((Put("a", b"x"),))))
+            await hanging.wait_until_reached()
+            task.cancel()
+            await asyncio.sleep(0.05)
+            assert not task.done()
+            hanging.go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await store.get("a") is not None
+
+    asyncio.run(use())
 
 
 @pytest.mark.anyio

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from federlib.storage.backends._filesystem import (
     translate_os_error,
 )
 from federlib.storage.backends._sqlite_errors import primary_code, translate, translate_commit
+from federlib.storage.backends._sqlite_readers import ReaderPool
 from federlib.storage.backends._ticket import Ticket
 from federlib.storage.protocol import (
     Batch,
@@ -45,7 +45,6 @@ _PATIENCE_AFTER_STALL_S = 0.02
 # An abandoned attempt is noticed between two slices; together they last five seconds.
 _SHORT_BUSY_TIMEOUT = "PRAGMA busy_timeout = 250"
 _BUSY_SLICES = 20
-_MAX_IDLE_READERS = 4
 _OPENING_PATIENCE_S = 5.0
 _POISONED = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
@@ -59,6 +58,7 @@ class SqliteEngine:
 
     Attributes:
         where: How errors call this store.
+        path: The database, absolute and resolved.
         on_commit: Called, in the committing thread, after every commit that took effect.
     """
 
@@ -74,12 +74,11 @@ class SqliteEngine:
         """
         self.where = f"sqlite store {path}"
         self.on_commit: Callable[[], None] = _ignore
-        self._path = path
+        self.path = path
         self._pid = os.getpid()
         self._is_closed = False
         self._line = CommitLine()
-        self._pool_mutex = threading.Lock()
-        self._idle_readers: list[sqlite3.Connection] = []
+        self._readers = ReaderPool(self.open_reader)
         self._file: tuple[int, int] | None = None
         self._patience_s = _PATIENCE_S
         with self._translating():
@@ -120,15 +119,15 @@ class SqliteEngine:
         # Without the ticket it would be as safe, but rivals would wake in no order.
         has_ticket = self._ticket.take(_OPENING_PATIENCE_S)
         try:
-            layout.inspect_header(self._path, self.where)
-            create_private_file(self._path)
-            if not os.access(self._path, os.R_OK | os.W_OK):
-                raise PermissionError(13, "no permission to read and write", str(self._path))
-            connection = layout.connect(self._path)
+            layout.inspect_header(self.path, self.where)
+            create_private_file(self.path)
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise PermissionError(13, "no permission to read and write", str(self.path))
+            connection = layout.connect(self.path)
             try:
-                layout.initialise(connection, self._path, self.where, new_store_id)
+                layout.initialise(connection, self.path, self.where, new_store_id)
                 self._meta_bytes, self._meta = layout.read_meta(connection, self.where)
-                self._file = _identify(self._path)
+                self._file = _identify(self.path)
                 rows.read_revision(connection)
                 connection.execute(_SHORT_BUSY_TIMEOUT)
             except BaseException:
@@ -152,7 +151,7 @@ class SqliteEngine:
         if self._is_closed:
             raise Unavailable(self.where, "it was closed by this process")
         try:
-            found = _identify(self._path)
+            found = _identify(self.path)
         except FileNotFoundError:
             raise self._other_file("no file: it was deleted") from None
         except OSError as error:
@@ -199,7 +198,7 @@ class SqliteEngine:
         Raises:
             sqlite3.Error: It cannot be opened.
         """
-        connection = layout.connect(self._path, query_only=True)
+        connection = layout.connect(self.path, query_only=True)
         try:
             self.check_usable()
         except BaseException:
@@ -210,29 +209,8 @@ class SqliteEngine:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         self.check_usable()
-        with self._translating():
-            connection = self._take_reader()
-            is_sound = False
-            try:
-                connection.execute("BEGIN")
-                yield connection
-                connection.execute("ROLLBACK")
-                is_sound = True
-            finally:
-                self._give_back(connection, is_sound=is_sound)
-
-    def _take_reader(self) -> sqlite3.Connection:
-        with self._pool_mutex:
-            if self._idle_readers:
-                return self._idle_readers.pop()
-        return self.open_reader()
-
-    def _give_back(self, connection: sqlite3.Connection, *, is_sound: bool) -> None:
-        with self._pool_mutex:
-            if is_sound and not self._is_closed and len(self._idle_readers) < _MAX_IDLE_READERS:
-                self._idle_readers.append(connection)
-                return
-        connection.close()
+        with self._translating(), self._readers.snapshot() as connection:
+            yield connection
 
     def run(self, attempt: Attempt) -> None:
         """Commit, and leave the answer or the error in the attempt. Never raises."""
@@ -336,7 +314,7 @@ class SqliteEngine:
 
     def _writer_connection(self) -> sqlite3.Connection:
         if self._writer is None:
-            self._writer = layout.connect(self._path)
+            self._writer = layout.connect(self.path)
             self._writer.execute(_SHORT_BUSY_TIMEOUT)
         return self._writer
 
@@ -363,10 +341,7 @@ class SqliteEngine:
         if os.getpid() != self._pid or self._is_closed:
             return
         self._is_closed = True
-        with self._pool_mutex:
-            readers, self._idle_readers = self._idle_readers, []
-        for reader in readers:
-            reader.close()
+        self._readers.close()
         self._close_writer(patience_s=patience_s)
 
     def _close_writer(self, *, patience_s: float) -> None:

@@ -174,6 +174,11 @@ class SqliteStore:
         """The id drawn when this store was created."""
         return self._engine.store_id
 
+    @property
+    def path(self) -> Path:
+        """The database, absolute and resolved."""
+        return self._engine.path
+
     async def get(self, key: str) -> Record | None:
         """Read one record; linearizable."""
         check_key(key)
