@@ -278,6 +278,18 @@ async def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path, tail: str
 
 
 @pytest.mark.anyio
+async def test_a_relative_path_in_a_directory_that_is_gone_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(Unavailable, match=r"store\.db"):
+        await open_url("sqlite:///store.db")
+
+
+@pytest.mark.anyio
 async def test_a_full_database_loses_nothing_and_goes_on_when_there_is_space(
     tmp_path: Path,
 ) -> None:

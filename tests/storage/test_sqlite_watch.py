@@ -123,6 +123,21 @@ async def test_history_that_was_trimmed_must_be_scanned_again(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
+async def test_a_watcher_that_slept_while_its_history_was_trimmed_must_scan_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s.db"
+    async with opened(path) as store, store.watch("", after=1) as subscription:
+        await take(subscription, Progress)
+        with sqlite3.connect(path) as other:
+            other.execute("UPDATE changes SET revision = 500")
+        other.close()
+        assert await take(subscription, Resync) == Resync(500)
+        await put(store, "a")
+        assert (await take(subscription, Batch)).revision == 501
+
+
+@pytest.mark.anyio
 async def test_a_revision_the_store_has_not_reached_is_of_another_history(tmp_path: Path) -> None:
     async with opened(tmp_path / "s.db") as store, store.watch("", after=99) as subscription:
         assert await anext(subscription) == Resync(1)
