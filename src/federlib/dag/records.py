@@ -28,6 +28,7 @@ from federlib.storage import Record, segment
 __all__ = [
     "MAX_RESULT_BYTES",
     "MAX_TRANSITIONS",
+    "NO_RESULT",
     "Adopted",
     "AskRecord",
     "AssignRecord",
@@ -67,6 +68,9 @@ MAX_TRANSITIONS = 1_024
 
 MAX_RESULT_BYTES = 64 * 1024
 """Of JSON, that a task hands to its children."""
+
+NO_RESULT = msgspec.Raw(b"null")
+"""What a task hands on that returns nothing."""
 
 RunOutcome = Literal["running", "success", "failed", "cancelled"]
 
@@ -157,9 +161,14 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     node: int
     attempt: int
     ok: bool
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = NO_RESULT
     reason: str = ""
     ms: int = 0
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is something to hand to the children."""
+        return bytes(self.result) != b"null"
 
 
 class DoneRecord(_Versioned, frozen=True, kw_only=True):

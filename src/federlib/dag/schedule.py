@@ -225,7 +225,7 @@ class _Step:
 
     def accept_finishes(self) -> None:
         for key, done in list(self.inbox.dones.items()):
-            size = sum(len(finish.result or b"") for finish in done.finishes)
+            size = sum(len(finish.result) for finish in done.finishes)
             full = self.result_bytes + size > _MAX_RESULT_BYTES and self.result_bytes > 0
             if (
                 full
@@ -246,11 +246,11 @@ class _Step:
         if refusal:
             self.add(Refused(finish.node, finish.attempt, done.epoch, refusal))
         elif finish.ok:
-            has_result = finish.result is not None
-            if finish.result is not None:
+            if finish.has_result:
                 self.results[finish.node] = finish.result
                 self.result_bytes += len(finish.result)
-            self.add(Succeeded(finish.node, finish.attempt, int(has_result), _millis(finish.ms)))
+            has_result = int(finish.has_result)
+            self.add(Succeeded(finish.node, finish.attempt, has_result, _millis(finish.ms)))
         else:
             retry_ns = self._retry_ns(finish.node)
             self.add(Failed(finish.node, finish.attempt, finish.reason[:_MAX_REASON], retry_ns))

@@ -295,7 +295,7 @@ class _Life:
         epoch, size = self.outbox[0].epoch, 0
         batch: list[Present] = []
         while self.outbox and len(batch) < _MAX_DONE and self.outbox[0].epoch == epoch:
-            size += len(self.outbox[0].finish.result or b"") + _MAX_REASON
+            size += len(self.outbox[0].finish.result) + _MAX_REASON
             if batch and size > _MAX_DONE_BYTES:
                 break
             batch.append(self.outbox.pop(0))
@@ -360,9 +360,7 @@ async def _await_end(store: RecordStore, key: str, after: int) -> RunRecord:
     raise AssertionError("a watch does not end")
 
 
-def _encode_result(value: object) -> msgspec.Raw | None:
-    if value is None:
-        return None
+def _encode_result(value: object) -> msgspec.Raw:
     encoded = msgspec.json.encode(value)
     if len(encoded) > MAX_RESULT_BYTES:
         raise InvalidInput(
