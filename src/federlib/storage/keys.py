@@ -6,10 +6,11 @@ Source: design §4, portable limits.
 from __future__ import annotations
 
 import unicodedata
+from urllib.parse import quote, unquote
 
 from federlib.errors import InvalidInput
 
-__all__ = ["MAX_KEY_BYTES", "check_key", "check_prefix", "segment", "unsegment"]
+__all__ = ["MAX_KEY_BYTES", "check_key", "check_prefix", "check_text", "segment", "unsegment"]
 
 MAX_KEY_BYTES = 512
 _ESCAPED = frozenset("/%")
@@ -24,7 +25,7 @@ def check_key(key: str) -> str:
     Raises:
         InvalidInput: It is not; the sentence says which rule was broken.
     """
-    _check_text("key", key)
+    check_text("key", key)
     if not key:
         raise InvalidInput("key", expected="at least one character", found=key)
     for part in key.split("/"):
@@ -39,10 +40,18 @@ def check_prefix(prefix: str) -> str:
     Raises:
         InvalidInput: It is too long, not NFC, or has a control character.
     """
-    return _check_text("prefix", prefix)
+    return check_text("prefix", prefix)
 
 
-def _check_text(field: str, text: str) -> str:
+def check_text(field: str, text: str) -> str:
+    """Return `text` if it is NFC, without control characters and at most 512 bytes of UTF-8.
+
+    Args:
+        field: How to call it in an error.
+        text: May be empty.
+    Raises:
+        InvalidInput: It is not.
+    """
     if not isinstance(text, str):
         raise InvalidInput(field, expected="text", found=text)
     # Characters first: a 10 MB text should not be encoded only to be refused.
@@ -78,19 +87,24 @@ def segment(text: str, *, field: str = "name", max_bytes: int = 200) -> str:
     Raises:
         InvalidInput: Empty, too long, not NFC, or with a control character.
     """
-    _check_text(field, text)
+    check_text(field, text)
     if not text:
         raise InvalidInput(field, expected="at least one character", found=text)
-    out = "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in text)
-    if out[0] in ".~":
-        out = f"%{ord(out[0]):02X}{out[1:]}"
+    out = _escape(text, _ESCAPED)
+    if not unicodedata.is_normalized("NFC", out):
+        # An accent behind '/' would melt into the last letter of '%2F': escape it, too.
+        out = _escape(text, _ESCAPED | {c for c in text if unicodedata.combining(c)})
     if len(out.encode()) > max_bytes:
         raise InvalidInput(field, expected=f"at most {max_bytes} bytes", found=text)
     return out
 
 
+def _escape(text: str, escaped: frozenset[str]) -> str:
+    first = f"%{ord(text[0]):02X}" if text[0] in ".~" else ""
+    rest = text[1:] if first else text
+    return first + "".join(quote(c, safe="") if c in escaped else c for c in rest)
+
+
 def unsegment(part: str) -> str:
     """Undo `segment`."""
-    for code in ("%2F", "%2E", "%7E", "%25"):
-        part = part.replace(code, chr(int(code[1:], 16)))
-    return part
+    return unquote(part)

@@ -6,11 +6,12 @@ Source: design §4.
 from __future__ import annotations
 
 from federlib.errors import InvalidInput
-from federlib.storage.keys import check_key, check_prefix
+from federlib.storage.keys import check_key, check_prefix, check_text
 from federlib.storage.protocol import META_KEY, Put, Transaction
 
 __all__ = [
     "MAX_CHECKS",
+    "MAX_ID",
     "MAX_PAGE",
     "MAX_PAGE_BYTES",
     "MAX_TRANSACTION_BYTES",
@@ -18,6 +19,7 @@ __all__ = [
     "MAX_WRITES",
     "check_scan",
     "check_transaction",
+    "check_transaction_id",
 ]
 
 MAX_CHECKS = 64
@@ -65,8 +67,12 @@ def check_transaction(transaction: Transaction) -> Transaction:
 
 
 def check_transaction_id(transaction_id: str) -> str:
-    """Return the id if it is 1 to 128 characters of legal text."""
-    check_prefix(transaction_id)
+    """Return the id if it is 1 to 128 characters of legal text.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    check_text("id", transaction_id)
     if not 1 <= len(transaction_id) <= MAX_ID:
         raise InvalidInput("id", expected=f"1 to {MAX_ID} characters", found=transaction_id)
     return transaction_id
@@ -88,6 +94,7 @@ def check_scan(prefix: str, after: str | None, limit: int) -> None:
     """Raise `InvalidInput` unless these are legal arguments of `scan`."""
     check_prefix(prefix)
     if after is not None:
-        check_prefix(after)
-    if not 1 <= limit <= MAX_PAGE:
+        check_text("after", after)
+    # `type`, because True is an int too.
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise InvalidInput("limit", expected=f"1 to {MAX_PAGE}", found=limit)

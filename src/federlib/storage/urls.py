@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from importlib.metadata import entry_points
 from typing import cast
-from urllib.parse import urlsplit, urlunsplit
 
 from federlib.errors import InvalidInput
 from federlib.skewclock import Clock, SystemClock
@@ -19,6 +18,11 @@ from federlib.telemetry import SILENT, Telemetry
 __all__ = ["ENTRY_POINTS", "Opener", "open_store", "redact_url"]
 
 ENTRY_POINTS = "federlib.stores"
+_HIDDEN = "***"
+_MARKS = frozenset("@?#")
+_FILE_SCHEMES = frozenset({"sqlite", "file"})
+"""Schemes whose path is a path: an `@` in it belongs to a file's name."""
+
 Opener = Callable[[str, Clock, Telemetry], Awaitable[RecordStore]]
 
 
@@ -36,23 +40,45 @@ async def open_store(
         Unavailable: The store cannot be reached or created.
         CorruptRecord: What lies there is not a federlib store of a format this version reads.
     """
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    scheme = _scheme_of(url)
     found = entry_points(group=ENTRY_POINTS)
     if scheme not in found.names:
         known = ", ".join(f"{name}://" for name in sorted(found.names))
-        raise InvalidInput(
-            "store URL", expected=f"one of {known}", found=redact_url(url) if scheme else url
-        )
+        raise InvalidInput("store URL", expected=f"one of {known}", found=_show(url))
     opener = cast("Opener", found[scheme].load())
     return await opener(url, clock or SystemClock(), telemetry)
 
 
 def redact_url(url: str) -> str:
-    """Return `url` without password and query: what may stand in a log or a report."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")
-    user = host[0].partition(":")[0]
-    netloc = f"{user}:***@{host[2]}" if ":" in host[0] else parts.netloc
-    return urlunsplit((parts.scheme, netloc, parts.path, "", "")) if parts.netloc or not (
-        parts.scheme
-    ) else f"{parts.scheme}://{parts.path}"
+    """Return `url` without password and query: what may stand in a log or a report.
+
+    Where it cannot be told what is a password, for example because it holds an unescaped
+    `/` or `#`, everything behind the scheme goes.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or _MARKS & set(scheme):
+        return _HIDDEN if _MARKS & set(url) else url
+    host, path, tail = _split(rest)
+    is_plain_path = not host and scheme.lower() in _FILE_SCHEMES
+    if "@" in path + tail and ":" in rest.rpartition("@")[0] and not is_plain_path:
+        return f"{scheme}://{_HIDDEN}"
+    who, at, where = host.rpartition("@")
+    user, colon, _ = who.partition(":")
+    return f"{scheme}://{user}{':' + _HIDDEN if colon else ''}{at}{where}{path}"
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Cut what follows `://` into host, path and the rest (query and fragment)."""
+    ends = [rest.index(mark) for mark in "?#" if mark in rest]
+    head = rest[: min(ends, default=len(rest))]
+    host, slash, path = head.partition("/")
+    return host, slash + path, rest[len(head) :]
+
+
+def _scheme_of(url: object) -> str:
+    # Not `urlsplit`: it raises on some URLs, with the password in its message.
+    return url.partition("://")[0].lower() if isinstance(url, str) and "://" in url else ""
+
+
+def _show(url: object) -> object:
+    return redact_url(url) if isinstance(url, str) else type(url)
