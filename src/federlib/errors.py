@@ -326,5 +326,9 @@ def _shorten(value: object, limit: int = 200) -> str:
     if isinstance(value, str | bytes):
         text = repr(value[:limit])
         return text + (f"… ({len(value)} long)" if len(value) > limit else "")
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        # An int of 5,000 digits refuses, and so may anybody's class.
+        return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= limit else text[:limit] + "…"

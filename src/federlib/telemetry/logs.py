@@ -25,8 +25,9 @@ class StructlogLogger:
         # Imported here: a host that logs in another way never pays for it.
         import structlog
 
-        self._logger = structlog.get_logger(logger=name)
+        self._name = name
+        self._logger = structlog.get_logger(name)
 
     def log(self, level: Level, event: str, /, **fields: LogValue) -> None:
         """Pass the event on."""
-        getattr(self._logger, level)(event, **fields)
+        getattr(self._logger, level)(event, **{"logger": self._name, **fields})
