@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from federlib._tasks import open_task_group
 from federlib.dag import Runs
 from federlib.errors import InvalidInput, StoreReplaced
+from federlib.fencing import Commands, FenceGuard
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.leadership import Elector
 from federlib.lease import (
@@ -85,6 +86,10 @@ class Federation:
             new_id=self._new_id,
             ttl_s=ttl_s,
             telemetry=telemetry,
+        )
+
+        self.commands = Commands(
+            store, issuer=self._worker_id, clock=clock, new_id=self._new_id, telemetry=telemetry
         )
 
     async def identity(self) -> ClaimedIdentity:
@@ -240,6 +245,10 @@ class Federation:
             scope.cancel()
             with anyio.CancelScope(shield=True):
                 await ended.wait()
+
+    def guard(self, resource: str) -> FenceGuard:
+        """Return the fence of a resource: it refuses tokens below its high-water mark."""
+        return FenceGuard(self.store, resource)
 
     def _release_identity(self) -> None:
         """Free the identity, if we claimed it ourselves."""

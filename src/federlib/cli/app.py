@@ -206,3 +206,34 @@ async def lease_acquire(
 async def lease_release(*, name: str, token: int, url: str) -> int:
     """Release a lease, if it is still held under this token. Exit code: 0 released, 1 not held."""
     return await inspection.release_lease(url, name, token)
+
+
+@app.group("commands")
+def commands_group() -> None:
+    """Look at commands and their outcomes."""
+
+
+@commands_group.command("ls")
+@store_option
+@click.option("--scope", default=None, help="Only commands of this election.")
+@click.option("--status", default=None, help="Only commands with this outcome.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@json_option
+@runs_async
+async def commands_ls(
+    *, url: str, scope: str | None, status: str | None, limit: int, as_json: bool
+) -> int:
+    """List commands, the newest last."""
+    return await inspection.list_commands(
+        url, scope=scope, status=status, limit=limit, as_json=as_json
+    )
+
+
+@commands_group.command("show")
+@click.argument("command_id")
+@store_option
+@json_option
+@runs_async
+async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
+    """Show one command: what was asked, under which epoch, and what came of it."""
+    return await inspection.show_command(url, command_id, as_json=as_json)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from contextlib import aclosing
 
 import anyio
 import click
@@ -14,16 +16,19 @@ from federlib.cli.exec import read_log
 from federlib.cli.exits import FAILED, OK
 from federlib.cli.tasks import logs_root
 from federlib.federation import Federation, connect
+from federlib.fencing import CommandRecord
 from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
 from federlib.storage import RecordStore, unsegment
 
 __all__ = [
     "acquire_lease",
     "lease_names",
+    "list_commands",
     "list_leases",
     "print_json",
     "print_log",
     "release_lease",
+    "show_command",
     "show_lease",
 ]
 
@@ -160,3 +165,61 @@ async def release_lease(url: str, name: str, token: int) -> int:
         return FAILED
     click.echo(f"released {name}")
     return OK
+
+
+async def list_commands(
+    url: str, *, scope: str | None, status: str | None, limit: int, as_json: bool
+) -> int:
+    """List the newest commands, the newest last."""
+    newest: deque[CommandRecord] = deque(maxlen=limit)
+    async with (
+        connect(url) as fed,
+        aclosing(fed.commands.list(scope=scope, status=status)) as records,
+    ):
+        async for record in records:
+            newest.append(record)
+    if as_json:
+        print_json([_command_facts(record) for record in newest])
+        return OK
+    table = Table("command", "scope", "action", "epoch", "issuer", "outcome", "reason")
+    for record in newest:
+        command, outcome = record.command, record.outcome
+        table.add_row(
+            record.command_id,
+            record.scope,
+            command.action if command else "-",
+            str(command.leader_epoch) if command else "-",
+            command.issuer if command else "-",
+            outcome.status if outcome else "pending",
+            outcome.reason if outcome else "",
+        )
+    Console().print(table)
+    return OK
+
+
+async def show_command(url: str, command_id: str, *, as_json: bool) -> int:
+    """Show everything that is stored of one command."""
+    async with connect(url) as fed:
+        record = await fed.commands.log.find(command_id)
+    if record is None:
+        click.echo(f"no command {command_id!r}", err=True)
+        return FAILED
+    facts = _command_facts(record)
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name:11} {msgspec.json.encode(value).decode()}")
+    return OK
+
+
+def _command_facts(record: CommandRecord) -> dict[str, object]:
+    return {
+        "command_id": record.command_id,
+        "scope": record.scope,
+        "status": record.outcome.status if record.outcome else "pending",
+        "issued": record.command,
+        "started": record.started,
+        "outcome": record.outcome,
+        "duplicates": list(record.duplicates),
+    }

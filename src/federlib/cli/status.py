@@ -80,7 +80,7 @@ async def _gather(url: str) -> tuple[Status, int]:
     async with connect(url) as fed:
         leases = await _leases(fed, problems)
         runs = [await _run(fed, record, problems) for record in await fed.dag.list()]
-        commands: dict[str, int] = {}
+        commands = await fed.commands.counts()
         code = max((severity for severity, _ in problems), default=HEALTHY)
         status = Status(
             store=redact_url(url),

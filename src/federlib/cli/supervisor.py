@@ -103,7 +103,7 @@ class Crew:
             await anyio.sleep(0.02)
 
     async def _keep(self, member: _Member) -> None:
-        while not self._stopping:
+        while True:
             began = anyio.current_time()
             code = await self._live(member)
             if self._stopping or code == 0:

@@ -23,7 +23,7 @@ from federlib.dag.records import (
 from federlib.dag.runlog import RunLog, scan_all
 from federlib.dag.runstate import RunState
 from federlib.dag.worker import Handler, Hold, RunWorker, follow_key
-from federlib.dag.workflow import TaskSpec, Workflow, plan_diff, plan_hash
+from federlib.dag.workflow import TaskSpec, Workflow, check_workflow, plan_diff, plan_hash
 from federlib.errors import Fenced, InvalidInput, PlanMismatch
 from federlib.leadership import Elector, LeaderState
 from federlib.lease import LeaseBackend, LeaseState
@@ -128,6 +128,7 @@ class Runs:
         workflow = tasks if isinstance(tasks, Workflow) else _as_workflow(tasks)
         run_id = self._new_id() if run_id is None else run_id
         log = self._log(run_id)
+        check_workflow(workflow)
         chunks = split_plan(workflow)
         policy = policy or Policy()
         record = RunRecord(
