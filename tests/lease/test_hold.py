@@ -23,7 +23,7 @@ from federlib.lease import (
 from federlib.lease.records import waiter_key
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
 from federlib.storage.backends.memory import MemoryStore
-from federlib.storage.protocol import Committed, Conflicted, Transaction
+from federlib.storage.protocol import Committed, Conflicted, Page, Transaction
 from federlib.telemetry import RecordingSink, Telemetry
 from federlib.telemetry.logs import Level, LogValue
 from federlib.testing import ManualClock
@@ -48,6 +48,11 @@ class FlakyStore(MemoryStore):
 
     is_away = False
     lost_answers = 0
+    scans = 0
+
+    async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
+        self.scans += 1
+        return await super().scan(prefix, after=after, limit=limit)
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
         if self.is_away:
@@ -328,6 +333,42 @@ async def test_a_release_is_heard_at_once_by_the_head_alone(world: World) -> Non
             released = world.clock.boot_ns()
     assert order == ["ada", "ben", "cy"]
     assert world.clock.boot_ns() - released < 500_000_000
+
+
+@pytest.mark.anyio
+async def test_a_handover_costs_at_most_one_scan_however_long_the_queue_is(world: World) -> None:
+    crowd = [f"w{number}" for number in range(12)]
+
+    async def wait(who: str) -> None:
+        async with world.hold(who, ttl_s=30):
+            pass
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            async with world.hold("zoe", ttl_s=30):
+                for who in crowd:
+                    group.start_soon(wait, who)
+                while len((await world.backend.inspect(NAME)).waiters) < len(crowd):
+                    await anyio.sleep(0.01)
+                before = world.store.scans
+    assert world.store.scans - before <= len(crowd) + 1
+
+
+@pytest.mark.anyio
+async def test_what_a_group_in_the_body_raises_beside_the_loss_is_not_lost(world: World) -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise KeyError("mine")
+
+    with pytest.raises(ExceptionGroup) as caught, anyio.fail_after(5):
+        async with world.hold(ttl_s=0.3):
+            await world.steal()
+            async with anyio.create_task_group() as group:
+                group.start_soon(fail_when_cancelled)
+                await anyio.sleep_forever()
+    assert caught.group_contains(KeyError)
 
 
 @pytest.mark.anyio

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from federlib.errors import Conflict
 from federlib.lease import Holder, Lease
-from federlib.lease.judge import Moment
+from federlib.lease.judge import Horizon, Moment
 from federlib.lease.queue import (
     MAX_REMOVED,
     MAX_WAITERS,
@@ -58,7 +58,7 @@ def waiter(place: int, *, who: Holder | None = None, renewed_s: float = 0.0) -> 
         revision=place,
         created=place,
         record=record,
-        seen_boot_ns=at.boot_ns,
+        horizon=Horizon(at.boot_ns + 2 * S),
     )
 
 

@@ -17,7 +17,16 @@ from federlib.lease.protocol import Lease
 from federlib.lease.records import WaiterRecord
 from federlib.skewclock import ClockId, SkewTolerance
 
-__all__ = ["Claim", "Moment", "claim_of_lease", "claim_of_waiter", "is_live", "remaining_ns"]
+__all__ = [
+    "Claim",
+    "Horizon",
+    "Moment",
+    "claim_of_lease",
+    "claim_of_waiter",
+    "horizon",
+    "is_live",
+    "remaining_ns",
+]
 
 _MS = 1_000_000
 
@@ -78,27 +87,54 @@ def claim_of_waiter(waiter: WaiterRecord, *, seen_boot_ns: int) -> Claim:
     )
 
 
-def remaining_ns(claim: Claim, now: Moment, tolerance: SkewTolerance) -> int:
-    """Say how long rivals must still respect a claim if nothing renews it; nanoseconds.
+@attrs.frozen
+class Horizon:
+    """When a claim ends, as one process sees it: the earlier of two instants.
+
+    Worked out once for each renewal, so that looking again at a long queue is cheap.
+
+    Attributes:
+        boot_ns: On the judge's boot clock.
+        wall_ns: On the judge's wall clock; None where it has no say.
+    """
+
+    boot_ns: int
+    wall_ns: int | None = None
+
+    def left_ns(self, now: Moment) -> int:
+        """Say how long the claim must still be respected; 0 or less from its end on."""
+        left = self.boot_ns - now.boot_ns
+        return left if self.wall_ns is None else min(left, self.wall_ns - now.wall_ns)
+
+
+_PAST = Horizon(0, 0)
+
+
+def horizon(claim: Claim, clock_id: str, tolerance: SkewTolerance) -> Horizon:
+    """Say until when rivals must respect a claim if nothing renews it.
 
     A renewal happened before anybody could see it. So a judge that has watched a claim
     unrenewed for its whole ttl on its own clock (plus the tolerance, under rule (c)) may
     call it expired, whatever instants the record claims: a record from the future, left by
     a restored snapshot or a clock that was years ahead, is not immortal.
 
-    Returns:
-        More than 0 while it is live; 0 or less from its expiry on.
+    Args:
+        claim: The claim.
+        clock_id: The judge's.
+        tolerance: For rule (c).
     Source: design §4, rules (a) to (c).
     """
-    if claim.clock_id and claim.clock_id == now.clock_id:
-        renewed = min(claim.renewed_boot_ns, claim.seen_boot_ns)
-        return renewed + claim.ttl_ns - now.boot_ns
-    if ClockId(claim.clock_id).is_other_boot_of(ClockId(now.clock_id)):
-        return 0
+    if claim.clock_id and claim.clock_id == clock_id:
+        return Horizon(min(claim.renewed_boot_ns, claim.seen_boot_ns) + claim.ttl_ns)
+    if ClockId(claim.clock_id).is_other_boot_of(ClockId(clock_id)):
+        return _PAST
     slack = tolerance.tolerance_ns
-    by_wall = claim.expires_at_ns + slack - now.wall_ns
-    by_sight = claim.seen_boot_ns + claim.ttl_ns + slack - now.boot_ns
-    return min(by_wall, by_sight)
+    return Horizon(claim.seen_boot_ns + claim.ttl_ns + slack, claim.expires_at_ns + slack)
+
+
+def remaining_ns(claim: Claim, now: Moment, tolerance: SkewTolerance) -> int:
+    """Say how long rivals must still respect a claim; more than 0 while it is live."""
+    return horizon(claim, now.clock_id, tolerance).left_ns(now)
 
 
 def is_live(claim: Claim, now: Moment, tolerance: SkewTolerance) -> bool:

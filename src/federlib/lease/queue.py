@@ -16,9 +16,9 @@ import attrs
 
 from federlib.errors import Conflict
 from federlib.lease.judge import (
+    Horizon,
     Moment,
     claim_of_lease,
-    claim_of_waiter,
     remaining_ns,
 )
 from federlib.lease.protocol import Holder
@@ -82,14 +82,14 @@ class Waiter:
         revision: Of its last refresh.
         created: Its place: lower is earlier.
         record: What it says.
-        seen_boot_ns: The judge's boot clock when it first saw this refresh.
+        horizon: Until when it is alive, as this process judges it.
     """
 
     key: str
     revision: int
     created: int
     record: WaiterRecord
-    seen_boot_ns: int
+    horizon: Horizon
 
     def belongs_to(self, holder: Holder) -> bool:
         """Say whether this is the place of that holder and session."""
@@ -199,9 +199,9 @@ def is_free(view: View, now: Moment, terms: Terms) -> bool:
     return _lease_left_ns(view, now, terms) <= 0
 
 
-def live_waiters(view: View, now: Moment, terms: Terms) -> Iterator[Waiter]:
+def live_waiters(view: View, now: Moment) -> Iterator[Waiter]:
     """Yield the living waiters, first in line first."""
-    return (w for w in view.waiters if _left_ns(w, now, terms) > 0)
+    return (w for w in view.waiters if w.horizon.left_ns(now) > 0)
 
 
 def decide(
@@ -226,7 +226,7 @@ def decide(
         mine = (own,) if own is not None else ()
         return Grant(token=held.fencing_token, renews=True, skipped=mine)
     before = _before(view.waiters, own)
-    living = tuple(w for w in before if _left_ns(w, now, terms) > 0)
+    living = tuple(w for w in before if w.horizon.left_ns(now) > 0)
     if is_free(view, now, terms) and _may_take(view, own, len(living), now, terms):
         return _grant(view, before, living, own)
     return _stand(view, own, living, now, terms, ttl_ms=ttl_ms, queue=queue)
@@ -281,7 +281,7 @@ def _stand(
         return Refresh(ahead=ahead, until_boot_ns=line, own=own)
     if len(view.waiters) < MAX_WAITERS:
         return Enqueue(ahead=ahead, until_boot_ns=line)
-    expired = tuple(w for w in view.waiters if _left_ns(w, now, terms) <= 0)[:MAX_REMOVED]
+    expired = tuple(w for w in view.waiters if w.horizon.left_ns(now) <= 0)[:MAX_REMOVED]
     if not expired:
         return Full(ahead=ahead, until_boot_ns=now.boot_ns + third)
     return Enqueue(ahead=ahead, until_boot_ns=line, expired=expired)
@@ -294,7 +294,7 @@ def _turn_ns(view: View, living: tuple[Waiter, ...], now: Moment, terms: Terms) 
     turn = now.boot_ns + left if left > 0 else since + len(living) * terms.grace_ns
     # The second watches the head; those further back hear of it when they are second.
     if len(living) == 1:
-        turn = min(turn, now.boot_ns + _left_ns(living[0], now, terms))
+        turn = min(turn, now.boot_ns + living[0].horizon.left_ns(now))
     return turn
 
 
@@ -303,11 +303,6 @@ def _due_ns(own: Waiter, now: Moment) -> int:
     if own.record.clock_id != now.clock_id or own.record.renewed_boot_ns > now.boot_ns:
         return now.boot_ns
     return own.record.renewed_boot_ns + own.record.wait_ttl_ms * _MS // 3
-
-
-def _left_ns(waiter: Waiter, now: Moment, terms: Terms) -> int:
-    claim = claim_of_waiter(waiter.record, seen_boot_ns=waiter.seen_boot_ns)
-    return remaining_ns(claim, now, terms.tolerance)
 
 
 def _lease_left_ns(view: View, now: Moment, terms: Terms) -> int:

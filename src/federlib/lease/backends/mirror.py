@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from federlib.lease.judge import Moment
+from federlib.lease.judge import Moment, claim_of_waiter, horizon
 from federlib.lease.protocol import LeaseState
 from federlib.lease.queue import Terms, View, Waiter, is_free, live_waiters
 from federlib.lease.records import LeaseRecord, decode_lease, decode_waiter, is_waiter_key
@@ -55,6 +55,7 @@ class Mirror:
     Attributes:
         name: The lease.
         sightings: Shared by all mirrors of one backend.
+        terms: What judgements rest on.
         revision: Everything up to here is in.
         lease: The lease record as stored, or None.
         is_seen_free: What the last look said.
@@ -63,6 +64,7 @@ class Mirror:
 
     name: str
     sightings: Sightings
+    terms: Terms
     revision: int = 0
     lease: Record | None = None
     is_seen_free: bool = False
@@ -82,7 +84,7 @@ class Mirror:
         """Say whether that place is in the queue."""
         return key in self._waiters
 
-    def put(self, record: Record, boot_ns: int) -> None:
+    def put(self, record: Record, now: Moment) -> None:
         """Take in one record, unless a newer life or state of it is known.
 
         Raises:
@@ -90,27 +92,29 @@ class Mirror:
         """
         if record.revision < self._revision_of(record.key):
             return
-        seen = self.sightings.first(record.key, record.revision, boot_ns)
+        seen = self.sightings.first(record.key, record.revision, now.boot_ns)
         if not is_waiter_key(record.key):
             self._lease_record = decode_lease(record.key, record.value)
             self.lease, self._lease_seen = record, seen
             self.has_news = True
             return
         self.has_news = self.has_news or record.key not in self._waiters
+        place = decode_waiter(record.key, record.value)
+        claim = claim_of_waiter(place, seen_boot_ns=seen)
         self._waiters[record.key] = Waiter(
             key=record.key,
             revision=record.revision,
             created=record.created,
-            record=decode_waiter(record.key, record.value),
-            seen_boot_ns=seen,
+            record=place,
+            horizon=horizon(claim, now.clock_id, self.terms.tolerance),
         )
         self._ordered = None
 
-    def apply(self, batch: Batch, boot_ns: int) -> None:
+    def apply(self, batch: Batch, now: Moment) -> None:
         """Take in one commit."""
         for event in batch.events:
             if event.record is not None:
-                self.put(event.record, boot_ns)
+                self.put(event.record, now)
             elif batch.revision > self._revision_of(event.key):
                 self._drop(event.key)
         self.revision = max(self.revision, batch.revision)
@@ -128,7 +132,7 @@ class Mirror:
             return self.lease.revision if self.lease is not None else 0
         return self._waiters[key].revision if key in self._waiters else 0
 
-    def view(self, now: Moment, terms: Terms, *, floor: int) -> View:
+    def view(self, now: Moment, *, floor: int = 0) -> View:
         """Return what the core decides on, and note if the lease is seen free."""
         if self._ordered is None:
             self._ordered = tuple(sorted(self._waiters.values(), key=lambda w: w.created))
@@ -138,24 +142,24 @@ class Mirror:
             floor=floor,
             seen_boot_ns=self._lease_seen,
         )
-        self.is_seen_free = is_free(view, now, terms)
+        self.is_seen_free = is_free(view, now, self.terms)
         if not self.is_seen_free:
             return view
         revision = self.lease.revision if self.lease is not None else 0
         since = self.sightings.first(f"free {self.name}", revision, now.boot_ns)
         return attrs.evolve(view, free_since_boot_ns=since)
 
-    def state(self, now: Moment, terms: Terms) -> LeaseState:
+    def state(self, now: Moment) -> LeaseState:
         """Judge the name now, for people and watchers."""
         self.has_news = False
-        view = self.view(now, terms, floor=0)
+        view = self.view(now)
         record = view.lease
         return LeaseState(
             name=self.name,
             fencing_token=record.fencing_token if record is not None else 0,
             lease=record.lease if record is not None else None,
             is_live=not self.is_seen_free,
-            waiters=tuple(w.record.holder_id for w in live_waiters(view, now, terms)),
+            waiters=tuple(w.record.holder_id for w in live_waiters(view, now)),
         )
 
 
@@ -168,13 +172,11 @@ class States:
         subscription: Subscription,
         refill: Callable[[Mirror], Awaitable[None]],
         clock: Clock,
-        terms: Terms,
     ) -> None:
         self._mirror = mirror
         self._subscription = subscription
         self._refill = refill
         self._clock = clock
-        self._terms = terms
         self._told: LeaseState | None = None
         self._judged_boot_ns = 0
         self._is_stale = False
@@ -194,7 +196,7 @@ class States:
                 return state
             item = await self._subscription.__anext__()
             if isinstance(item, Batch):
-                self._mirror.apply(item, self._clock.boot_ns())
+                self._mirror.apply(item, read_moment(self._clock))
             elif isinstance(item, Resync):
                 self._is_stale = True
 
@@ -204,4 +206,4 @@ class States:
         if self._told is not None and recent and not self._mirror.has_news:
             return None
         self._judged_boot_ns = now.boot_ns
-        return self._mirror.state(now, self._terms)
+        return self._mirror.state(now)

@@ -122,7 +122,7 @@ class StoreLeaseBackend(LeaseBackend):
                 mirror, is_copy = await self._read(name), False
             floor = await self._known_floor()
             now = read_moment(self._clock)
-            view = mirror.view(now, self._terms, floor=floor.token)
+            view = mirror.view(now, floor=floor.token)
             decision = decide(view, holder, now, self._terms, ttl_ms=ttl_ms, queue=queue)
             # A copy may be behind. A grant on it would conflict; 'wait' must be asked.
             if is_copy and not isinstance(decision, Grant) and not await self._is_still(mirror):
@@ -206,7 +206,7 @@ class StoreLeaseBackend(LeaseBackend):
     async def inspect(self, name: str) -> LeaseState:
         """Read, without effect; judged now, by this process's clocks."""
         mirror = await self._read(name)
-        return mirror.state(read_moment(self._clock), self._terms)
+        return mirror.state(read_moment(self._clock))
 
     @asynccontextmanager
     async def watch(self, name: str) -> AsyncIterator[AsyncIterator[LeaseState]]:
@@ -220,7 +220,7 @@ class StoreLeaseBackend(LeaseBackend):
         try:
             prefix = name_prefix(name)
             async with self._store.watch(prefix, after=mirror.revision) as subscription:
-                yield States(mirror, subscription, self._fill, self._clock, self._terms)
+                yield States(mirror, subscription, self._fill, self._clock)
         finally:
             mirrors = self._mirrors[name]
             mirrors[:] = [other for other in mirrors if other is not mirror]
@@ -257,7 +257,7 @@ class StoreLeaseBackend(LeaseBackend):
         return max(mirrors, key=lambda m: m.revision, default=None)
 
     async def _read(self, name: str) -> Mirror:
-        mirror = Mirror(name, self._sightings)
+        mirror = Mirror(name, self._sightings, self._terms)
         await self._fill(mirror)
         return mirror
 
@@ -269,10 +269,10 @@ class StoreLeaseBackend(LeaseBackend):
         while page.next is not None:
             page = await self._store.scan(prefix, after=page.next)
             records += page.records
-        boot_ns = self._clock.boot_ns()
+        now = read_moment(self._clock)
         mirror.clear()
         for record in records:
-            mirror.put(record, boot_ns)
+            mirror.put(record, now)
         mirror.revision = first
 
     async def _known_floor(self) -> Floor:
