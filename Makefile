@@ -1,0 +1,89 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+# Each target makes the virtual environment that it needs, and does nothing twice.
+
+PYTHON ?= python3
+WHEEL_DIR := dist
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types contracts examples bench soak docs clean
+
+help:
+	@echo "make demo    run a workflow on this repository and kill its leader half-way"
+	@echo "make test    all tests, on the installed wheel, with branch coverage"
+	@echo "make check   lint, types, import contracts, docs and examples"
+	@echo "make bench   measure against named peers; writes benchmarks/results.json"
+	@echo "make soak    the long runs: hundreds of kills"
+	@echo "make docs    build the documentation into site/"
+
+# One environment a purpose; a stamp says that it is complete.
+SOURCES := $(shell find src -name '*.py') pyproject.toml
+
+.venv-%/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "federlib needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python $(PIP) --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv-demo/ready: .venv-demo/made $(SOURCES)
+	.venv-demo/bin/python $(PIP) '.[cli]'
+	@touch $@
+
+.venv-test/ready: .venv-test/made $(SOURCES)
+	rm -rf $(WHEEL_DIR)
+	.venv-test/bin/python $(PIP) --group test build
+	.venv-test/bin/python -m build --wheel --outdir $(WHEEL_DIR) . > .venv-test/build.log 2>&1 || \
+	  { cat .venv-test/build.log; exit 1; }
+	.venv-test/bin/python $(PIP) --force-reinstall --no-deps $(WHEEL_DIR)/*.whl
+	.venv-test/bin/python $(PIP) "$$(ls $(WHEEL_DIR)/*.whl)[cli,testing]"
+	@touch $@
+
+.venv-check/ready: .venv-check/made $(SOURCES)
+	.venv-check/bin/python $(PIP) --group lint --group test --group docs
+	.venv-check/bin/python $(PIP) --force-reinstall --no-deps .
+	.venv-check/bin/python $(PIP) '.[cli,testing]'
+	@touch $@
+
+.venv-bench/ready: .venv-bench/made $(SOURCES)
+	.venv-bench/bin/python $(PIP) --group bench
+	.venv-bench/bin/python $(PIP) --force-reinstall --no-deps .
+	.venv-bench/bin/python $(PIP) '.[cli]'
+	@touch $@
+
+demo: .venv-demo/ready
+	.venv-demo/bin/python examples/demo/run.py
+
+test: .venv-test/ready
+	.venv-test/bin/python -m coverage erase
+	.venv-test/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
+	.venv-test/bin/python -m coverage combine --quiet
+	.venv-test/bin/python -m coverage report --skip-covered | tail -40
+
+soak: .venv-test/ready
+	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest -m soak tests
+
+check: lint types contracts docs examples
+
+lint: .venv-check/ready
+	.venv-check/bin/ruff format --check src tests examples benchmarks
+	.venv-check/bin/ruff check src tests examples benchmarks
+
+types: .venv-check/ready
+	.venv-check/bin/mypy src tests
+	.venv-check/bin/basedpyright --verifytypes federlib --ignoreexternal
+
+contracts: .venv-check/ready
+	.venv-check/bin/lint-imports
+
+docs: .venv-check/ready
+	.venv-check/bin/mkdocs build --quiet --strict
+
+examples: .venv-check/ready
+	.venv-check/bin/python examples/run_all.py
+
+bench: .venv-bench/ready
+	.venv-bench/bin/python -m benchmarks
+
+clean:
+	rm -rf .venv-* dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
