@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,6 +120,16 @@ def test_the_head_looks_again_at_the_lease_s_expiry_and_the_second_at_the_head_s
     )
     second = attrs.evolve(head, waiters=(waiter(1, renewed_s=2.6), mine))
     assert ask(second, now(4.5)) == Wait(ahead=1, until_boot_ns=now(4.6).boot_ns)
+
+
+def test_a_place_of_another_clock_or_from_the_future_is_refreshed_at_once() -> None:
+    future = waiter(1, who=ME, renewed_s=3)
+    moved = attrs.evolve(
+        waiter(1, who=ME), record=msgspec.structs.replace(future.record, clock_id="x")
+    )
+    for mine in (future, moved):
+        view = View(lease=held(), waiters=(mine,), seen_boot_ns=T0)
+        assert isinstance(ask(view, now(1)), Refresh)
 
 
 def test_only_the_head_takes_and_an_expired_head_is_removed_if_still_so() -> None:

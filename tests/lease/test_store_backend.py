@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from federlib.errors import Conflict, CorruptRecord, InvalidInput, OutcomeUnknown
@@ -17,7 +18,6 @@ from federlib.storage.protocol import (
     Conflicted,
     Delete,
     Put,
-    RecordStore,
     Transaction,
 )
 from federlib.testing import ManualClock, SkewedClock
@@ -313,13 +313,21 @@ async def test_reading_a_queue_of_many_pages_shows_it_whole(world: World) -> Non
     assert waiters == tuple(f"w{number:04}" for number in range(1_000))
 
 
-async def _is_empty(store: RecordStore) -> bool:
-    return not (await store.scan("lease/")).records
-
-
 @pytest.mark.anyio
 async def test_removing_a_record_by_hand_frees_the_name_above_the_floor(world: World) -> None:
     await world.take("n", ADA)
     await world.backend.raise_floor(1)
     await world.store.commit(Transaction((Delete(lease_key("n")),)))
     assert (await world.take("n", BEN)).fencing_token == 2
+
+
+@pytest.mark.anyio
+async def test_a_watcher_that_fell_far_behind_reads_again_and_converges(world: World) -> None:
+    lease = await world.take("n", ADA)
+    async with world.backend.watch("n") as states:
+        assert (await anext(states)).lease == lease
+        for _ in range(1_100):
+            renewed = await world.backend.renew(lease)
+        with anyio.fail_after(5):
+            while (await anext(states)).lease != renewed:
+                pass
