@@ -1,0 +1,79 @@
+"""The public API as its users type it: checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+import anyio
+
+import federlib
+from federlib.dag import RunRecord, RunState, TaskRun
+from federlib.errors import Fenced, LeaseBusy, Unavailable
+from federlib.fencing import Command, Outcome
+from federlib.lease import Busy, HeldLease
+from federlib.storage import Absent, Committed, Conflicted, Put
+
+data = b"report"
+
+
+async def upload(content: bytes, *, fence: int) -> None:
+    """Stand in for a resource that compares tokens."""
+
+
+async def do_task(task: TaskRun) -> object:
+    """Stand in for real work."""
+    return {"task": task.task_id, "key": task.idempotency_key, "inputs": task.inputs}
+
+
+async def main() -> None:
+    """The program of the README."""
+    async with federlib.connect("sqlite:///fleet.db") as fed:        # FEDERLIB_STORE if omitted
+        async with fed.hold("nightly-report", ttl_s=15) as lease:
+            await upload(data, fence=lease.token)                     # the store refuses an older token
+
+        async with fed.elect("coordinator") as seat:                  # observer while the store is away
+            async for state in seat.changes():
+                if state.role == "leader":
+                    result = await fed.commands.issue("scale", {"n": 3}, gate=seat)
+                    settled: Command | Outcome = result
+                    del settled
+                    break
+
+        run = await fed.dag.submit({"a": [], "b": ["a"]}, run_id="r1")
+        await fed.dag.work(run, handler=do_task)                      # leads or works, until the run ends
+
+
+async def more() -> None:
+    """The rest of the members, with their types."""
+    async with federlib.connect(ttl_s=5, skew_tolerance_s=1) as fed:
+        got: HeldLease | Busy = await fed.try_acquire("x")
+        if isinstance(got, Busy):
+            holder: str | None = got.holder
+            print(holder, got.expires)
+        else:
+            async with got as lease:
+                lease.check()
+                token: int = lease.token
+                done: Committed | Conflicted = await fed.guard("x").transaction(
+                    token, (Put("x/1", b"1"),), (Absent("x/1"),)
+                )
+                print(done)
+        ended: RunRecord = await fed.dag.work("r1", do_task, slots=2)
+        state: RunState = await fed.dag.inspect("r1")
+        counts: dict[str, int] = state.counts()
+        print(ended.state, counts, (await fed.identity()).worker_id, fed.clock.wall_ns())
+
+
+async def errors() -> None:
+    """What to catch."""
+    try:
+        await main()
+    except LeaseBusy as busy:
+        name: str = busy.name
+        print(name, busy.holder, busy.wait_s)
+    except Fenced as fenced:
+        reason: str = fenced.reason
+        print(reason)
+    except Unavailable as away:
+        print(away.what, away.hint)
+
+
+anyio.run(main)
