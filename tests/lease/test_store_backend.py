@@ -327,6 +327,7 @@ async def test_a_watcher_that_fell_far_behind_reads_again_and_converges(world: W
     async with world.backend.watch("n") as states:
         assert (await anext(states)).lease == lease
         for _ in range(1_100):
+            world.clock.advance(0.001)
             renewed = await world.backend.renew(lease)
         with anyio.fail_after(5):
             while (await anext(states)).lease != renewed:
