@@ -89,7 +89,7 @@ class Federation:
         )
 
         self.commands = Commands(
-            store, issuer=self._worker_id, clock=clock, new_id=self._new_id, telemetry=telemetry
+            store, member=self._worker_id, clock=clock, telemetry=telemetry
         )
 
     async def identity(self) -> ClaimedIdentity:

@@ -16,7 +16,7 @@ from federlib.cli.exec import read_log
 from federlib.cli.exits import FAILED, OK
 from federlib.cli.tasks import logs_root
 from federlib.federation import Federation, connect
-from federlib.fencing import CommandRecord
+from federlib.fencing import Entry
 from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
 from federlib.storage import RecordStore, unsegment
 
@@ -171,10 +171,10 @@ async def list_commands(
     url: str, *, scope: str | None, status: str | None, limit: int, as_json: bool
 ) -> int:
     """List the newest commands, the newest last."""
-    newest: deque[CommandRecord] = deque(maxlen=limit)
+    newest: deque[Entry] = deque(maxlen=limit)
     async with (
         connect(url) as fed,
-        aclosing(fed.commands.list(scope=scope, status=status)) as records,
+        aclosing(fed.commands.log.commands(scope=scope, status=status)) as records,
     ):
         async for record in records:
             newest.append(record)
@@ -185,11 +185,11 @@ async def list_commands(
     for record in newest:
         command, outcome = record.command, record.outcome
         table.add_row(
-            record.command_id,
-            record.scope,
-            command.action if command else "-",
-            str(command.leader_epoch) if command else "-",
-            command.issuer if command else "-",
+            command.command_id,
+            command.scope,
+            command.action,
+            str(command.leader_epoch),
+            command.issuer,
             outcome.status if outcome else "pending",
             outcome.reason if outcome else "",
         )
@@ -213,13 +213,12 @@ async def show_command(url: str, command_id: str, *, as_json: bool) -> int:
     return OK
 
 
-def _command_facts(record: CommandRecord) -> dict[str, object]:
+def _command_facts(record: Entry) -> dict[str, object]:
     return {
-        "command_id": record.command_id,
-        "scope": record.scope,
+        "command_id": record.command.command_id,
+        "scope": record.command.scope,
         "status": record.outcome.status if record.outcome else "pending",
         "issued": record.command,
         "started": record.started,
         "outcome": record.outcome,
-        "duplicates": list(record.duplicates),
     }

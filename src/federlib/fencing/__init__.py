@@ -1,39 +1,78 @@
-"""Fencing: effects of a leader that was followed are refused, by number.
+"""Fencing: only the present epoch's commands are accepted, each at most once.
 
-    guard = fed.guard("accounts")
-    await guard.transaction(lease.token, (Put("accounts/7", value),))
+    guard = FenceGuard(store, "nightly-report")
+    await guard.transaction(lease.token, (Put("report/latest", data),))  # or StaleToken
 
-    command = await fed.commands.issue("scale", {"n": 3}, gate=seat)
-    await fed.commands.consume("coordinator", apply)      # in the process that acts
+    consumer = CommandConsumer(store, "coordinator", scale, consumer_id=me, clock=clock)
+    await issue(store, "coordinator", "scale", {"n": 3}, epoch=epoch, issuer=me, clock=clock)
+    await consumer.run()  # `scale(command)` returns "applied" or "noop"
 
-For a resource outside the store, keep the highest token beside it and let the resource
-compare: ``UPDATE accounts SET …, fence = :token WHERE id = :id AND fence <= :token``, and
-take "no row" for "stale".
+A resource outside the store keeps the mark itself, and compares in the same statement as
+the effect::
 
-Does not promise: that an effect outside the store happens once. A consumer that dies while
-it acts leaves `started` without an outcome; `reconcile` decides, never a second call.
-Hazards: an effect that does not carry its token is not fenced; `recover` must not run
-beside a living consumer of the same scope.
+    UPDATE report SET body = :body, fence = :token WHERE id = :id AND fence <= :token
+
+No row changed: the token is stale; stop.
+
+Does not promise: that an effect outside the store happens exactly once. It promises that
+the handler is called at most once for a command, that each command gets one recorded
+outcome, and that nothing is accepted under an epoch below one accepted before.
+
+Hazards: a handler that does not pass `command.leader_epoch` on lets an effect land late,
+after a newer epoch has begun. Two live consumers with one `consumer_id` take each other's
+unfinished commands for their own. A deadline is judged by the consumer's wall clock. The
+log of commands is kept for good; nothing removes old ones yet.
 """
 
 from __future__ import annotations
 
+from federlib.fencing.audit import LogEvent, read_event, violations
 from federlib.fencing.commands import Commands
-from federlib.fencing.consumer import Actuation, CommandConsumer, CommandHandler
+from federlib.fencing.consumer import (
+    Actuation,
+    ActuationStatus,
+    CommandConsumer,
+    Handler,
+    Reconcile,
+)
+from federlib.fencing.decide import decide_command, decide_token
 from federlib.fencing.guard import FenceGuard
-from federlib.fencing.outcomes import CommandRecord, OutcomeLog
-from federlib.fencing.records import Command, CommandStatus, Outcome, Started
+from federlib.fencing.issue import issue
+from federlib.fencing.journal import COMMANDS
+from federlib.fencing.outcomes import CommandFilter, Entry, OutcomeLog
+from federlib.fencing.records import (
+    Command,
+    CommandStatus,
+    FenceMark,
+    Outcome,
+    Started,
+    is_rejected,
+    new_command_id,
+)
 
 __all__ = [
+    "COMMANDS",
     "Actuation",
+    "ActuationStatus",
     "Command",
     "CommandConsumer",
-    "CommandHandler",
-    "CommandRecord",
+    "CommandFilter",
     "CommandStatus",
     "Commands",
+    "Entry",
     "FenceGuard",
+    "FenceMark",
+    "Handler",
+    "LogEvent",
     "Outcome",
     "OutcomeLog",
+    "Reconcile",
     "Started",
+    "decide_command",
+    "decide_token",
+    "is_rejected",
+    "issue",
+    "new_command_id",
+    "read_event",
+    "violations",
 ]

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
-import msgspec
 
-from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, StaleToken, Unavailable
-from federlib.fencing.consumer import CommandConsumer, CommandHandler, settle
-from federlib.fencing.guard import FenceGuard
-from federlib.fencing.outcomes import CommandRecord, OutcomeLog
-from federlib.fencing.records import (
-    MAX_PAYLOAD_BYTES,
-    Command,
-    CommandKeys,
-    CommandStatus,
-    Outcome,
-    decode,
-    encode,
-)
+from federlib.errors import Fenced
+from federlib.fencing.consumer import CommandConsumer, Handler, Reconcile
+from federlib.fencing.issue import issue
+from federlib.fencing.outcomes import OutcomeLog
+from federlib.fencing.records import Command, Outcome, command_prefix, decode_outcome
 from federlib.skewclock import Clock
-from federlib.storage import Absent, Conflicted, Put, RecordStore
+from federlib.storage import Batch, RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["Commands", "Seat"]
-
-_POLL_S = 0.2
 
 
 class Seat(Protocol):
@@ -49,25 +37,25 @@ class Commands:
 
     Args:
         store: Where they are.
-        issuer: Tells who we are.
+        member: Tells who we are.
         clock: For instants and deadlines.
-        new_id: Draws a fresh, sortable id.
         telemetry: Where outcomes are told.
+
+    Attributes:
+        log: Reads all commands and their outcomes.
     """
 
     def __init__(
         self,
         store: RecordStore,
         *,
-        issuer: Callable[[], Awaitable[str]],
+        member: Callable[[], Awaitable[str]],
         clock: Clock,
-        new_id: Callable[[], str],
         telemetry: Telemetry = SILENT,
     ) -> None:
         self._store = store
-        self._issuer = issuer
+        self._member = member
         self._clock = clock
-        self._new_id = new_id
         self._telemetry = telemetry
         self.log = OutcomeLog(store)
 
@@ -83,163 +71,75 @@ class Commands:
         dag_id: str | None = None,
         dag_node: str | None = None,
         causal_id: str | None = None,
-        trace_id: str | None = None,
+        traceparent: str | None = None,
     ) -> Command | Outcome:
-        """Issue a command, if we lead; a refusal is recorded and comes back as an `Outcome`.
+        """Issue a command if we lead; a refusal is recorded and comes back as an `Outcome`.
 
-        The commit that makes it durable also raises the fence of the election to our epoch:
-        a leader that was followed cannot issue, whatever its own clock says.
+        For the arguments, and for what else may be raised, see `federlib.fencing.issue`.
 
         Args:
             action: What to do, for example `scale`.
-            payload: What JSON can hold, at most 64 KiB of it.
-            gate: Says whether we lead.
-            command_id: To repeat a call safely: the same command under the same id is
-                issued once, another one is refused as `rejected_duplicate`.
-            deadline_s: It must not be applied later than this from now; seconds.
-            decision_id: The decision it follows from.
-            dag_id: The run it belongs to.
-            dag_node: The task it belongs to.
-            causal_id: The hypothesis it rests on.
-            trace_id: W3C `traceparent` or any id of a trace.
-        Raises:
-            InvalidInput: An argument cannot be right; nothing is recorded.
+            payload: Its arguments: anything JSON can hold, at most 64 KiB.
+            gate: Our seat in the election whose leader may issue.
+            command_id: Give one to be able to issue again after `OutcomeUnknown`.
+            deadline_s: How long from now it may wait for a consumer; seconds.
+            decision_id: The decision that led to it.
+            dag_id: The run of a DAG that it belongs to.
+            dag_node: The node of that DAG.
+            causal_id: The causal hypothesis behind it.
+            traceparent: W3C trace context.
         """
-        now_ns = self._clock.wall_ns()
         try:
-            epoch, refusal = gate.check(), ""
-        except Fenced as fenced:
-            epoch, refusal = 0, str(fenced)
-        command = Command(
-            command_id=self._new_id() if command_id is None else command_id,
-            scope=gate.name,
-            action=_check_action(action),
-            payload=_encode_payload(payload),
-            leader_epoch=epoch,
-            issuer=await self._issuer(),
-            issued_at_ns=now_ns,
-            deadline_ns=None if deadline_s is None else now_ns + round(_seconds(deadline_s) * 1e9),
+            epoch: int | None = gate.check()
+        except Fenced:
+            epoch = None
+        return await issue(
+            self._store,
+            gate.name,
+            action,
+            payload,
+            epoch=epoch,
+            issuer=await self._member(),
+            clock=self._clock,
+            gate_check=gate.check,
+            deadline_s=deadline_s,
+            command_id=command_id,
             decision_id=decision_id,
             dag_id=dag_id,
             dag_node=dag_node,
             causal_id=causal_id,
-            trace_id=trace_id,
-        )
-        if epoch < 1:
-            return await self._refuse(command, "rejected_not_leader", refusal)
-        return await self._issue(command)
-
-    async def _issue(self, command: Command) -> Command | Outcome:
-        key = CommandKeys(command.scope, command.command_id).issued
-        guard = FenceGuard(self._store, command.scope)
-        while True:
-            try:
-                made = await guard.transaction(
-                    command.leader_epoch, (Put(key, encode(command)),), (Absent(key),)
-                )
-            except StaleToken as stale:
-                return await self._refuse(command, "rejected_stale_epoch", stale.reason)
-            except OutcomeUnknown:
-                continue  # The check 'absent' makes a second try safe.
-            if not isinstance(made, Conflicted):
-                return command
-            stored = await self._store.get(key)
-            if stored is None:
-                continue
-            found = decode(Command, stored)
-            if _same(found, command):
-                return found
-            return Outcome(
-                command_id=command.command_id,
-                status="rejected_duplicate",
-                epoch=command.leader_epoch,
-                consumer=command.issuer,
-                at_ns=command.issued_at_ns,
-                reason="another command has this id",
-            )
-
-    async def _refuse(self, command: Command, status: CommandStatus, reason: str) -> Outcome:
-        return await settle(
-            self._store,
-            command,
-            status,
-            reason,
-            consumer=command.issuer,
-            now_ns=self._clock.wall_ns(),
+            traceparent=traceparent,
             telemetry=self._telemetry,
         )
 
     async def consume(
-        self, scope: str, handler: CommandHandler, *, reconcile: CommandHandler | None = None
+        self, scope: str, handler: Handler, *, reconcile: Reconcile | None = None
     ) -> None:
-        """Consume the commands of an election until cancelled; see `CommandConsumer`."""
-        who = await self._issuer()
-        extra = {} if reconcile is None else {"reconcile": reconcile}
+        """Act on the commands of an election until cancelled; see `CommandConsumer`."""
         consumer = CommandConsumer(
             self._store,
             scope,
             handler,
-            consumer_id=who,
+            consumer_id=await self._member(),
             clock=self._clock,
             telemetry=self._telemetry,
-            **extra,
+            reconcile=reconcile,
         )
         await consumer.run()
 
     async def outcome(self, command: Command, *, wait_s: float = 0.0) -> Outcome | None:
         """Return what became of a command, waiting for it up to `wait_s` seconds."""
-        key = CommandKeys(command.scope, command.command_id).outcome
+        key = command_prefix(command.scope, command.command_id) + "outcome"
+        page = await self._store.scan(key, limit=1)
+        if page.records:
+            return decode_outcome(page.records[0])
         with anyio.move_on_after(wait_s):
-            while True:
-                try:
-                    stored = await self._store.get(key)
-                except Unavailable:
-                    stored = None
-                if stored is not None:
-                    return decode(Outcome, stored)
-                await anyio.sleep(min(_POLL_S, wait_s / 10))
+            async with self._store.watch(key, after=page.revision) as changes:
+                while not isinstance(await anext(changes), Batch):
+                    pass
         stored = await self._store.get(key)
-        return decode(Outcome, stored) if stored is not None else None
+        return None if stored is None else decode_outcome(stored)
 
     async def counts(self) -> dict[str, int]:
-        """Count outcomes by status."""
+        """Count outcomes by status; see `OutcomeLog.counts`."""
         return await self.log.counts()
-
-    async def list(
-        self, *, scope: str | None = None, status: str | None = None
-    ) -> AsyncGenerator[CommandRecord, None]:
-        """Yield commands with what became of them; see `OutcomeLog.commands`."""
-        async with aclosing(self.log.commands(scope=scope, status=status)) as records:
-            async for record in records:
-                yield record
-
-
-def _check_action(action: str) -> str:
-    if type(action) is not str or not 1 <= len(action) <= 200 or not action.isprintable():
-        raise InvalidInput("action", expected="1 to 200 printable characters", found=action)
-    return action
-
-
-def _encode_payload(payload: object) -> msgspec.Raw:
-    try:
-        encoded = msgspec.json.encode(payload)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput("payload", expected=f"what JSON can hold ({error})", found=payload) from error
-    if len(encoded) > MAX_PAYLOAD_BYTES:
-        raise InvalidInput(
-            "payload", expected=f"at most {MAX_PAYLOAD_BYTES} bytes of JSON", found=len(encoded)
-        )
-    return msgspec.Raw(encoded)
-
-
-def _seconds(deadline_s: float) -> float:
-    # NaN compares false with everything, and so is refused here.
-    if not 0 < deadline_s <= 1e9:
-        raise InvalidInput("deadline_s", expected="more than 0, at most 1e9 seconds", found=deadline_s)
-    return deadline_s
-
-
-def _same(one: Command, other: Command) -> bool:
-    """Say whether both ask for the same, whenever they were issued."""
-    facts = ("action", "payload", "decision_id", "dag_id", "dag_node", "causal_id")
-    return all(getattr(one, name) == getattr(other, name) for name in facts)

@@ -1,359 +1,358 @@
-"""`CommandConsumer`: applies commands, each at most once, and only those of the leader.
+"""`CommandConsumer`: acts on commands, each at most once, and records what became of it.
 
-Acting happens outside the store, so it is said before (`started`) and settled after
-(`outcome`). What was started and never settled is not tried again behind anybody's back:
-`reconcile` looks at the world and says what became of it.
+Acting happens outside the store, so it can never be in one transaction with its record.
+`started` is therefore written before the handler is called and the outcome after. Whoever
+dies in between leaves a `started` without outcome, which `recover` settles by asking what
+happened, never by a second call.
 
 Source: HA plan, phase 0 and §2; design §5, fencing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Literal, assert_never
 
 import anyio
 import attrs
-import msgspec
+from anyio.lowlevel import checkpoint_if_cancelled
 
-from federlib.errors import (
-    Conflict,
-    CorruptRecord,
-    InvalidInput,
-    OutcomeUnknown,
-    StaleToken,
-    Unavailable,
-)
-from federlib.fencing.delivery import judge_delivery
-from federlib.fencing.guard import FenceGuard
-from federlib.fencing.outcomes import OutcomeLog
-from federlib.fencing.records import (
-    MAX_PAYLOAD_BYTES,
-    Command,
-    CommandKeys,
-    CommandStatus,
-    Outcome,
-    Started,
-    decode,
-    encode,
-)
+from federlib.errors import CorruptRecord, InvalidInput, OutcomeUnknown, Unavailable
+from federlib.fencing.decide import Duplicate, Refuse, Seen, Start, decide_command
+from federlib.fencing.guard import draw_token
+from federlib.fencing.journal import CommandJournal, command_groups, seen_in
+from federlib.fencing.records import Command, Outcome, checked_command, decode_command
 from federlib.skewclock import Clock
-from federlib.storage import (
-    Absent,
-    Batch,
-    Committed,
-    Conflicted,
-    Put,
-    RecordStore,
-    Resync,
-    Transaction,
-)
-from federlib.telemetry import SILENT, Metric, Telemetry
+from federlib.storage import Batch, Record, RecordStore, Resync
+from federlib.storage.protocol import COMMIT_TIMEOUT_S
+from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["COMMANDS", "Actuation", "CommandConsumer", "CommandHandler", "settle"]
+__all__ = ["Actuation", "ActuationStatus", "CommandConsumer", "Handler", "Reconcile"]
 
-COMMANDS = Metric(
-    "federlib_commands_total", "counter", "Deliveries of commands by outcome.", ("status",)
-)
+ActuationStatus = Literal["applied", "noop", "actuation_failed"]
 
-_MAX_DUPLICATES = 16
-_MAX_REASON = 500
-
-Acted = Literal["applied", "noop", "actuation_failed"]
+_STATUSES = ("applied", "noop", "actuation_failed")
+_ATTEMPTS = 16
+_BACKOFF_S = (0.1, 2.0)
 
 
 @attrs.frozen
 class Actuation:
-    """What a handler did, with a word of its own."""
+    """What a handler did, with a sentence about it.
 
-    status: Acted
-    reason: str = ""
+    Attributes:
+        status: `applied`, `noop` or `actuation_failed`.
+        detail: For people; at most 500 characters are kept.
+    """
 
-
-CommandHandler = Callable[[Command], Awaitable[Acted | Actuation]]
-"""Does what a command asks: `applied`, or `noop` if the world was so already.
-
-An exception means `actuation_failed`. Hand `command.leader_epoch` to whatever it changes.
-"""
+    status: ActuationStatus
+    detail: str = ""
 
 
-async def _unknown(command: Command) -> Acted | Actuation:
-    del command
-    return Actuation("actuation_failed", "unknown: its consumer died while it acted")
+Handler = Callable[[Command], Awaitable[ActuationStatus | Actuation]]
+"""Acts on a command; what it raises becomes `actuation_failed`."""
+
+Reconcile = Callable[[Command], Awaitable[ActuationStatus | Actuation]]
+"""Finds out what became of a command whose handler was cut short; must not act."""
 
 
 class CommandConsumer:
-    """Consumes the commands of one scope.
+    """Acts on the commands of one scope.
 
-    Several consumers may share a scope: each command is acted on by one of them at most.
+    Several consumers may serve one scope: each command is acted on by one of them. Not
+    thread-safe; belongs to one event loop.
 
     Args:
-        store: Where commands and outcomes are.
-        scope: The election whose leader issues them.
-        handler: Does what they ask.
-        consumer_id: Who we are.
-        clock: For deadlines and the log.
-        reconcile: Finds out what became of a command whose consumer died; by default it is
-            `actuation_failed`, never a second call of the handler.
-        telemetry: Where it is told.
+        store: Where the commands are.
+        scope: The election under which they are issued; also the name of their fence.
+        handler: Acts. It is called at most once for a command, with no store transaction open.
+        consumer_id: Who we are, the same after a restart, and nobody else's: `recover`
+            takes what it finds started under this id for its own unfinished business.
+        clock: For deadlines and instants of record.
+        telemetry: Every outcome is counted and logged there.
+        reconcile: Finds out what became of a command whose handler was cut short. By
+            default `actuation_failed`, reason ``unknown``.
+        is_leader: Whether a command's issuer led in its epoch, where the caller can tell.
+        token: Draws random hex digits for transaction ids.
+    Raises:
+        InvalidInput: The scope or the id cannot be part of a record.
     """
 
     def __init__(
         self,
         store: RecordStore,
         scope: str,
-        handler: CommandHandler,
+        handler: Handler,
         *,
         consumer_id: str,
         clock: Clock,
-        reconcile: CommandHandler = _unknown,
         telemetry: Telemetry = SILENT,
+        reconcile: Reconcile | None = None,
+        is_leader: Callable[[Command], bool] | None = None,
+        token: Callable[[], str] = draw_token,
     ) -> None:
+        if not isinstance(consumer_id, str) or not 1 <= len(consumer_id) <= 200:
+            raise InvalidInput("consumer_id", expected="1 to 200 characters", found=consumer_id)
+        self.scope = scope
+        self.consumer_id = consumer_id
         self._store = store
-        self._scope = scope
         self._handler = handler
-        self._consumer_id = consumer_id
         self._clock = clock
-        self._reconcile = reconcile
         self._telemetry = telemetry
-        self._guard = FenceGuard(store, scope)
-        self._log = OutcomeLog(store)
+        self._reconcile = reconcile
+        self._is_leader = is_leader
+        self._journal = CommandJournal(
+            store, scope, author=consumer_id, clock=clock, telemetry=telemetry, token=token
+        )
         self._acting: set[str] = set()
+        self._unrecorded: dict[str, Outcome] = {}
 
     async def handle(self, command: Command) -> Outcome:
-        """Deliver one command; return what became of this delivery.
+        """Take one delivery of a command, and act on it if it is due.
 
-        Cancelled while the handler acts, it leaves the command started and unsettled; see
-        `recover`.
+        Every command gets exactly one recorded outcome. A delivery of one that was started
+        or ended before comes back as `rejected_duplicate`; what is recorded stays.
+
+        Cancelled while the handler runs, the command stays started without outcome, for
+        `recover`. Once the handler has returned, its outcome is recorded even so.
 
         Raises:
-            InvalidInput: The command is malformed, or of another scope; nothing is recorded.
-            Conflict: Another command has its id.
-            Unavailable, OutcomeUnknown: The store; deliver it again.
+            InvalidInput: Malformed, or of another scope; nothing was recorded.
+            CorruptRecord: What is stored of it, or the mark of the scope, cannot be trusted.
+            Unavailable: The store is away; the handler was not called.
+            OutcomeUnknown: The store gave no answer. If the handler was called, `recover`
+                of this consumer records what it returned.
         """
-        keys = self._check(command)
-        known = await self._log.read(self._scope, command.command_id)
-        if known is not None and known.command is not None and known.command != command:
-            raise Conflict(
-                f"command {command.command_id!r}",
-                expected="the command that was issued under this id",
-                actual="another one",
-            )
-        verdict = judge_delivery(
-            command,
-            high_water=await self._guard.high_water(),
-            has_outcome=known is not None and known.outcome is not None,
-            is_started=known is not None and known.started is not None,
-            now_ns=self._clock.wall_ns(),
-        )
-        if verdict == "act":
-            return await self._start(command, keys)
-        if verdict in {"rejected_duplicate", "in_doubt"}:
-            why = "settled before" if verdict == "rejected_duplicate" else "being acted on"
-            return await self._duplicate(command, keys, why)
-        assert verdict != "in_doubt"
-        return await self._settle(command, verdict, _why(verdict))
+        command = checked_command(command)
+        if command.scope != self.scope:
+            raise InvalidInput("scope", expected=repr(self.scope), found=command.scope)
+        done = await self._take(command)
+        if isinstance(done, Outcome):
+            return done
+        outcome = self._journal.outcome(command, "rejected_duplicate", reason=done.reason)
+        seen = await self._journal.look(command.command_id)
+        await self._journal.duplicate(outcome, seen)
+        self._journal.tell(command, outcome)
+        return outcome
 
-    def _check(self, command: Command) -> CommandKeys:
-        if not isinstance(command, Command):
-            raise InvalidInput("command", expected="a Command", found=command)
-        if command.scope != self._scope:
-            raise InvalidInput("scope", expected=self._scope, found=command.scope)
-        if len(command.payload) > MAX_PAYLOAD_BYTES:
-            raise InvalidInput(
-                "payload", expected=f"at most {MAX_PAYLOAD_BYTES} bytes", found=len(command.payload)
-            )
-        try:
-            command.arguments()
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidInput("payload", expected=f"JSON ({error})", found=command.payload) from error
-        return CommandKeys(self._scope, command.command_id)
+    async def recover(self, *, of: Collection[str] = ()) -> tuple[Outcome, ...]:
+        """Settle what was started and has no outcome; call it before handling anything.
 
-    async def _start(self, command: Command, keys: CommandKeys) -> Outcome:
-        started = Started(
-            command_id=command.command_id,
-            epoch=command.leader_epoch,
-            consumer=self._consumer_id,
-            at_ns=self._clock.wall_ns(),
-        )
-        issued = Put(keys.issued, encode(command))
-        known = await self._store.get(keys.issued)
-        writes = (Put(keys.started, encode(started)),) + ((issued,) if known is None else ())
-        try:
-            # One commit: the epoch is the highest, nobody else has started, and so we do.
-            made = await self._guard.transaction(
-                command.leader_epoch, writes, (Absent(keys.started), Absent(keys.outcome))
-            )
-        except StaleToken:
-            return await self._settle(command, "rejected_stale_epoch", _why("rejected_stale_epoch"))
-        if isinstance(made, Conflicted):
-            return await self._duplicate(command, keys, "being acted on")
-        return await self._act(command)
+        Each such command goes to `reconcile`, never to the handler. Where `reconcile`
+        raises, the command stays as it is and the next `recover` asks again.
 
-    async def _act(self, command: Command) -> Outcome:
+        Args:
+            of: Ids of other consumers whose commands are to be settled too. They must be
+                dead: the outcome of one that still acts would be decided over its head.
+        Returns:
+            The outcomes recorded now, in order of the commands' ids.
+        """
+        ours = {self.consumer_id, *of}
+        settled: list[Outcome] = []
+        async for command_id, records in command_groups(self._store, self._journal.prefix):
+            seen = self._readable(command_id, records)
+            if seen is None or seen.started is None or seen.outcome is not None:
+                continue
+            if seen.started.consumer in ours and command_id not in self._acting:
+                outcome = await self._settle(command_id)
+                settled += [outcome] if outcome is not None else []
+        return tuple(settled)
+
+    async def run(self) -> None:
+        """Act on the issued commands of the scope, in the order of issue, until cancelled.
+
+        First settles what an earlier life of this consumer has left, then takes what waits,
+        then what comes. While the store is away it waits. A command whose records cannot be
+        trusted is logged and passed over.
+
+        Raises:
+            CorruptRecord: The mark of the scope cannot be trusted: nothing can be decided.
+        """
+        backoff_s = _BACKOFF_S[0]
+        while True:
+            try:
+                await self.recover()
+                await self._serve()
+                backoff_s = _BACKOFF_S[0]
+            except (Unavailable, OutcomeUnknown) as error:
+                self._telemetry.log(
+                    "warning", "command_consumer_waits", scope=self.scope, reason=str(error)
+                )
+                await anyio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
+
+    async def _take(self, command: Command) -> Outcome | Duplicate:
+        """Bring a command from delivery to its outcome, unless it is not ours to take."""
+        for _ in range(_ATTEMPTS):
+            seen = await self._journal.look(command.command_id)
+            decision = decide_command(
+                command,
+                seen,
+                high_water=await self._journal.guard.high_water(),
+                now_ns=self._clock.wall_ns(),
+                is_leader=self._is_leader is None or self._is_leader(command),
+            )
+            match decision:
+                case Duplicate():
+                    return decision
+                case Refuse(status, reason):
+                    outcome = self._journal.outcome(command, status, reason=reason)
+                    if await self._journal.refuse(command, seen, outcome):
+                        self._journal.tell(command, outcome)
+                        return outcome
+                case Start():
+                    outcome_or_none = await self._start(command, seen)
+                    if outcome_or_none is not None:
+                        return outcome_or_none
+                case _:
+                    assert_never(decision)
+        raise Unavailable(f"command {command.command_id!r}", "its records changed again and again")
+
+    async def _start(self, command: Command, seen: Seen) -> Outcome | None:
+        # Marked before `started` can be seen, so that no `recover` of ours ever takes a
+        # command for abandoned that we are about to act on.
         self._acting.add(command.command_id)
         try:
-            try:
-                did = await self._handler(command)
-            except Exception as error:
-                did = Actuation("actuation_failed", f"{type(error).__name__}: {error}")
-            actuation = did if isinstance(did, Actuation) else Actuation(did)
-            # It has happened: cancellation must not keep it from being written down.
-            with anyio.CancelScope(shield=True):
-                outcome = await self._settle(command, actuation.status, actuation.reason)
-            return outcome
+            if await self._journal.start(command, seen) is None:
+                return None
+            outcome = await self._act(command)
+            self._unrecorded[command.command_id] = outcome
+            return await self._finish(command, outcome)
         finally:
             self._acting.discard(command.command_id)
 
-    async def _settle(self, command: Command, status: CommandStatus, reason: str) -> Outcome:
-        return await settle(
-            self._store,
-            command,
-            status,
-            reason,
-            consumer=self._consumer_id,
-            now_ns=self._clock.wall_ns(),
-            telemetry=self._telemetry,
-        )
-
-    async def _duplicate(self, command: Command, keys: CommandKeys, why: str) -> Outcome:
-        outcome = Outcome(
-            command_id=command.command_id,
-            status="rejected_duplicate",
-            epoch=command.leader_epoch,
-            consumer=self._consumer_id,
-            at_ns=self._clock.wall_ns(),
-            reason=why,
-        )
-        _tell(self._telemetry, outcome)
-        for number in range(_MAX_DUPLICATES):
-            key = keys.duplicate(number)
-            made = await self._store.commit(
-                Transaction((Put(key, encode(outcome)),), (Absent(key),))
-            )
-            if isinstance(made, Committed):
-                break
-        return outcome
-
-    async def recover(self) -> list[Outcome]:
-        """Settle what was started by a consumer that is gone; call it before `handle`.
-
-        Call it only while no other consumer of this scope lives: what another one acts on
-        right now looks the same.
-        """
-        settled: list[Outcome] = []
-        async for record in self._log.commands(scope=self._scope, status="pending"):
-            command = record.command
-            if command is None or record.started is None or command.command_id in self._acting:
-                continue
-            try:
-                did = await self._reconcile(command)
-            except Exception as error:
-                did = Actuation("actuation_failed", f"reconcile: {type(error).__name__}: {error}")
-            actuation = did if isinstance(did, Actuation) else Actuation(did)
-            settled.append(await self._settle(command, actuation.status, actuation.reason))
-        return settled
-
-    async def run(self) -> None:
-        """Recover, then consume commands as they are issued, in order, until cancelled."""
-        await self.recover()
-        prefix = CommandKeys.scope_root(self._scope)
-        after = await self._catch_up()
-        async with self._store.watch(prefix, after=after) as changes:
-            while True:
-                try:
-                    item = await anext(changes)
-                    if isinstance(item, Resync):
-                        await self._catch_up()
-                    elif isinstance(item, Batch):
-                        for event in item.events:
-                            if event.record is not None and event.key.endswith("/issued"):
-                                await self._deliver(decode(Command, event.record))
-                except (Unavailable, OutcomeUnknown) as error:
-                    self._telemetry.log("warning", "store_unavailable", reason=str(error))
-                    await anyio.sleep(0.2)
-                    await self._catch_up_when_back()
-                except CorruptRecord as error:
-                    self._telemetry.log("error", "record_refused", reason=str(error))
-
-    async def _catch_up_when_back(self) -> None:
-        while True:
-            try:
-                await self._catch_up()
-                return
-            except (Unavailable, OutcomeUnknown):
-                await anyio.sleep(0.5)
-
-    async def _catch_up(self) -> int:
-        """Deliver what is issued and neither started nor settled; return where to watch from."""
-        revision = (await self._store.scan(CommandKeys.scope_root(self._scope), limit=1)).revision
-        async for record in self._log.commands(scope=self._scope, status="pending"):
-            if record.command is not None and record.started is None:
-                await self._deliver(record.command)
-        return revision
-
-    async def _deliver(self, command: Command) -> None:
-        known = await self._log.read(self._scope, command.command_id)
-        # The log tells each command once; what has moved on since needs no refusal.
-        if known is not None and known.started is None and known.outcome is None:
-            await self.handle(command)
-
-
-async def settle(
-    store: RecordStore,
-    command: Command,
-    status: CommandStatus,
-    reason: str,
-    *,
-    consumer: str,
-    now_ns: int,
-    telemetry: Telemetry,
-) -> Outcome:
-    """Write the one outcome of a command, and the command itself where it is not stored.
-
-    Returns:
-        The outcome that stands: an earlier one, if there was one.
-    """
-    keys = CommandKeys(command.scope, command.command_id)
-    outcome = Outcome(
-        command_id=command.command_id,
-        status=status,
-        epoch=command.leader_epoch,
-        consumer=consumer,
-        at_ns=now_ns,
-        reason=reason[:_MAX_REASON],
-    )
-    while True:
-        writes = [Put(keys.outcome, encode(outcome))]
-        if await store.get(keys.issued) is None:
-            writes.append(Put(keys.issued, encode(command)))
+    async def _act(self, command: Command) -> Outcome:
         try:
-            made = await store.commit(Transaction(tuple(writes), (Absent(keys.outcome),)))
-        except OutcomeUnknown:
-            made = Conflicted(())  # Look: it may be there.
-        if isinstance(made, Committed):
-            _tell(telemetry, outcome)
-            return outcome
-        stored = await store.get(keys.outcome)
-        if stored is not None:
-            return decode(Outcome, stored)
+            result = await self._handler(command)
+        except Exception as error:
+            # Whatever it was, the command has failed and the next one shall be served.
+            return self._journal.outcome(
+                command, "actuation_failed", reason=type(error).__name__, detail=str(error)
+            )
+        return self._outcome_of(command, result, said_by="handler")
 
+    def _outcome_of(self, command: Command, result: object, *, said_by: str) -> Outcome:
+        done = result if isinstance(result, Actuation) else Actuation(result)  # type: ignore[arg-type]  # checked on the next line
+        if done.status not in _STATUSES or not isinstance(done.detail, str):
+            return self._journal.outcome(
+                command,
+                "actuation_failed",
+                reason="bad result",
+                detail=f"the {said_by} returned {result!r}",
+            )
+        return self._journal.outcome(command, done.status, detail=done.detail)
 
-def _tell(telemetry: Telemetry, outcome: Outcome) -> None:
-    telemetry.emit(COMMANDS, status=outcome.status)
-    telemetry.log(
-        "info",
-        "command_outcome",
-        command_id=outcome.command_id,
-        status=outcome.status,
-        epoch=outcome.epoch,
-        reason=outcome.reason,
-    )
+    async def _finish(self, command: Command, outcome: Outcome) -> Outcome:
+        """Record an outcome, shielded: the handler's word must not be lost to a cancellation."""
+        with anyio.move_on_after(COMMIT_TIMEOUT_S, shield=True):
+            try:
+                is_first = await self._journal.finish(outcome)
+            except Unavailable as error:
+                # To the caller that is no 'nothing happened': the handler was called.
+                raise OutcomeUnknown(
+                    f"command {command.command_id!r}", transaction_id=None, reason=error.reason
+                ) from error
+            self._unrecorded.pop(command.command_id, None)
+            if is_first:
+                self._journal.tell(command, outcome)
+                return outcome
+            # Somebody took us for dead. One outcome is recorded, and it is theirs.
+            recorded = (await self._journal.look(command.command_id)).outcome
+            self._telemetry.log(
+                "warning",
+                "command_outcome_superseded",
+                command_id=command.command_id,
+                scope=self.scope,
+                status=outcome.status,
+            )
+            return outcome if recorded is None else recorded
+        await checkpoint_if_cancelled()
+        raise OutcomeUnknown(
+            f"command {command.command_id!r}",
+            transaction_id=None,
+            reason=f"no answer within {COMMIT_TIMEOUT_S:g} s",
+        )
 
+    async def _settle(self, command_id: str) -> Outcome | None:
+        """Record what became of a command that was cut short, if nobody has meanwhile."""
+        seen = await self._journal.look(command_id)
+        if seen.issued is None or seen.outcome is not None:
+            return None
+        command = seen.issued
+        outcome = self._unrecorded.get(command_id)
+        if outcome is None:
+            outcome = await self._ask(command)
+        return None if outcome is None else await self._finish(command, outcome)
 
-def _why(status: str) -> str:
-    return {
-        "rejected_not_leader": "its issuer did not lead",
-        "rejected_stale_epoch": "a higher epoch was accepted before",
-        "rejected_expired": "its deadline had passed",
-    }[status]
+    async def _ask(self, command: Command) -> Outcome | None:
+        if self._reconcile is None:
+            return self._journal.outcome(
+                command,
+                "actuation_failed",
+                reason="unknown",
+                detail="its consumer was cut short; it may have been applied",
+            )
+        try:
+            result = await self._reconcile(command)
+        except Exception as error:
+            # Asking failed; what happened is as unknown as before, so it stays open.
+            self._telemetry.log(
+                "warning",
+                "command_reconcile_failed",
+                command_id=command.command_id,
+                scope=self.scope,
+                reason=f"{type(error).__name__}: {error}",
+            )
+            return None
+        return self._outcome_of(command, result, said_by="reconcile")
+
+    async def _serve(self) -> None:
+        """Take what waits, then what comes, until changes were missed."""
+        revision = (await self._store.scan(self._journal.prefix, limit=1)).revision
+        waiting: list[tuple[int, Command]] = []
+        async for command_id, records in command_groups(self._store, self._journal.prefix):
+            seen = self._readable(command_id, records)
+            if seen is None or seen.issued is None:
+                continue
+            if seen.started is None and seen.outcome is None:
+                issued = next(r for r in records if r.key.endswith("/issued"))
+                waiting.append((issued.created, seen.issued))
+        for _, command in sorted(waiting, key=lambda item: item[0]):
+            await self._serve_one(command)
+        async with self._store.watch(self._journal.prefix, after=revision) as changes:
+            async for item in changes:
+                if isinstance(item, Resync):
+                    return
+                if isinstance(item, Batch):
+                    for event in item.events:
+                        if event.record is not None and event.key.endswith("/issued"):
+                            await self._serve_record(event.record)
+
+    async def _serve_record(self, record: Record) -> None:
+        try:
+            command = decode_command(record)
+        except CorruptRecord as error:
+            self._tell_corrupt(record.key, error)
+        else:
+            await self._serve_one(command)
+
+    async def _serve_one(self, command: Command) -> None:
+        """Take a command from the store: what was started or ended before is no duplicate."""
+        try:
+            await self._take(command)
+        except CorruptRecord as error:
+            if not error.where.startswith(self._journal.prefix):
+                raise
+            self._tell_corrupt(error.where, error)
+
+    def _readable(self, command_id: str, records: Sequence[Record]) -> Seen | None:
+        try:
+            return seen_in(records)
+        except CorruptRecord as error:
+            self._tell_corrupt(command_id, error)
+            return None
+
+    def _tell_corrupt(self, what: str, error: CorruptRecord) -> None:
+        self._telemetry.log(
+            "error", "command_corrupt", scope=self.scope, what=what, reason=str(error)
+        )

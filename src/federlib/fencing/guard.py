@@ -1,15 +1,16 @@
-"""`FenceGuard`: a durable high-water mark, raised in the same commit as the effect.
+"""`FenceGuard`: refuses old tokens, in the same commit as the effect.
 
-Source: HA plan §2 (stale commands are never applied); design §5, fencing.
+Source: design §5, fencing.
 """
 
 from __future__ import annotations
 
+import secrets  # noqa: TID251 (a shell: ids of transactions and commands)
 from collections.abc import Sequence
-from typing import Literal
 
-from federlib.errors import StaleToken, Unavailable
-from federlib.fencing.records import FenceMark, check_token, decode, encode
+from federlib.errors import InvalidInput, OutcomeUnknown, StaleToken, Unavailable
+from federlib.fencing.decide import check_token, decide_token
+from federlib.fencing.records import FenceMark, decode_mark, encode, fence_key
 from federlib.storage import (
     Absent,
     AtRevision,
@@ -17,114 +18,177 @@ from federlib.storage import (
     Committed,
     Conflicted,
     Put,
-    Record,
     RecordStore,
     Transaction,
     Write,
-    segment,
+)
+from federlib.storage.limits import (
+    MAX_CHECKS,
+    MAX_WRITES,
+    check_transaction,
+    check_transaction_id,
 )
 
-__all__ = ["FenceGuard", "Verdict", "judge_token"]
+__all__ = ["FenceGuard", "commit_again", "draw_token"]
 
-Verdict = Literal["raise", "equal", "stale"]
-_TRIES = 64
+_ATTEMPTS = 16
+"""A rival that makes us try again has raised the mark, so this many raises in one go."""
+
+_RESENDS = 3
 
 
-def judge_token(high_water: int, token: int) -> Verdict:
-    """Say what a token means to a resource that has accepted `high_water`."""
-    if token < high_water:
-        return "stale"
-    return "equal" if token == high_water else "raise"
+def draw_token() -> str:
+    """Draw 16 random hex digits, for the id of a command or a transaction."""
+    return secrets.token_hex(8)  # noqa: TID251 (a shell)
+
+
+async def commit_again(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
+    """Commit; where no answer comes and the transaction has an id, send the same again.
+
+    Raises:
+        OutcomeUnknown: No answer, four times over; or once, without an id.
+    """
+    for _ in range(_RESENDS if transaction.id is not None else 0):
+        try:
+            return await store.commit(transaction)
+        except OutcomeUnknown:
+            continue
+    return await store.commit(transaction)
 
 
 class FenceGuard:
-    """The fence of one resource in a record store.
+    """Guards one resource by a durable high-water mark of fencing tokens.
 
-        guard = FenceGuard(store, "accounts")
-        await guard.transaction(lease.token, (Put("accounts/7", value),))
-
-    A token below the highest one accepted is refused. The check and the effect are one
-    commit: nothing can come between them.
+    What the guard commits has been accepted under a token that was not below any accepted
+    before it: the check and the effect are one transaction, so no clock has a part in it.
+    Keeps nothing between calls; any number of guards may guard one resource.
 
     Args:
         store: Where the mark and the effects are.
-        resource: What is guarded.
+        resource: The name of what is guarded, for example the name of a lease.
     Raises:
-        InvalidInput: The resource cannot be part of a key.
+        InvalidInput: The name is empty, too long, or has a control character.
     """
 
     def __init__(self, store: RecordStore, resource: str) -> None:
-        self._store = store
         self.resource = resource
-        self._key = f"fence/{segment(resource, field='resource')}"
+        self._store = store
+        self._key = fence_key(resource)
 
     async def high_water(self) -> int:
-        """Return the highest token accepted; 0 before the first."""
-        return self._mark(await self._store.get(self._key))
-
-    async def admit(self, token: int) -> None:
-        """Raise the mark to `token`: from now on every lower one is refused.
+        """Read the highest token accepted so far; 0 before any.
 
         Raises:
-            StaleToken: A higher token was accepted before.
+            CorruptRecord: The mark cannot be read.
         """
-        await self.transaction(token, ())
+        mark, _ = await self._read()
+        return 0 if mark is None else mark.high_water
+
+    async def admit(self, token: int) -> None:
+        """Raise the mark to `token`, so that every lower one is refused from now on.
+
+        Raises:
+            StaleToken: The token is below the mark.
+            InvalidInput: Not an integer from 1 to the largest int64.
+            Unavailable: The store is away, or rivals raised the mark 16 times meanwhile.
+            OutcomeUnknown: No answer came; admitting the same token again is safe.
+        """
+        mark, _ = await self._read()
+        if decide_token(mark, token) != "equal":
+            await self._fenced(token, (), (), None)
 
     async def transaction(
         self,
         token: int,
         writes: Sequence[Write],
         checks: Sequence[Check] = (),
-        *,
-        id: str | None = None,  # noqa: A002 (the field's name in Transaction)
+        id: str | None = None,  # noqa: A002 (the name it has in Transaction)
     ) -> Committed | Conflicted:
-        """Commit `writes`, if `token` is not stale and `checks` hold; all or nothing.
+        """Commit `writes`, if `token` is not below the mark at that instant.
+
+        Equal tokens do not disturb each other; a higher one raises the mark in the same
+        commit. Where only the mark has moved meanwhile, it is tried again.
 
         Args:
-            token: Of the lease under which the effect is made.
-            writes: At most 63: the mark takes one of the 64.
-            checks: At most 63. A failed one comes back as `Conflicted`.
-            id: As `Transaction.id`.
+            token: The caller's fencing token.
+            writes: The effect; at most 63, the mark takes one of 64.
+            checks: The caller's own; at most 63. Where they fail, `Conflicted` names them.
+            id: Makes it safe to repeat: the first result comes back, even if a higher
+                token has been accepted since. Repeat it with the same writes and checks.
         Raises:
-            StaleToken: A higher token was accepted before; nothing was written.
-            InvalidInput: The token cannot be one, or the transaction is too large.
-            Unavailable, OutcomeUnknown: As `RecordStore.commit`.
+            StaleToken: The token is below the mark; nothing was written.
+            InvalidInput: Not a token, a limit is exceeded, or the mark itself is written.
+            CorruptRecord: The mark cannot be read; nothing was written.
+            Unavailable: The store is away, or rivals raised the mark 16 times meanwhile.
+            OutcomeUnknown: No answer came.
         """
         check_token(token)
-        for _ in range(_TRIES):
-            found = await self._store.get(self._key)
-            high_water = self._mark(found)
-            if judge_token(high_water, token) == "stale":
-                raise StaleToken(self.resource, token=token, high_water=high_water)
-            done = await self._store.commit(
-                self._guarded(found, high_water, token, tuple(writes), tuple(checks), id)
+        self._check_room(writes, checks)
+        if writes or checks:
+            check_transaction(Transaction(tuple(writes), tuple(checks)))
+        if id is None:
+            return await self._fenced(token, writes, checks, None)
+        check_transaction_id(id)
+        return await self._fenced_once(token, writes, checks, id)
+
+    async def _fenced_once(
+        self, token: int, writes: Sequence[Write], checks: Sequence[Check], name: str
+    ) -> Committed | Conflicted:
+        """Commit under an id; an earlier commit under it wins over whatever holds now."""
+        try:
+            result = await self._fenced(token, writes, checks, name)
+        except (StaleToken, InvalidInput) as error:
+            # InvalidInput: the mark has moved since, so the repeated transaction differs.
+            earlier = await self._store.outcome(name)
+            if isinstance(earlier, Committed):
+                return earlier
+            raise error from None
+        if isinstance(result, Conflicted):
+            earlier = await self._store.outcome(name)
+            return earlier if isinstance(earlier, Committed) else result
+        return result
+
+    async def _fenced(
+        self, token: int, writes: Sequence[Write], checks: Sequence[Check], name: str | None
+    ) -> Committed | Conflicted:
+        for _ in range(_ATTEMPTS):
+            check, raised = await self._against_mark(token)
+            result = await commit_again(
+                self._store,
+                Transaction((*raised, *writes), (check, *checks), name),
             )
-            if isinstance(done, Committed):
-                return done
-            others = tuple(miss for miss in done.failed if miss.key != self._key)
-            if others or len(others) == len(done.failed):
-                return Conflicted(others)
-            # Only the mark moved: another token came in between; judge again.
+            if isinstance(result, Committed) or all(m.key != self._key for m in result.failed):
+                return result
         raise Unavailable(
-            f"fence of {self.resource!r}", f"its mark moved {_TRIES} times while we tried"
+            f"the fence of {self.resource!r}",
+            f"others raised its mark {_ATTEMPTS} times meanwhile",
+            hint="try again",
         )
 
-    def _guarded(
-        self,
-        found: Record | None,
-        high_water: int,
-        token: int,
-        writes: tuple[Write, ...],
-        checks: tuple[Check, ...],
-        transaction_id: str | None,
-    ) -> Transaction:
-        seen: Check = (
-            Absent(self._key) if found is None else AtRevision(self._key, found.revision)
-        )
-        if judge_token(high_water, token) == "raise":
-            mark = FenceMark(resource=self.resource, high_water=token)
-            writes = (*writes, Put(self._key, encode(mark)))
-        return Transaction(writes, (*checks, seen), id=transaction_id)
+    async def _against_mark(self, token: int) -> tuple[Check, tuple[Write, ...]]:
+        """Return the check that keeps the mark in place, and the write that raises it."""
+        mark, revision = await self._read()
+        verdict = decide_token(mark, token)
+        if mark is not None and verdict == "stale":
+            raise StaleToken(self.resource, token=token, high_water=mark.high_water)
+        check = Absent(self._key) if mark is None else AtRevision(self._key, revision)
+        if verdict == "equal":
+            return check, ()
+        raised = FenceMark(resource=self.resource, high_water=token)
+        return check, (Put(self._key, encode(raised)),)
 
-    def _mark(self, record: Record | None) -> int:
-        return decode(FenceMark, record).high_water if record is not None else 0
+    async def _read(self) -> tuple[FenceMark | None, int]:
+        record = await self._store.get(self._key)
+        if record is None:
+            return None, 0
+        return decode_mark(record, self.resource), record.revision
+
+    def _check_room(self, writes: Sequence[Write], checks: Sequence[Check]) -> None:
+        for field, items, limit in (
+            ("writes", writes, MAX_WRITES - 1),
+            ("checks", checks, MAX_CHECKS - 1),
+        ):
+            if len(items) > limit:
+                raise InvalidInput(field, expected=f"at most {limit}", found=len(items))
+            if any(item.key == self._key for item in items):
+                raise InvalidInput(field, expected="not the mark itself", found=self._key)

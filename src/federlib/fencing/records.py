@@ -1,38 +1,68 @@
 """What fencing keeps in the store, and where.
 
-    fence/<resource>                       FenceMark: the highest token accepted
-    command/<scope>/<id>/issued            Command: what was asked, under which epoch
-    command/<scope>/<id>/started           Started: a consumer is about to act
-    command/<scope>/<id>/outcome           Outcome: what became of it; written once
-    command/<scope>/<id>/duplicate-<n>     Outcome: a second delivery, refused
+    fence/<resource>                        FenceMark: the highest token ever accepted
+    command/<scope>/<id>/issued             Command: what was asked, by whom, in which epoch
+    command/<scope>/<id>/started            Started: a consumer is about to act, or has acted
+    command/<scope>/<id>/outcome            Outcome: what became of it, once and for all
+    command/<scope>/<id>/duplicate-<n>      Outcome of the n-th delivery too many
+
+A record of a command is written once and never again, so its revision says when that
+happened. Decoding is strict: whatever is torn, foreign or newer raises `CorruptRecord` and
+is left as it is.
 
 Source: HA plan, phase 0 and §2; design §5, fencing.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+import math
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from federlib.errors import CorruptRecord, InvalidInput
-from federlib.storage import Record, check_key, segment
+from federlib.storage import Record, segment
 
 __all__ = [
+    "COMMAND_PREFIX",
+    "MAX_DETAIL",
+    "MAX_DUPLICATES",
     "MAX_PAYLOAD_BYTES",
+    "MAX_TOKEN",
     "Command",
-    "CommandKeys",
     "CommandStatus",
     "FenceMark",
     "Outcome",
     "Started",
-    "check_token",
-    "decode",
+    "checked_command",
+    "command_prefix",
+    "deadline_after",
+    "decode_command",
+    "decode_mark",
+    "decode_outcome",
+    "decode_started",
     "encode",
+    "encode_payload",
+    "fence_key",
+    "is_rejected",
+    "new_command_id",
+    "scope_prefix",
+    "shorten",
 ]
 
+MAX_TOKEN = 2**63 - 1
+"""Tokens and epochs are int64, so that every resource can keep one."""
+
 MAX_PAYLOAD_BYTES = 64 * 1024
-_MAX_TOKEN = 2**63 - 1
+"""Of JSON, that a command carries; far below a record's 512 KiB."""
+
+MAX_DUPLICATES = 16
+"""How many deliveries too many are recorded for one command; the rest are only counted."""
+
+MAX_DETAIL = 500
+"""Characters of an outcome's detail: an exception may carry a whole page."""
+
+COMMAND_PREFIX = "command/"
 
 CommandStatus = Literal[
     "applied",
@@ -43,140 +73,318 @@ CommandStatus = Literal[
     "rejected_expired",
     "actuation_failed",
 ]
-"""HA plan §2: `applied`, `noop`, `rejected_*`, `actuation_failed`."""
+"""What this federlib writes. A reader meets any other `rejected_*` too, and takes it as that."""
+
+FORMAT = 1
+_NS = 1_000_000_000
+
+_Text = Annotated[str, msgspec.Meta(max_length=200)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")]
+_Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
+_Token = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN)]
+_Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
+_Status = Annotated[
+    str, msgspec.Meta(pattern=r"^(applied|noop|actuation_failed|rejected_[a-z_]{1,40})\Z")
+]
+_Detail = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
+
+T = TypeVar("T")
 
 
-class _Versioned(msgspec.Struct, frozen=True, kw_only=True):
-    v: int = 1
-
-
-class FenceMark(_Versioned, frozen=True, kw_only=True):
-    """The high-water mark of a resource."""
-
-    resource: str
-    high_water: int
-
-
-class Command(_Versioned, frozen=True, kw_only=True):
-    """A mutating command, as issued.
+class FenceMark(msgspec.Struct, frozen=True, kw_only=True):
+    """The high-water mark of one resource.
 
     Attributes:
-        command_id: Unique; ids drawn by `Commands.issue` sort by time.
-        scope: The election whose leader may issue it.
-        action: What to do, for example `scale`.
-        payload: JSON of at most 64 KiB.
-        leader_epoch: Under which epoch it was issued; 0 if its issuer did not lead.
+        resource: The guarded resource, readable.
+        high_water: The highest token that it has accepted.
+        v: Schema version.
+    """
+
+    resource: str
+    high_water: _Token
+    v: int = FORMAT
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One mutating action, and under whose authority it was asked for.
+
+    Attributes:
+        command_id: Letters, digits and `._:-`, at most 96; unique in its scope.
+        scope: The election under which it was issued.
+        action: What to do, for example ``stop_lane``.
+        payload: Its arguments as JSON, at most 64 KiB; `read` decodes them.
+        leader_epoch: The issuer's epoch; 0 where the issuer led nothing.
         issuer: Who issued it.
-        issued_at_ns: When; Unix nanoseconds.
-        deadline_ns: After this instant it must not be applied; Unix nanoseconds.
-        decision_id: The decision it follows from.
-        dag_id: The run it belongs to.
-        dag_node: The task it belongs to.
-        causal_id: The hypothesis it rests on.
-        trace_id: W3C `traceparent` or any id of a trace.
+        issued_at_ns: The issuer's wall clock; Unix nanoseconds.
+        deadline_ns: From this instant on it is not to be started; Unix nanoseconds, or None.
+        decision_id: The decision that led to it.
+        dag_id: The run of a DAG that it belongs to.
+        dag_node: The node of that DAG.
+        causal_id: The causal hypothesis behind it.
+        traceparent: W3C trace context.
+        v: Schema version.
     """
 
-    command_id: str
-    scope: str
-    action: str
-    payload: msgspec.Raw
-    leader_epoch: int
-    issuer: str
-    issued_at_ns: int
-    deadline_ns: int | None = None
-    decision_id: str | None = None
-    dag_id: str | None = None
-    dag_node: str | None = None
-    causal_id: str | None = None
-    trace_id: str | None = None
+    command_id: _Id
+    scope: _Name
+    action: _Name
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+    leader_epoch: _Epoch
+    issuer: _Name
+    issued_at_ns: _Instant
+    deadline_ns: _Instant | None = None
+    decision_id: _Text | None = None
+    dag_id: _Text | None = None
+    dag_node: _Text | None = None
+    causal_id: _Text | None = None
+    traceparent: _Text | None = None
+    v: int = FORMAT
 
-    def arguments(self) -> object:
-        """Decode the payload."""
-        return msgspec.json.decode(self.payload)
+    def read(self, kind: type[T]) -> T:
+        """Decode the payload as `kind`: a Struct, `dict[str, int]`, and so on.
 
-
-class Started(_Versioned, frozen=True, kw_only=True):
-    """A consumer was about to act; without an outcome, nobody knows whether it did."""
-
-    command_id: str
-    epoch: int
-    consumer: str
-    at_ns: int
-
-
-class Outcome(_Versioned, frozen=True, kw_only=True):
-    """What became of one command, or of one delivery of it."""
-
-    command_id: str
-    status: CommandStatus
-    epoch: int
-    consumer: str
-    at_ns: int
-    reason: str = ""
+        Raises:
+            InvalidInput: The payload is not of that kind.
+        """
+        try:
+            return msgspec.json.decode(self.payload, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput(
+                f"payload of command {self.command_id!r}", expected=str(error), found=self.payload
+            ) from error
 
 
-_T = TypeVar("_T", bound=_Versioned)
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """Written before the handler is called: from here on the effect may have happened.
+
+    Attributes:
+        command_id: The command.
+        epoch: Its epoch, which the scope's mark had admitted in the same commit.
+        consumer: Who calls the handler.
+        at_ns: The consumer's wall clock; Unix nanoseconds.
+        v: Schema version.
+    """
+
+    command_id: _Id
+    epoch: _Token
+    consumer: _Name
+    at_ns: _Instant
+    v: int = FORMAT
 
 
-def encode(record: _Versioned) -> bytes:
-    """Turn a record into the JSON that is stored."""
-    return msgspec.json.encode(record)
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a command, or of one delivery of it.
+
+    Attributes:
+        command_id: The command.
+        status: A `CommandStatus`, or another `rejected_*` of a newer federlib.
+        epoch: The command's epoch.
+        reason: One word or phrase for programs and dashboards.
+        detail: For people; at most 500 characters.
+        consumer: Who recorded it.
+        at_ns: The wall clock of whoever recorded it; Unix nanoseconds.
+        v: Schema version.
+    """
+
+    command_id: _Id
+    status: _Status
+    epoch: _Epoch
+    reason: _Text = ""
+    detail: _Detail = ""
+    consumer: _Name
+    at_ns: _Instant
+    v: int = FORMAT
 
 
-def decode(kind: type[_T], record: Record) -> _T:
-    """Read a stored record.
+class _Header(msgspec.Struct):
+    v: int
+
+
+_Stored = TypeVar("_Stored", FenceMark, Command, Started, Outcome)
+
+
+def fence_key(resource: str) -> str:
+    """Return the key of the mark of `resource`.
 
     Raises:
-        CorruptRecord: It is torn, of another shape, or written by a newer federlib.
+        InvalidInput: The name is empty, too long, or has a control character.
     """
-    try:
-        value = msgspec.json.decode(record.value, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise CorruptRecord(
-            record.key, expected=f"a {kind.__name__} ({error})", found=record.value
-        ) from error
-    if value.v != 1:
-        raise CorruptRecord(
-            f"{record.key}, field v",
-            expected="version 1",
-            found=value.v,
-            hint="it was written by a newer federlib; upgrade this one",
-        )
-    return value
+    return f"fence/{segment(resource, field='resource')}"
 
 
-def check_token(token: int, *, field: str = "token") -> int:
-    """Return a fencing token if it can be one.
+def scope_prefix(scope: str) -> str:
+    """Return the prefix of all commands of `scope`.
 
     Raises:
-        InvalidInput: Not an int from 1 to 2**63 - 1.
+        InvalidInput: The name is empty, too long, or has a control character.
     """
-    # `type` and not `isinstance`: True is not a token.
-    if type(token) is not int or not 1 <= token <= _MAX_TOKEN:
-        raise InvalidInput(field, expected="an int from 1 to 2**63 - 1", found=token)
-    return token
+    return f"{COMMAND_PREFIX}{segment(scope, field='scope')}/"
 
 
-class CommandKeys:
-    """The keys of one command.
+def command_prefix(scope: str, command_id: str) -> str:
+    """Return the prefix of all records of one command.
 
     Raises:
         InvalidInput: The scope or the id cannot be part of a key.
     """
+    try:
+        msgspec.convert(command_id, _Id)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("command_id", expected=str(error), found=command_id) from error
+    return f"{scope_prefix(scope)}{command_id}/"
 
-    ROOT = "command/"
 
-    def __init__(self, scope: str, command_id: str) -> None:
-        self.root = f"{self.scope_root(scope)}{segment(command_id, field='command_id')}/"
-        self.issued = check_key(self.root + "issued")
-        self.started = self.root + "started"
-        self.outcome = self.root + "outcome"
+def new_command_id(now_ns: int, token: str) -> str:
+    """Return an id that sorts by time: 16 hex digits of wall nanoseconds, then `token`."""
+    return f"{min(max(now_ns, 0), MAX_TOKEN):016x}-{token}"
 
-    @classmethod
-    def scope_root(cls, scope: str) -> str:
-        """Return the beginning of all keys of a scope's commands."""
-        return f"{cls.ROOT}{segment(scope, field='scope')}/"
 
-    def duplicate(self, number: int) -> str:
-        """Return the key of one refused second delivery."""
-        return f"{self.root}duplicate-{number:02d}"
+def deadline_after(now_ns: int, deadline_s: float | None) -> int | None:
+    """Return the instant `deadline_s` after now; Unix nanoseconds.
+
+    Raises:
+        InvalidInput: Not a positive, finite number of seconds.
+    """
+    if deadline_s is None:
+        return None
+    is_number = isinstance(deadline_s, int | float) and not isinstance(deadline_s, bool)
+    if not is_number or not 0 < deadline_s < math.inf:
+        raise InvalidInput("deadline_s", expected="a positive number of seconds", found=deadline_s)
+    # A deadline beyond the calendar is none that anybody will reach.
+    return min(now_ns + round(min(deadline_s, 1e9) * _NS), MAX_TOKEN)
+
+
+def is_rejected(status: str) -> bool:
+    """Say whether a status is a rejection: the handler was never called."""
+    return status.startswith("rejected_")
+
+
+def shorten(text: str, limit: int = MAX_DETAIL) -> str:
+    """Cut `text` to `limit` characters, and make it such that UTF-8 can hold it."""
+    text = text[: limit + 1].encode(errors="replace").decode()
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def encode(record: FenceMark | Command | Started | Outcome) -> bytes:
+    """Return the record as JSON."""
+    return msgspec.json.encode(record)
+
+
+def encode_payload(value: object) -> msgspec.Raw:
+    """Turn a command's arguments into JSON: plain values, Structs, or a `Raw` already.
+
+    Raises:
+        InvalidInput: JSON cannot hold it, or it is beyond 64 KiB.
+    """
+    try:
+        # Decoded and sorted once: the same arguments are the same bytes, whoever sends them.
+        plain = msgspec.json.decode(msgspec.json.encode(value))
+        payload = msgspec.json.encode(plain, order="sorted")
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInput("payload", expected=f"JSON ({error})", found=value) from error
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise InvalidInput(
+            "payload", expected=f"at most {MAX_PAYLOAD_BYTES} bytes of JSON", found=len(payload)
+        )
+    return msgspec.Raw(payload)
+
+
+def checked_command(command: Command) -> Command:
+    """Return the command as a reader of the store will see it.
+
+    Raises:
+        InvalidInput: A field is missing, of the wrong type, or out of its range.
+    """
+    if not isinstance(command, Command):
+        raise InvalidInput("command", expected="a Command", found=command)
+    payload = encode_payload(command.payload)
+    command_prefix(command.scope, command.command_id)
+    try:
+        # One round trip checks every constraint that the annotations state.
+        value = encode(msgspec.structs.replace(command, payload=payload))
+        found = msgspec.json.decode(value, type=Command)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            "command", expected=f"one that is well formed ({error})", found=command.command_id
+        ) from error
+    if found.v != FORMAT:
+        raise InvalidInput("command", expected=f"field v = {FORMAT}", found=found.v)
+    return found
+
+
+def decode_mark(record: Record, resource: str) -> FenceMark:
+    """Read the mark of `resource`.
+
+    Raises:
+        CorruptRecord: Not a mark of this format, or that of another resource.
+    """
+    mark = _decode(record, FenceMark)
+    if mark.resource != resource:
+        raise CorruptRecord(
+            record.key, expected=f"field resource = {resource!r}", found=mark.resource
+        )
+    return mark
+
+
+def decode_command(record: Record) -> Command:
+    """Read a command; the payload is checked to be JSON within its limit.
+
+    Raises:
+        CorruptRecord: Not a command of this format, or not the one that its key names.
+    """
+    command = _decode(record, Command)
+    try:
+        encode_payload(command.payload)
+        prefix = command_prefix(command.scope, command.command_id)
+    except InvalidInput as error:
+        raise CorruptRecord(record.key, expected=str(error), found=record.value) from error
+    if record.key != f"{prefix}issued":
+        raise CorruptRecord(
+            record.key, expected="fields scope and command_id as in the key", found=prefix
+        )
+    return command
+
+
+def decode_started(record: Record) -> Started:
+    """Read a started mark.
+
+    Raises:
+        CorruptRecord: Not one of this format, or not of the command that its key names.
+    """
+    return _of_its_key(record, _decode(record, Started))
+
+
+def decode_outcome(record: Record) -> Outcome:
+    """Read an outcome, or a delivery too many.
+
+    Raises:
+        CorruptRecord: Not one of this format, or not of the command that its key names.
+    """
+    return _of_its_key(record, _decode(record, Outcome))
+
+
+_Part = TypeVar("_Part", Started, Outcome)
+
+
+def _of_its_key(record: Record, part: _Part) -> _Part:
+    if record.key.split("/")[-2] != part.command_id:
+        raise CorruptRecord(
+            record.key, expected="field command_id as in the key", found=part.command_id
+        )
+    return part
+
+
+def _decode(record: Record, kind: type[_Stored]) -> _Stored:
+    try:
+        # The version first: a newer record may differ in everything else.
+        found = msgspec.json.decode(record.value, type=_Header).v
+        if found == FORMAT:
+            return msgspec.json.decode(record.value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec names the field: "Expected `int`, got `str` - at `$.leader_epoch`".
+        raise CorruptRecord(
+            record.key, expected=f"{kind.__name__} ({error})", found=record.value
+        ) from error
+    hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""
+    raise CorruptRecord(record.key, expected=f"field v = {FORMAT}", found=found, hint=hint)
