@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets  # noqa: TID251  # the id of a run, where none is given
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from rich.console import Console
 import federlib
 from federlib.cli import inspection
 from federlib.cli.chaos import parse_chaos
-from federlib.cli.exits import runs_async
+from federlib.cli.exits import runs_async, telling_errors
+from federlib.cli.report import check_target
 from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
 from federlib.cli.status import tell_status
+from federlib.cli.stores import hide_credentials
 from federlib.federation import STORE_ENV
 from federlib.lease import lease_ttl_s
 
@@ -28,6 +31,7 @@ store_option = click.option(
     envvar=STORE_ENV,
     default=DEFAULT_STORE,
     show_default=True,
+    callback=hide_credentials,
     help=f"The store's URL. Credentials belong into {STORE_ENV}, not on the command line.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,21 +94,29 @@ async def run_command(
         workers=workers,
         slots=slots,
         ttl_s=lease_ttl_s() if ttl_s is None else ttl_s,
-        run_id=run_id or f"{workflow.stem.split('.')[0]}-{secrets.token_hex(3)}",
+        run_id=_name_of(workflow) if run_id is None else run_id,
         time_scale=time_scale,
         chaos=parse_chaos(chaos),
         report=report,
         effects=effects,
     )
+    check_target("--report", report)
+    check_target("--effects", effects)
     if detached:
-        return detach(_arguments(options), options)
+        return await detach(_arguments(options), options)
     return await run_workflow(options, Console(soft_wrap=True))
+
+
+def _name_of(workflow: Path) -> str:
+    """Draw a run id that tells which file it is of."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", workflow.name.split(".")[0])[:40].strip("-")
+    return f"{stem or 'run'}-{secrets.token_hex(3)}"
 
 
 def _arguments(options: RunOptions) -> list[str]:
     """Write the options as arguments again, without the store: it goes by environment."""
-    arguments = [str(options.workflow), "--run-id", options.run_id]
-    arguments += ["--workers", str(options.workers), "--ttl", f"{options.ttl_s:g}"]
+    arguments = ["--run-id", options.run_id, "--workers", str(options.workers)]
+    arguments += ["--ttl", f"{options.ttl_s:g}"]
     if options.slots is not None:
         arguments += ["--slots", str(options.slots)]
     if options.time_scale is not None:
@@ -115,7 +127,7 @@ def _arguments(options: RunOptions) -> list[str]:
     for name, path in (("--report", options.report), ("--effects", options.effects)):
         if path is not None:
             arguments += [name, str(path)]
-    return arguments
+    return [*arguments, "--", str(options.workflow)]
 
 
 @app.command("worker")
@@ -132,7 +144,7 @@ async def worker_command(*, url: str, run_id: str, slots: int, ttl_s: float | No
 
 
 @app.command("status")
-@click.argument("url", envvar=STORE_ENV, default=DEFAULT_STORE)
+@click.argument("url", envvar=STORE_ENV, default=DEFAULT_STORE, callback=hide_credentials)
 @json_option
 def status_command(*, url: str, as_json: bool) -> None:
     """Show leaders, runs and commands at one look.
@@ -149,7 +161,9 @@ def status_command(*, url: str, as_json: bool) -> None:
 @click.option("--attempt", type=click.IntRange(1), default=None, help="[default: the last]")
 def logs_command(*, run: str, task: str, url: str, attempt: int | None) -> None:
     """Print what TASK of RUN wrote on this host."""
-    sys.exit(inspection.print_log(url, run, task, attempt))
+    with telling_errors():
+        code = inspection.print_log(url, run, task, attempt)
+    sys.exit(code)
 
 
 @app.group("lease")

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec
 
 import anyio
 import click
 
-from federlib.errors import (
-    CorruptRecord,
-    FederlibError,
-    InvalidInput,
-    OutcomeUnknown,
-    PlanMismatch,
-    StoreReplaced,
-    Unavailable,
-)
+from federlib.errors import FederlibError, InvalidInput, MissingExtra, PlanMismatch
 
 __all__ = [
     "CHAOS_NOT_FIRED",
@@ -28,6 +22,7 @@ __all__ = [
     "STORE",
     "USAGE",
     "runs_async",
+    "telling_errors",
 ]
 
 OK, FAILED, USAGE, STORE, CHAOS_NOT_FIRED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -40,28 +35,36 @@ def runs_async(command: Callable[P, Coroutine[object, object, int]]) -> Callable
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
+        with telling_errors():
             code = anyio.run(functools.partial(command, *args, **kwargs))
-        except PlanMismatch as error:
-            _tell(error)
-            for line in error.differences:
-                click.echo(f"  {line}", err=True)
-            sys.exit(USAGE)
-        except InvalidInput as error:
-            _tell(error)
-            sys.exit(USAGE)
-        except (Unavailable, OutcomeUnknown, CorruptRecord, StoreReplaced) as error:
-            _tell(error)
-            sys.exit(STORE)
-        except FederlibError as error:
-            _tell(error)
-            sys.exit(FAILED)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
         sys.exit(code)
 
     return wrapper
 
 
-def _tell(error: FederlibError) -> None:
+@contextmanager
+def telling_errors() -> Iterator[None]:
+    """Tell an error of the body in one line each, and exit with its code."""
+    try:
+        yield
+    except PlanMismatch as error:
+        _tell(error)
+        for line in error.differences:
+            click.echo(f"  {line}", err=True)
+        sys.exit(USAGE)
+    except (InvalidInput, MissingExtra) as error:
+        _tell(error)
+        sys.exit(USAGE)
+    except BrokenPipeError:
+        # Nobody reads us any more; Python's own flush at exit shall not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except (FederlibError, OSError) as error:
+        _tell(error)
+        sys.exit(STORE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _tell(error: Exception) -> None:
     click.echo(f"federlib: {error}", err=True)

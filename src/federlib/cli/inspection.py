@@ -11,10 +11,12 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from federlib.cli.exec import read_log
 from federlib.cli.exits import FAILED, OK
-from federlib.cli.tasks import logs_root
+from federlib.cli.report import printable
+from federlib.cli.stores import logs_root, require_store
 from federlib.federation import Federation, connect
 from federlib.fencing import Entry
 from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
@@ -25,12 +27,18 @@ __all__ = [
     "lease_names",
     "list_commands",
     "list_leases",
+    "plain",
     "print_json",
     "print_log",
     "release_lease",
     "show_command",
     "show_lease",
 ]
+
+
+def plain(text: str) -> Text:
+    """Return text of other people's for a terminal: no markup in it, and no escape sequence."""
+    return Text(printable(text))
 
 
 def print_json(value: object) -> None:
@@ -67,6 +75,7 @@ async def lease_names(store: RecordStore) -> list[str]:
 
 async def list_leases(url: str, *, as_json: bool) -> int:
     """List all leases."""
+    require_store(url)
     async with connect(url) as fed:
         states = [await fed.inspect(name) for name in await lease_names(fed.store)]
         now_ns = fed.clock.wall_ns()
@@ -77,9 +86,9 @@ async def list_leases(url: str, *, as_json: bool) -> int:
     for state in states:
         facts = _facts(state, now_ns)
         table.add_row(
-            state.name,
+            plain(state.name),
             str(facts["state"]),
-            str(facts["holder"] or "-"),
+            plain(str(facts["holder"] or "-")),
             str(state.fencing_token),
             f"{facts['age_s']} s" if state.lease else "-",
             f"{facts['ttl_s']} s" if state.lease else "-",
@@ -91,6 +100,7 @@ async def list_leases(url: str, *, as_json: bool) -> int:
 
 async def show_lease(url: str, name: str, *, as_json: bool) -> int:
     """Show one lease."""
+    require_store(url)
     async with connect(url) as fed:
         state = await fed.inspect(name)
         facts = _facts(state, fed.clock.wall_ns())
@@ -98,7 +108,8 @@ async def show_lease(url: str, name: str, *, as_json: bool) -> int:
         print_json(facts)
     else:
         for key, value in facts.items():
-            click.echo(f"{key:8} {', '.join(value) if isinstance(value, list) else value}")
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            click.echo(f"{key:8} {text}")
     return OK if facts["state"] == "held" else FAILED
 
 
@@ -151,6 +162,7 @@ async def _acquire(
 
 async def release_lease(url: str, name: str, token: int) -> int:
     """Release a lease by its token."""
+    require_store(url)
     async with connect(url) as fed:
         state = await fed.inspect(name)
         held = state.lease
@@ -171,6 +183,7 @@ async def list_commands(
     url: str, *, scope: str | None, status: str | None, limit: int, as_json: bool
 ) -> int:
     """List the newest commands, the newest last."""
+    require_store(url)
     newest: deque[Entry] = deque(maxlen=limit)
     async with (
         connect(url) as fed,
@@ -185,13 +198,13 @@ async def list_commands(
     for record in newest:
         command, outcome = record.command, record.outcome
         table.add_row(
-            command.command_id,
-            command.scope,
-            command.action,
+            plain(command.command_id),
+            plain(command.scope),
+            plain(command.action),
             str(command.leader_epoch),
-            command.issuer,
+            plain(command.issuer),
             outcome.status if outcome else "pending",
-            outcome.reason if outcome else "",
+            plain(outcome.reason if outcome else ""),
         )
     Console().print(table)
     return OK
@@ -199,6 +212,7 @@ async def list_commands(
 
 async def show_command(url: str, command_id: str, *, as_json: bool) -> int:
     """Show everything that is stored of one command."""
+    require_store(url)
     async with connect(url) as fed:
         record = await fed.commands.log.find(command_id)
     if record is None:

@@ -10,8 +10,18 @@ from pathlib import Path
 import msgspec
 
 from federlib.dag import RunState
+from federlib.errors import InvalidInput
 
-__all__ = ["Failover", "Report", "effects_lines", "make_report", "summary_lines", "write_whole"]
+__all__ = [
+    "Failover",
+    "Report",
+    "check_target",
+    "effects_lines",
+    "make_report",
+    "printable",
+    "summary_lines",
+    "write_whole",
+]
 
 
 class Failover(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +90,8 @@ def make_report(
     return Report(
         run_id=state.record.run_id,
         state=state.outcome,
-        tasks={"total": len(state.plan.ids)} | counts,
+        tasks={"total": len(state.plan.ids)}
+        | {name: counts[name] for name in ("success", "failed", "blocked")},
         attempts=state.total_attempts,
         accepted_results=len(state.accepted()),
         rejected_stale=state.refused,
@@ -108,14 +119,19 @@ def summary_lines(report: Report, state: RunState) -> list[str]:
     """Say in a few lines what happened."""
     tasks = report.tasks
     ratio = report.makespan_s / report.critical_path_s if report.critical_path_s else 0.0
-    against = f", {ratio:.2f} x the critical path of {report.critical_path_s:.2f} s" if ratio else ""
+    path = f", {ratio:.2f} x the critical path of {report.critical_path_s:.2f} s"
+    against = path if ratio else ""
     lines = [
         f"run {report.run_id}: {report.state}",
-        f"  tasks      {tasks['success']} of {tasks['total']} succeeded, "
-        f"{tasks['failed']} failed, {tasks['blocked']} blocked",
+        (
+            f"  tasks      {tasks['success']} of {tasks['total']} succeeded, "
+            f"{tasks['failed']} failed, {tasks['blocked']} blocked"
+        ),
         f"  makespan   {report.makespan_s:.2f} s{against}",
-        f"  attempts   {report.attempts} made, {report.accepted_results} results accepted, "
-        f"{report.adopted} adopted, {report.rejected_stale} stale refused",
+        (
+            f"  attempts   {report.attempts} made, {report.accepted_results} results accepted, "
+            f"{report.adopted} adopted, {report.rejected_stale} stale refused"
+        ),
     ]
     lines.extend(
         f"  failover   at {f.at_s:.2f} s: epoch {f.from_epoch} -> {f.to_epoch}, "
@@ -124,11 +140,31 @@ def summary_lines(report: Report, state: RunState) -> list[str]:
     )
     failed = state.failed_nodes()
     lines.extend(
-        f"  failed     {state.plan.ids[node]}: {state.reason(node)}" for node in failed[:10]
+        f"  failed     {state.plan.ids[node]}: {printable(state.reason(node))}"
+        for node in failed[:10]
     )
     if len(failed) > 10:
         lines.append(f"  failed     … and {len(failed) - 10} more")
     return lines
+
+
+def printable(text: str) -> str:
+    """Return text of other people's without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def check_target(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written at the end of a long run.
+
+    Raises:
+        InvalidInput: It is a directory, or its directory is missing or not writable.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InvalidInput(option, expected="a file", found=f"{path}, a directory")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InvalidInput(option, expected="a file in a writable directory", found=str(path))
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from federlib._tasks import open_task_group
 from federlib.cli.chaos import Fault
 from federlib.cli.exec import TaskRunner
 from federlib.cli.exec.logs import make_private_dir
@@ -26,8 +26,9 @@ from federlib.cli.report import (
     summary_lines,
     write_whole,
 )
-from federlib.cli.supervisor import Crew, Supervisor, worker_command
-from federlib.cli.tasks import TaskHandler, logs_root
+from federlib.cli.stores import logs_root, require_store
+from federlib.cli.supervisor import PROGRAM, Crew, Supervisor, open_private, worker_command
+from federlib.cli.tasks import TaskHandler
 from federlib.cli.view import RunView
 from federlib.dag import RunRecord, Workflow, load_workflow
 from federlib.federation import STORE_ENV, Federation, connect
@@ -35,7 +36,7 @@ from federlib.leadership import LeaderState
 from federlib.storage import redact_url, segment
 from federlib.telemetry import Telemetry
 
-__all__ = ["RunOptions", "detach", "run_workflow", "run_worker"]
+__all__ = ["RunOptions", "detach", "run_worker", "run_workflow"]
 
 _SIMULATED_SLOTS = 64
 _SLOTS = 4
@@ -60,16 +61,21 @@ class RunOptions:
 async def run_workflow(options: RunOptions, console: Console) -> int:
     """Submit a workflow, run workers until it ends, and say how it went."""
     workflow, simulated = _load(options, console)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False)
+
     async with connect(options.url, ttl_s=options.ttl_s) as fed:
         run = await fed.dag.submit(workflow, run_id=options.run_id)
         led_by = await _led_elsewhere(fed, run.run_id)
         before = await fed.dag.inspect(run.run_id)
         if run.created:
-            console.print(f"run {run.run_id}: {len(workflow.tasks)} tasks on {redact_url(options.url)}")
+            where = redact_url(options.url)
+            say(f"run {run.run_id}: {len(workflow.tasks)} tasks on {where}")
         elif led_by is not None:
-            console.print(f"run {run.run_id} is already led by {led_by}: joining it")
+            say(f"run {run.run_id} is already led by {led_by}: joining it")
         else:
-            console.print(f"run {run.run_id} goes on: {_standing(before.counts())}")
+            say(f"run {run.run_id} goes on: {_standing(before.counts())}")
         resumed_after = before.epoch if led_by is None else 0
         if before.outcome == "cancelled":
             await fed.dag.resume(run.run_id, by="federlib run")
@@ -103,7 +109,7 @@ async def run_workflow(options: RunOptions, console: Console) -> int:
         _write(options, report, effects_lines(state))
         for line in summary_lines(report, state):
             console.print(line, highlight=False, markup=False)
-        return _exit_code(options, supervisor, record, report, interrupted, console)
+        return _exit_code(supervisor, record, report, interrupted, console)
 
 
 def _load(options: RunOptions, console: Console) -> tuple[Workflow, bool]:
@@ -142,27 +148,38 @@ async def _supervise(
     record: RunRecord | None = None
     interrupted = False
 
-    async with anyio.create_task_group() as group:
+    async with open_task_group() as group:
 
         async def await_signal() -> None:
             nonlocal interrupted
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with anyio.open_signal_receiver(*_stop_signals()) as signals:
                 async for _ in signals:
+                    if interrupted:
+                        crew.kill()
                     interrupted = True
                     watching.cancel()
-                    return
 
         watching = anyio.CancelScope()
         group.start_soon(await_signal)
         crew.start(group)
-        with watching:
-            record = await supervisor.watch(ended)
-        if record is not None:
-            await crew.finish()
-        with anyio.CancelScope(shield=True):
-            await crew.stop()
+        try:
+            with watching:
+                record = await supervisor.watch(ended)
+            if record is not None:
+                await crew.finish()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await crew.stop()
         group.cancel_scope.cancel()
     return record, interrupted and record is None
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """List the signals that stop us: under `nohup` a terminal that is closed does not."""
+    stops = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        stops.append(signal.SIGHUP)
+    return stops
 
 
 def _write(options: RunOptions, report: Report, effects: bytes) -> None:
@@ -173,7 +190,6 @@ def _write(options: RunOptions, report: Report, effects: bytes) -> None:
 
 
 def _exit_code(
-    options: RunOptions,
     supervisor: Supervisor,
     record: RunRecord | None,
     report: Report,
@@ -193,14 +209,20 @@ def _exit_code(
     return OK if report.state == "success" else FAILED
 
 
-def detach(arguments: list[str], options: RunOptions) -> int:
-    """Start the same run in the background, in a session of its own."""
+async def detach(arguments: list[str], options: RunOptions) -> int:
+    """Submit a run, and let it go on in the background, in a session of its own.
+
+    What is wrong with the workflow, the store or the run's id is told here and now.
+    """
+    workflow = load_workflow(options.workflow, time_scale=options.time_scale)
+    async with connect(options.url, ttl_s=options.ttl_s) as fed:
+        await fed.dag.submit(workflow, run_id=options.run_id)
     logs = logs_root(options.url) / segment(options.run_id, field="run_id")
     make_private_dir(logs)
     path = logs / "~supervisor.log"
-    with path.open("ab") as log:
+    with open(path, "ab", opener=open_private) as log:  # noqa: PTH123 (opener)
         process = subprocess.Popen(
-            [sys.executable, "-m", "federlib.cli", "run", *arguments],
+            [*PROGRAM, "run", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -214,6 +236,7 @@ def detach(arguments: list[str], options: RunOptions) -> int:
 
 async def run_worker(*, url: str, run_id: str, slots: int, ttl_s: float) -> int:
     """Join a run: do its tasks, lead it if elected, leave when it ends."""
+    require_store(url)
     telemetry = Telemetry(logger=_LineLogger())
 
     def tell(state: LeaderState) -> None:
@@ -227,10 +250,10 @@ async def run_worker(*, url: str, run_id: str, slots: int, ttl_s: float) -> int:
         identity = await fed.identity()
         click.echo(f"worker {identity.worker_id}, incarnation {identity.incarnation}")
         code = INTERRUPTED
-        async with anyio.create_task_group() as group:
+        async with open_task_group() as group:
 
             async def await_signal() -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                with anyio.open_signal_receiver(*_stop_signals()) as signals:
                     async for _ in signals:
                         group.cancel_scope.cancel()
                         return

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from federlib.cli.inspection import lease_names, print_json
+from federlib.cli.inspection import lease_names, plain, print_json
+from federlib.cli.report import printable
+from federlib.cli.stores import require_store
 from federlib.dag import RunRecord
 from federlib.errors import FederlibError
 from federlib.federation import Federation, connect
@@ -61,10 +63,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 def tell_status(url: str, *, as_json: bool) -> int:
     """Print the status; return the exit code."""
     try:
+        require_store(url)
         status, code = anyio.run(_gather, url)
-    except FederlibError as error:
+    except (FederlibError, OSError) as error:
         if as_json:
-            print_json({"store": redact_url(url), "health": "cannot tell", "problems": [str(error)]})
+            where = redact_url(url)
+            print_json({"store": where, "health": "cannot tell", "problems": [str(error)]})
         else:
             click.echo(f"cannot tell: {error}", err=True)
         return CANNOT_TELL
@@ -150,12 +154,12 @@ def _print(status: Status, code: int) -> None:
     console.print(Text.assemble("health  ", (status.health, f"bold {_STYLES[code]}")))
     console.print(f"store   {status.store} ({status.store_id})", highlight=False, markup=False)
     for problem in status.problems:
-        console.print(f"  - {problem}", highlight=False, markup=False)
+        console.print(f"  - {printable(problem)}", highlight=False, markup=False)
     if status.leases:
         table = Table("lease", "state", "holder", "epoch", "age", "ttl", title="Leases")
         for lease in status.leases:
             table.add_row(
-                lease.name, lease.state, lease.leader, str(lease.epoch),
+                plain(lease.name), lease.state, plain(lease.leader), str(lease.epoch),
                 f"{lease.lease_age_s:.1f} s", f"{lease.ttl_s:g} s",
             )  # fmt: skip
         console.print(table)
@@ -164,7 +168,12 @@ def _print(status: Status, code: int) -> None:
         for run in status.runs:
             counts = ", ".join(f"{count} {name}" for name, count in run.tasks.items() if count)
             table.add_row(
-                run.run_id, run.state, counts, run.leader or "-", str(run.epoch), str(run.workers)
+                plain(run.run_id),
+                run.state,
+                counts,
+                plain(run.leader or "-"),
+                str(run.epoch),
+                str(run.workers),
             )
         console.print(table)
     if status.commands:

@@ -21,9 +21,13 @@ from anyio.abc import Process, TaskGroup
 from federlib._tasks import open_task_group
 from federlib.cli.chaos import Fault
 from federlib.dag import ProgressRecord, RunRecord
+from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.federation import STORE_ENV, Federation
 
-__all__ = ["Crew", "Snapshot", "Supervisor", "worker_command"]
+__all__ = ["PROGRAM", "Crew", "Snapshot", "Supervisor", "open_private", "worker_command"]
+
+# -P: a `random.py` in the working directory is not ours to import.
+PROGRAM = (sys.executable, "-P", "-m", "federlib.cli")
 
 _LOOK_S = 0.2
 _STOP_S = 10.0
@@ -39,6 +43,7 @@ class _Member:
     number: int
     process: Process | None = None
     quick_deaths: int = 0
+    gave_up: bool = False
 
 
 class Crew:
@@ -102,24 +107,33 @@ class Crew:
         while self.pids():
             await anyio.sleep(0.02)
 
+    def kill(self) -> None:
+        """Kill every worker; their guards then kill their tasks."""
+        self._stopping = True
+        for pid in self.pids():
+            _signal(pid, signal.SIGKILL)
+
     async def _keep(self, member: _Member) -> None:
-        while True:
+        while not self._stopping:
             began = anyio.current_time()
             code = await self._live(member)
-            if self._stopping or code == 0:
+            if code == 0 or self._stopping:
                 return
             quick = anyio.current_time() - began < _QUICK_S
             member.quick_deaths = member.quick_deaths + 1 if quick else 0
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-            self._tell(f"worker {member.number} {how}; starting it again")
-            if member.quick_deaths >= _MAX_QUICK:
-                self._tell(f"worker {member.number} dies at once, see {self._log(member)}")
-                self.failed.set()
+            if member.quick_deaths < _MAX_QUICK:
+                self._tell(f"worker {member.number} {how}; starting it again")
+            else:
+                self._tell(f"worker {member.number} {how}, each time at once: {self._log(member)}")
+                member.gave_up = True
+                if all(other.gave_up for other in self._members):
+                    self.failed.set()
                 return
             await anyio.sleep(0.1 * 2 ** min(member.quick_deaths, 5) if quick else 0.05)
 
     async def _live(self, member: _Member) -> int:
-        with open(self._log(member), "ab", opener=_private) as log:  # noqa: PTH123 (opener)
+        with open(self._log(member), "ab", opener=open_private) as log:  # noqa: PTH123 (opener)
             member.process = await anyio.open_process(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -128,6 +142,8 @@ class Crew:
                 start_new_session=True,
                 env={**os.environ, STORE_ENV: self._url},
             )
+        if self._stopping:  # while it was being started
+            _signal(member.process.pid, signal.SIGTERM)
         return await member.process.wait()
 
     def _log(self, member: _Member) -> Path:
@@ -184,14 +200,15 @@ class Supervisor:
         self._show = show
         self.kills: dict[int, int] = {}
         self.unfired = list(chaos)
+        self._away = False
+        self._began_ns = fed.clock.wall_ns()
 
     async def watch(self, ended: Callable[[RunRecord], bool]) -> RunRecord | None:
         """Watch until `ended` says so of the run's record; None if no worker can live."""
         async with open_task_group() as group:
             group.start_soon(self._break_things)
             while True:
-                record = await self._fed.dag.record(self._run_id)
-                self._show(await self._look())
+                record = await self._look_or_wait()
                 if record is not None and ended(record):
                     group.cancel_scope.cancel()
                     return record
@@ -199,6 +216,19 @@ class Supervisor:
                     group.cancel_scope.cancel()
                     return None
                 await anyio.sleep(_LOOK_S)
+
+    async def _look_or_wait(self) -> RunRecord | None:
+        """Show how things stand; a store that is away is told once, and waited for."""
+        try:
+            record = await self._fed.dag.record(self._run_id)
+            self._show(await self._look())
+        except (Unavailable, OutcomeUnknown) as error:
+            if not self._away:
+                self._tell(f"the store is away: {error}")
+            self._away = True
+            return None
+        self._away = False
+        return record
 
     async def _look(self) -> Snapshot:
         progress = await self._fed.dag.progress(self._run_id)
@@ -211,17 +241,23 @@ class Supervisor:
 
     async def _break_things(self) -> None:
         while self.unfired:
-            progress = await self._fed.dag.progress(self._run_id)
-            fault = self.unfired[0]
-            if progress is None or not progress.started_ns:
-                await anyio.sleep(0.05)
-                continue
-            due_ns = progress.started_ns + round(fault.at_s * 1e9)
-            await anyio.sleep(max(0, due_ns - self._fed.clock.wall_ns()) / 1e9)
-            if await self._fire(fault):
+            try:
+                fired = await self._break_one(self.unfired[0])
+            except (Unavailable, OutcomeUnknown):
+                fired = False
+            if fired:
                 self.unfired.pop(0)
             else:
                 await anyio.sleep(0.02)
+
+    async def _break_one(self, fault: Fault) -> bool:
+        progress = await self._fed.dag.progress(self._run_id)
+        if progress is None or not progress.started_ns:
+            return False
+        # A run that goes on began long ago: its faults count from when we took it up.
+        due_ns = max(progress.started_ns, self._began_ns) + round(fault.at_s * 1e9)
+        await anyio.sleep(max(0, due_ns - self._fed.clock.wall_ns()) / 1e9)
+        return await self._fire(fault)
 
     async def _fire(self, fault: Fault) -> bool:
         workers = {w.worker_id: w.pid for w in await self._fed.dag.workers(self._run_id)}
@@ -231,7 +267,8 @@ class Supervisor:
             return False
         leader_pid = workers.get(seen.lease.holder_id)
         if fault.kind == "kill-leader":
-            if leader_pid not in ours:
+            # Its successor may already be up under the same identity: it does not lead yet.
+            if leader_pid not in ours or seen.lease.fencing_token in self.kills:
                 return False
             pid = leader_pid
             self.kills[seen.lease.fencing_token] = self._fed.clock.wall_ns()
@@ -249,7 +286,7 @@ class Supervisor:
 def worker_command(run_id: str, *, slots: int, ttl_s: float) -> list[str]:
     """Return the command line of one worker; the store goes through the environment."""
     return [
-        sys.executable, "-m", "federlib.cli", "worker",
+        *PROGRAM, "worker",
         "--run-id", run_id, "--slots", str(slots), "--ttl", f"{ttl_s:g}",
     ]  # fmt: skip
 
@@ -261,5 +298,6 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
-def _private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only this user may read; for `open(…, opener=…)`."""
     return os.open(path, flags, 0o600)

@@ -10,16 +10,8 @@ import msgspec
 
 from federlib.cli.exec import Call, Exec, TaskRunner, log_path
 from federlib.dag import TaskFailed, TaskRun
-from federlib.storage import redact_url
 
-__all__ = ["TaskHandler", "logs_root"]
-
-
-def logs_root(url: str) -> Path:
-    """Say where the logs of a store's runs lie: beside a SQLite store, else in .federlib."""
-    path = redact_url(url).removeprefix("sqlite:///")
-    base = Path(path).parent if url.startswith("sqlite:") else Path(".federlib")
-    return base / "logs"
+__all__ = ["TaskHandler"]
 
 
 class TaskHandler:

@@ -101,7 +101,7 @@ class RunView:
         if state == self._told:
             return
         self._told, self._told_s = state, self._now_s()
-        counts = ", ".join(f"{n} {name}" for name, n in progress.counts.items() if n)
+        counts = ", ".join(f"{n} {name}" for name, n in progress.counts.items() if n) or "no tasks"
         leader = _short(snapshot.leader) if snapshot.leader else "none"
         self.line(f"[{self._run_id}] leader {leader}, epoch {snapshot.epoch}: {counts}")
 
@@ -121,9 +121,8 @@ class RunView:
             Text(f"{counts.get(name, 0)} {name}", style=style) for name, style in _STYLES.items()
         )
         bar = ProgressBar(total=max(1, self._total), completed=counts.get("success", 0))
-        return Panel(
-            Group(facts, Text(), states, bar), title=f"run {self._run_id}", border_style="blue"
-        )
+        title = Text(f"run {self._run_id}")
+        return Panel(Group(facts, Text(), states, bar), title=title, border_style="blue")
 
     def _leader(self, snapshot: Snapshot) -> Text:
         if snapshot.leader is None:

@@ -151,9 +151,14 @@ class RunWorker:
 
     async def _serve(self, plan: Plan, lease: HeldLease, after: int) -> RunRecord:
         life = _Life(self, plan, lease)
-        async with open_task_group() as group:
-            ended = await life.run(group, after)
-            group.cancel_scope.cancel()
+        try:
+            async with open_task_group() as group:
+                ended = await life.run(group, after)
+                group.cancel_scope.cancel()
+        finally:
+            # Only now that no task of ours runs any more may others have our claims.
+            with anyio.move_on_after(2, shield=True):
+                await life.leave()
         return ended
 
     def _tell(self, event: str, **fields: str | int) -> None:
@@ -188,11 +193,7 @@ class _Life:
         await self._register()
         group.start_soon(self._present_all)
         group.start_soon(self._follow_claims)
-        try:
-            return await _await_end(self.log.store, keys.run, after)
-        finally:
-            with anyio.move_on_after(2, shield=True):
-                await self._leave()
+        return await _await_end(self.log.store, keys.run, after)
 
     async def _register(self) -> None:
         record = WorkerRecord(
@@ -206,7 +207,8 @@ class _Life:
         key = self.log.keys.worker(self.worker_id)
         await self.log.store.commit(Transaction((Put(key, encode(record)),)))
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Take our record away: the leader then gives our claims to others."""
         try:
             await self.log.store.commit(
                 Transaction((Delete(self.log.keys.worker(self.worker_id)),))

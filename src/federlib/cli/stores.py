@@ -1,0 +1,74 @@
+"""The store that a command is about: where it is, and that its URL stays out of sight."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from federlib.errors import Unavailable
+from federlib.federation import STORE_ENV
+from federlib.storage import redact_url
+from federlib.storage.backends.sqlite import parse_url
+
+__all__ = ["hide_credentials", "logs_root", "require_store", "store_file"]
+
+
+def store_file(url: str) -> Path | None:
+    """Name the file of a SQLite store; None for a store of another kind.
+
+    Raises:
+        InvalidInput: The URL is malformed.
+    """
+    return Path(parse_url(url).path) if url.startswith("sqlite:") else None
+
+
+def logs_root(url: str) -> Path:
+    """Say where the logs of a store's runs lie: beside a SQLite store, else in .federlib.
+
+    Raises:
+        InvalidInput: The URL is malformed.
+    """
+    file = store_file(url)
+    return (Path(".federlib") if file is None else file.parent) / "logs"
+
+
+def require_store(url: str) -> None:
+    """Refuse a store that is not there: who only looks must not make one.
+
+    Raises:
+        Unavailable: There is no such file.
+        InvalidInput: The URL is malformed.
+    """
+    file = store_file(url)
+    if file is not None and not os.path.lexists(file):
+        raise Unavailable(f"store {redact_url(url)}", reason="there is no such file")
+
+
+def hide_credentials(context: click.Context, parameter: click.Parameter, url: str) -> str:
+    """Start this program anew if its command line, which every user can read, holds a secret.
+
+    The URL then comes by environment. A callback of click.
+    """
+    given = context.get_parameter_source(parameter.name or "")
+    if given is not ParameterSource.COMMANDLINE or redact_url(url) == url:
+        return url
+    rest = _without(sys.argv[1:], url)
+    if rest is None:
+        return url
+    command = [sys.executable, "-P", "-m", "federlib.cli", *rest]
+    os.execve(sys.executable, command, {**os.environ, STORE_ENV: url})  # noqa: S606 (no shell)
+
+
+def _without(arguments: list[str], url: str) -> list[str] | None:
+    """Take a URL, and the option that it belongs to, out of a command line."""
+    for index, argument in enumerate(arguments):
+        if argument == f"--store={url}":
+            return arguments[:index] + arguments[index + 1 :]
+        if argument == url:
+            first = index - 1 if index and arguments[index - 1] == "--store" else index
+            return arguments[:first] + arguments[index + 1 :]
+    return None
