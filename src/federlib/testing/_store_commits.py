@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from federlib.errors import InvalidInput
 from federlib.storage import (
@@ -278,10 +279,21 @@ class StoreCommits(StoreHooks):
         """From the sending on it is shielded until the answer: cancelled means no effect."""
         async with self.open_store(clock) as store:
             answers: dict[str, Committed | Conflicted] = {}
+
+            async def cancel_after(steps: int, scope: anyio.CancelScope) -> None:
+                for _ in range(steps):
+                    await checkpoint()
+                scope.cancel()
+
             for i in range(30):
-                with anyio.move_on_after(i * 0.000_2):
-                    transaction = Transaction((Put(f"c/{i}", b""),), id=f"t{i}")
-                    answers[f"t{i}"] = await store.commit(transaction)
+                # By steps of the event loop, and by time where threads do the work.
+                deadline = anyio.current_time() + (i * 0.000_2 if i > 10 else 60)
+                async with anyio.create_task_group() as tasks:
+                    with anyio.CancelScope(deadline=deadline) as scope:
+                        tasks.start_soon(cancel_after, i if i <= 10 else 10_000, scope)
+                        transaction = Transaction((Put(f"c/{i}", b""),), id=f"t{i}")
+                        answers[f"t{i}"] = await store.commit(transaction)
+                    tasks.cancel_scope.cancel()
             await put(store, "barrier")
             for i in range(30):
                 assert await store.outcome(f"t{i}") == answers.get(f"t{i}", NotSeen())

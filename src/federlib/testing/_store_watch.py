@@ -261,17 +261,16 @@ class StoreWatch(StoreHooks):
                 async with store.watch("a", after=start) as changes:
                     try:
                         while True:
-                            waiting.set()
                             await next_item(changes)
                     except Unavailable as error:
                         errors.append(error)
 
             start = await _head(store)
-            waiting = anyio.Event()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(listen)
-                await waiting.wait()
-                await store.aclose()
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(listen)
+                    await anyio.wait_all_tasks_blocked()
+                    await store.aclose()
             assert len(errors) == 1
 
 
@@ -286,6 +285,8 @@ async def wake_latency_s(listener: RecordStore, writer: RecordStore) -> float:
 
             async def write() -> None:
                 nonlocal revision, answered_at
+                # Or the listener may find the news before it ever waits.
+                await anyio.wait_all_tasks_blocked()
                 revision = await put(writer, "wake")
                 answered_at = anyio.current_time()
 
