@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import anyio
+import anyio.lowlevel
 
-from federlib.errors import LeaseLost, NotLeader, OutcomeUnknown, Unavailable
-from federlib.lease import HeldLease, LeaseBackend
+from federlib._tasks import open_task_group
+from federlib.errors import LeaseLost, NotLeader, OutcomeUnknown, StaleToken, Unavailable
 from federlib.leadership.election import (
     Event,
     Granted,
@@ -19,6 +20,7 @@ from federlib.leadership.election import (
     Unreachable,
     next_state,
 )
+from federlib.lease import HeldLease, LeaseBackend
 from federlib.skewclock import Clock
 from federlib.telemetry import SILENT, Metric, Telemetry
 
@@ -39,6 +41,9 @@ _KEPT_CHANGES = 64
 
 Hold = Callable[[str], AbstractAsyncContextManager[HeldLease]]
 
+Admit = Callable[[int], Awaitable[None]]
+"""Makes every lower epoch be refused from now on, for example `FenceGuard.admit`."""
+
 
 class Elector:
     """One process's seat in an election: leader, follower or observer.
@@ -55,6 +60,8 @@ class Elector:
         hold: Holds the lease of a name, waiting in its queue for as long as it takes.
         holder_id: Who we are.
         clock: For `LeaderState.since_ns`.
+        admit: Raises the fence of the election to a new epoch. Awaited before anybody hears
+            that we lead, so that what the old leader still tries is refused from then on.
         telemetry: Where changes are told.
     """
 
@@ -66,6 +73,7 @@ class Elector:
         hold: Hold,
         holder_id: str,
         clock: Clock,
+        admit: Admit | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
         self.name = name
@@ -73,6 +81,7 @@ class Elector:
         self._backend = backend
         self._hold = hold
         self._clock = clock
+        self._admit = admit
         self._telemetry = telemetry
         self._state = LeaderState(name=name, since_ns=clock.wall_ns())
         self._listeners: set[_Listener] = set()
@@ -122,6 +131,8 @@ class Elector:
         async def reign(epoch: int, scope: anyio.CancelScope, ended: anyio.Event) -> None:
             try:
                 with scope:
+                    # Lost again before it began: not even its first step is to happen.
+                    await anyio.lowlevel.checkpoint_if_cancelled()
                     await work(epoch)
                     outcome.append(None)
             except Exception as error:
@@ -155,37 +166,55 @@ class Elector:
         """Take part until cancelled; then step down."""
         backoff_s = _BACKOFF_S[0]
         while True:
+            led = False
             try:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._observe, group.cancel_scope)
-                    await self._stand()
+                async with open_task_group() as group:
+                    group.start_soon(self._observe)
+                    led = await self._stand()
                     group.cancel_scope.cancel()
+            except (Unavailable, OutcomeUnknown) as error:
+                self._move(Unreachable(str(error)))
+            if led:
                 backoff_s = _BACKOFF_S[0]
-            except* (Unavailable, OutcomeUnknown) as errors:
-                self._move(Unreachable(str(errors.exceptions[0])))
-            if self._state.role == "observer":
+            else:
                 await anyio.sleep(backoff_s)
                 backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
 
-    async def _stand(self) -> None:
-        """Hold the lease once, from waiting for it to its end."""
+    async def _stand(self) -> bool:
+        """Hold the lease once, from waiting for it to its end; say whether we led."""
         try:
             async with self._hold(self.name) as lease:
-                self._lease = lease
-                self._resigned = anyio.Event()
-                try:
-                    self._move(Granted(lease.token, self.holder_id))
-                    await self._resigned.wait()
-                finally:
-                    self._lease = None
+                if self._admit is not None:
+                    await self._admit(lease.token)
+                await self._reign(lease)
         except LeaseLost as lost:
             self._move(Lost(lost.reason))
-        else:
-            self._move(Lost("resigned"))
-        finally:
-            self._move(Lost("stopped"))
+        except StaleToken as stale:
+            # The fence is ahead of our lease, as after a restored backup: each grant is
+            # higher than the last, so trying again closes the gap.
+            self._telemetry.log("error", "leader_below_fence", name=self.name, reason=str(stale))
+            return False
+        return True
 
-    async def _observe(self, scope: anyio.CancelScope) -> None:
+    async def _reign(self, lease: HeldLease) -> None:
+        self._lease = lease
+        self._resigned = anyio.Event()
+        try:
+            self._move(Granted(lease.token, self.holder_id))
+            await self._resigned.wait()
+        finally:
+            self._lease = None
+            # Told before the lease is released, which takes long while the store is away.
+            self._move(Lost(self._why_it_ended(lease)))
+
+    def _why_it_ended(self, lease: HeldLease) -> str:
+        try:
+            lease.check()
+        except LeaseLost as lost:
+            return lost.reason
+        return "resigned" if self._resigned.is_set() else "stopped"
+
+    async def _observe(self) -> None:
         """Follow who leads; while we do not, a store that is away makes us an observer."""
         while True:
             try:
@@ -201,8 +230,9 @@ class Elector:
                 await anyio.sleep(_BACKOFF_S[0])
 
     def _move(self, event: Event) -> None:
-        before, self._state = self._state, next_state(
-            self._state, event, now_ns=self._clock.wall_ns()
+        before, self._state = (
+            self._state,
+            next_state(self._state, event, now_ns=self._clock.wall_ns()),
         )
         if self._state == before:
             return
@@ -210,8 +240,13 @@ class Elector:
         if self._state.role != before.role:
             self._telemetry.emit(LEADER_CHANGES, name=self.name, role=self._state.role)
             self._telemetry.log(
-                "info", "leader_role_changed", name=self.name, role=self._state.role,
-                epoch=self._state.epoch, holder_id=self.holder_id, reason=self._state.reason,
+                "info",
+                "leader_role_changed",
+                name=self.name,
+                role=self._state.role,
+                epoch=self._state.epoch,
+                holder_id=self.holder_id,
+                reason=self._state.reason,
             )
         for listener in self._listeners:
             listener.put(self._state)
