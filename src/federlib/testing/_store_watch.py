@@ -99,6 +99,17 @@ class StoreWatch(StoreHooks):
             told = [(batch.revision, [e.key for e in batch.events]) for batch in batches]
             assert told == [(mixed, ["a%1"]), (last, ["a%2"])]
 
+    async def test_a_key_that_the_prefix_only_begins_with_is_not_under_it(
+        self, clock: ManualClock
+    ) -> None:
+        """`a` does not lie under `a/`."""
+        async with self.open_store(clock) as store:
+            start = await _head(store)
+            last = await commit(store, Put("a", b""), Put("a/1", b""), Put("a0", b""))
+            async with store.watch("a/", after=start) as changes:
+                (batch,) = await catch_up(changes, last)
+            assert [event.key for event in batch.events] == ["a/1"]
+
     @pytest.mark.parametrize("prefix", ILLEGAL_PREFIXES)
     async def test_an_illegal_prefix_is_not_watched(self, clock: ManualClock, prefix: str) -> None:
         """No legal key starts with it."""
