@@ -27,7 +27,7 @@ log of commands is kept for good; nothing removes old ones yet.
 from __future__ import annotations
 
 from federlib.fencing.audit import LogEvent, read_event, violations
-from federlib.fencing.commands import Commands
+from federlib.fencing.commands import Commands, Seat
 from federlib.fencing.consumer import (
     Actuation,
     ActuationStatus,
@@ -67,6 +67,7 @@ __all__ = [
     "Outcome",
     "OutcomeLog",
     "Reconcile",
+    "Seat",
     "Started",
     "decide_command",
     "decide_token",

@@ -10,7 +10,8 @@ Source: HA plan, phase 0 and §2; design §5, fencing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from typing import Literal, assert_never
 
 import anyio
@@ -50,7 +51,10 @@ class Actuation:
 
 
 Handler = Callable[[Command], Awaitable[ActuationStatus | Actuation]]
-"""Acts on a command; what it raises becomes `actuation_failed`."""
+"""Acts on a command: `applied`, or `noop` where the world was so already.
+
+What it raises becomes `actuation_failed`. Hand `command.leader_epoch` to whatever it changes.
+"""
 
 Reconcile = Callable[[Command], Awaitable[ActuationStatus | Actuation]]
 """Finds out what became of a command whose handler was cut short; must not act."""
@@ -91,7 +95,7 @@ class CommandConsumer:
         is_leader: Callable[[Command], bool] | None = None,
         token: Callable[[], str] = draw_token,
     ) -> None:
-        if not isinstance(consumer_id, str) or not 1 <= len(consumer_id) <= 200:
+        if type(consumer_id) is not str or not 1 <= len(consumer_id) <= 200:
             raise InvalidInput("consumer_id", expected="1 to 200 characters", found=consumer_id)
         self.scope = scope
         self.consumer_id = consumer_id
@@ -102,7 +106,7 @@ class CommandConsumer:
         self._reconcile = reconcile
         self._is_leader = is_leader
         self._journal = CommandJournal(
-            store, scope, author=consumer_id, clock=clock, telemetry=telemetry, token=token
+            store, scope, author=consumer_id, telemetry=telemetry, token=token
         )
         self._acting: set[str] = set()
         self._unrecorded: dict[str, Outcome] = {}
@@ -129,7 +133,7 @@ class CommandConsumer:
         done = await self._take(command)
         if isinstance(done, Outcome):
             return done
-        outcome = self._journal.outcome(command, "rejected_duplicate", reason=done.reason)
+        outcome = self._outcome(command, "rejected_duplicate", reason=done.reason)
         seen = await self._journal.look(command.command_id)
         await self._journal.duplicate(outcome, seen)
         self._journal.tell(command, outcome)
@@ -149,11 +153,9 @@ class CommandConsumer:
         """
         ours = {self.consumer_id, *of}
         settled: list[Outcome] = []
-        async for command_id, records in command_groups(self._store, self._journal.prefix):
-            seen = self._readable(command_id, records)
-            if seen is None or seen.started is None or seen.outcome is not None:
-                continue
-            if seen.started.consumer in ours and command_id not in self._acting:
+        for command_id, seen in await self._open():
+            is_ours = seen.started is not None and seen.started.consumer in ours
+            if is_ours and command_id not in self._acting:
                 outcome = await self._settle(command_id)
                 settled += [outcome] if outcome is not None else []
         return tuple(settled)
@@ -196,7 +198,7 @@ class CommandConsumer:
                 case Duplicate():
                     return decision
                 case Refuse(status, reason):
-                    outcome = self._journal.outcome(command, status, reason=reason)
+                    outcome = self._outcome(command, status, reason=reason)
                     if await self._journal.refuse(command, seen, outcome):
                         self._journal.tell(command, outcome)
                         return outcome
@@ -213,7 +215,7 @@ class CommandConsumer:
         # command for abandoned that we are about to act on.
         self._acting.add(command.command_id)
         try:
-            if await self._journal.start(command, seen) is None:
+            if not await self._journal.start(command, seen, now_ns=self._clock.wall_ns()):
                 return None
             outcome = await self._act(command)
             self._unrecorded[command.command_id] = outcome
@@ -226,21 +228,27 @@ class CommandConsumer:
             result = await self._handler(command)
         except Exception as error:
             # Whatever it was, the command has failed and the next one shall be served.
-            return self._journal.outcome(
+            return self._outcome(
                 command, "actuation_failed", reason=type(error).__name__, detail=str(error)
             )
         return self._outcome_of(command, result, said_by="handler")
 
+    def _outcome(
+        self, command: Command, status: str, *, reason: str = "", detail: str = ""
+    ) -> Outcome:
+        now_ns = self._clock.wall_ns()
+        return self._journal.outcome(command, status, now_ns=now_ns, reason=reason, detail=detail)
+
     def _outcome_of(self, command: Command, result: object, *, said_by: str) -> Outcome:
         done = result if isinstance(result, Actuation) else Actuation(result)  # type: ignore[arg-type]  # checked on the next line
         if done.status not in _STATUSES or not isinstance(done.detail, str):
-            return self._journal.outcome(
+            return self._outcome(
                 command,
                 "actuation_failed",
                 reason="bad result",
                 detail=f"the {said_by} returned {result!r}",
             )
-        return self._journal.outcome(command, done.status, detail=done.detail)
+        return self._outcome(command, done.status, detail=done.detail)
 
     async def _finish(self, command: Command, outcome: Outcome) -> Outcome:
         """Record an outcome, shielded: the handler's word must not be lost to a cancellation."""
@@ -286,7 +294,7 @@ class CommandConsumer:
 
     async def _ask(self, command: Command) -> Outcome | None:
         if self._reconcile is None:
-            return self._journal.outcome(
+            return self._outcome(
                 command,
                 "actuation_failed",
                 reason="unknown",
@@ -309,16 +317,10 @@ class CommandConsumer:
     async def _serve(self) -> None:
         """Take what waits, then what comes, until changes were missed."""
         revision = (await self._store.scan(self._journal.prefix, limit=1)).revision
-        waiting: list[tuple[int, Command]] = []
-        async for command_id, records in command_groups(self._store, self._journal.prefix):
-            seen = self._readable(command_id, records)
-            if seen is None or seen.issued is None:
-                continue
-            if seen.started is None and seen.outcome is None:
-                issued = next(r for r in records if r.key.endswith("/issued"))
-                waiting.append((issued.created, seen.issued))
-        for _, command in sorted(waiting, key=lambda item: item[0]):
-            await self._serve_one(command)
+        waiting = [seen for _, seen in await self._open() if seen.started is None]
+        for seen in sorted(waiting, key=lambda seen: seen.issued_revision):
+            if seen.issued is not None:
+                await self._serve_one(seen.issued)
         async with self._store.watch(self._journal.prefix, after=revision) as changes:
             async for item in changes:
                 if isinstance(item, Resync):
@@ -345,12 +347,19 @@ class CommandConsumer:
                 raise
             self._tell_corrupt(error.where, error)
 
-    def _readable(self, command_id: str, records: Sequence[Record]) -> Seen | None:
-        try:
-            return seen_in(records)
-        except CorruptRecord as error:
-            self._tell_corrupt(command_id, error)
-            return None
+    async def _open(self) -> list[tuple[str, Seen]]:
+        """Read the commands without outcome; those that cannot be trusted are passed over."""
+        found: list[tuple[str, Seen]] = []
+        async with aclosing(command_groups(self._store, self._journal.prefix)) as groups:
+            async for command_id, records in groups:
+                try:
+                    seen = seen_in(records)
+                except CorruptRecord as error:
+                    self._tell_corrupt(command_id, error)
+                    continue
+                if seen.outcome is None:
+                    found.append((command_id, seen))
+        return found
 
     def _tell_corrupt(self, what: str, error: CorruptRecord) -> None:
         self._telemetry.log(

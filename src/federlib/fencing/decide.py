@@ -62,17 +62,17 @@ class Seen:
 
     Attributes:
         issued: As it was issued; None where it came to us in another way.
+        issued_revision: When, as a revision of the store; 0 where it was not.
         started: Who began to act on it.
-        started_revision: When, as a revision of the store; 0 where nobody did.
         outcome: What became of it.
-        duplicates: How many deliveries too many are recorded.
+        duplicates: The deliveries too many that are recorded.
     """
 
     issued: Command | None = None
+    issued_revision: int = 0
     started: Started | None = None
-    started_revision: int = 0
     outcome: Outcome | None = None
-    duplicates: int = 0
+    duplicates: tuple[Outcome, ...] = ()
 
 
 @attrs.frozen

@@ -39,7 +39,7 @@ _RESENDS = 3
 
 def draw_token() -> str:
     """Draw 16 random hex digits, for the id of a command or a transaction."""
-    return secrets.token_hex(8)  # noqa: TID251 (a shell)
+    return secrets.token_hex(8)
 
 
 async def commit_again(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:

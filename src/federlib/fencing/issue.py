@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from federlib.errors import Fenced, StaleToken
-from federlib.fencing.decide import Refuse, Seen, check_token
+from federlib.fencing.decide import Refuse, check_token
 from federlib.fencing.guard import draw_token
 from federlib.fencing.journal import CommandJournal
 from federlib.fencing.records import (
@@ -101,17 +101,16 @@ async def issue(
             traceparent=traceparent,
         )
     )
-    journal = CommandJournal(
-        store, scope, author=issuer, clock=clock, telemetry=telemetry, token=token
-    )
+    journal = CommandJournal(store, scope, author=issuer, telemetry=telemetry, token=token)
     refusal = _judge(command.leader_epoch, gate_check)
     if refusal is None:
         try:
             if await journal.issue(command):
                 return command
+            refusal = Refuse("rejected_duplicate", "already issued")
         except StaleToken as stale:
             refusal = Refuse("rejected_stale_epoch", stale.reason)
-    return await _refuse(journal, command, refusal)
+    return await journal.refuse_issue(command, refusal.status, refusal.reason, now_ns=now_ns)
 
 
 def _judge(epoch: int, gate_check: Callable[[], int] | None) -> Refuse | None:
@@ -127,17 +126,3 @@ def _judge(epoch: int, gate_check: Callable[[], int] | None) -> Refuse | None:
         # Decided in one reign, issued in another: what it was decided on may be gone.
         return Refuse("rejected_stale_epoch", f"decided in epoch {epoch}, issued in {present}")
     return None
-
-
-async def _refuse(journal: CommandJournal, command: Command, refusal: Refuse | None) -> Outcome:
-    """Record a refusal with its command, or a duplicate where the id is taken."""
-    if refusal is not None:
-        outcome = journal.outcome(command, refusal.status, reason=refusal.reason)
-        if await journal.refuse(command, Seen(), outcome):
-            journal.tell(command, outcome)
-            return outcome
-    seen = await journal.look(command.command_id)
-    outcome = journal.outcome(command, "rejected_duplicate", reason="already issued")
-    await journal.duplicate(outcome, seen)
-    journal.tell(command, outcome)
-    return outcome

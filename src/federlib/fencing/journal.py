@@ -6,7 +6,7 @@ comes second finds out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 import attrs
 
@@ -16,6 +16,7 @@ from federlib.fencing.guard import FenceGuard, commit_again, draw_token
 from federlib.fencing.records import (
     MAX_DUPLICATES,
     Command,
+    CommandStatus,
     Outcome,
     Started,
     command_prefix,
@@ -26,7 +27,6 @@ from federlib.fencing.records import (
     scope_prefix,
     shorten,
 )
-from federlib.skewclock import Clock
 from federlib.storage import (
     Absent,
     Check,
@@ -37,7 +37,7 @@ from federlib.storage import (
     Transaction,
     Write,
 )
-from federlib.telemetry import Metric, Telemetry
+from federlib.telemetry import SILENT, Metric, Telemetry
 
 __all__ = ["COMMANDS", "CommandJournal", "command_groups", "seen_in"]
 
@@ -58,25 +58,26 @@ def seen_in(records: Iterable[Record]) -> Seen:
     Raises:
         CorruptRecord: One of them cannot be read.
     """
-    seen, duplicates = Seen(), 0
+    seen = Seen()
     for record in records:
         match record.key.rpartition("/")[2]:
             case "issued":
-                seen = attrs.evolve(seen, issued=decode_command(record))
-            case "started":
                 seen = attrs.evolve(
-                    seen, started=decode_started(record), started_revision=record.revision
+                    seen, issued=decode_command(record), issued_revision=record.revision
                 )
+            case "started":
+                seen = attrs.evolve(seen, started=decode_started(record))
             case "outcome":
                 seen = attrs.evolve(seen, outcome=decode_outcome(record))
             case _:
-                duplicates += 1
-    return attrs.evolve(seen, duplicates=duplicates)
+                duplicates = (*seen.duplicates, decode_outcome(record))
+                seen = attrs.evolve(seen, duplicates=duplicates)
+    return seen
 
 
 async def command_groups(
     store: RecordStore, prefix: str
-) -> AsyncIterator[tuple[str, tuple[Record, ...]]]:
+) -> AsyncGenerator[tuple[str, tuple[Record, ...]], None]:
     """Read everything under `prefix`, one command after the other, in order of keys.
 
     Each comes as its id and its records. Pages are read as they are needed, so commands
@@ -109,7 +110,6 @@ class CommandJournal:
         store: Where they are.
         scope: The election under which the commands are issued.
         author: Who writes: a consumer or an issuer.
-        clock: For instants of record.
         telemetry: Every outcome is counted and logged there.
         token: Draws random hex digits for transaction ids.
     """
@@ -120,8 +120,7 @@ class CommandJournal:
         scope: str,
         *,
         author: str,
-        clock: Clock,
-        telemetry: Telemetry,
+        telemetry: Telemetry = SILENT,
         token: Callable[[], str] = draw_token,
     ) -> None:
         self.prefix = scope_prefix(scope)
@@ -129,7 +128,6 @@ class CommandJournal:
         self._store = store
         self._scope = scope
         self._author = author
-        self._clock = clock
         self._telemetry = telemetry
         self._token = token
 
@@ -144,7 +142,7 @@ class CommandJournal:
         Raises:
             StaleToken: The epoch is below the mark of the scope.
         """
-        key = self._key(command.command_id, "issued")
+        key = self._key(command, "issued")
         result = await self.guard.transaction(
             command.leader_epoch,
             (Put(key, encode(command)),),
@@ -153,47 +151,64 @@ class CommandJournal:
         )
         return isinstance(result, Committed)
 
-    async def start(self, command: Command, seen: Seen) -> Started | None:
-        """Write `started` under the command's epoch; None where it must be decided again."""
+    async def start(self, command: Command, seen: Seen, *, now_ns: int) -> bool:
+        """Write `started` under the command's epoch; False: decide again."""
         started = Started(
             command_id=command.command_id,
             epoch=command.leader_epoch,
             consumer=self._author,
-            at_ns=self._clock.wall_ns(),
+            at_ns=now_ns,
         )
         writes, checks = self._fresh(command, seen)
         try:
             result = await self.guard.transaction(
                 command.leader_epoch,
-                (*writes, Put(self._key(command.command_id, "started"), encode(started))),
+                (*writes, Put(self._key(command, "started"), encode(started))),
                 checks,
                 id=f"start.{self._token()}",
             )
         except StaleToken:
             # A newer epoch came between the decision and its commit.
-            return None
-        return started if isinstance(result, Committed) else None
+            return False
+        return isinstance(result, Committed)
 
     async def refuse(self, command: Command, seen: Seen, outcome: Outcome) -> bool:
         """Write the outcome of a command that nobody started; False: decide again."""
         writes, checks = self._fresh(command, seen)
-        put = Put(self._key(command.command_id, "outcome"), encode(outcome))
+        put = Put(self._key(command, "outcome"), encode(outcome))
         return await self._commit("refuse", (*writes, put), checks)
 
     async def finish(self, outcome: Outcome) -> bool:
         """Write the outcome of a started command; False where it has one already."""
-        key = self._key(outcome.command_id, "outcome")
+        key = self._key(outcome, "outcome")
         return await self._commit("finish", (Put(key, encode(outcome)),), (Absent(key),))
 
     async def duplicate(self, outcome: Outcome, seen: Seen) -> None:
         """Record one delivery too many, unless sixteen are recorded already."""
-        for n in range(seen.duplicates, MAX_DUPLICATES):
-            key = self._key(outcome.command_id, f"duplicate-{n:02d}")
+        for n in range(len(seen.duplicates), MAX_DUPLICATES):
+            key = self._key(outcome, f"duplicate-{n:02d}")
             if await self._commit("duplicate", (Put(key, encode(outcome)),), (Absent(key),)):
                 return
 
+    async def refuse_issue(
+        self, command: Command, status: CommandStatus, reason: str, *, now_ns: int
+    ) -> Outcome:
+        """Record a refused command with its outcome, or a duplicate where the id is taken.
+
+        A command issued earlier under that id is left alone: a follower that draws the id
+        of a leader's command must not end it.
+        """
+        outcome = self.outcome(command, status, now_ns=now_ns, reason=reason)
+        if status == "rejected_duplicate" or not await self.refuse(command, Seen(), outcome):
+            outcome = self.outcome(
+                command, "rejected_duplicate", now_ns=now_ns, reason="already issued"
+            )
+            await self.duplicate(outcome, await self.look(command.command_id))
+        self.tell(command, outcome)
+        return outcome
+
     def outcome(
-        self, command: Command, status: str, *, reason: str = "", detail: str = ""
+        self, command: Command, status: str, *, now_ns: int, reason: str = "", detail: str = ""
     ) -> Outcome:
         """Make an outcome of now, signed by the author of this journal."""
         return Outcome(
@@ -203,7 +218,7 @@ class CommandJournal:
             reason=shorten(reason, 200),
             detail=shorten(detail),
             consumer=self._author,
-            at_ns=self._clock.wall_ns(),
+            at_ns=now_ns,
         )
 
     def tell(self, command: Command, outcome: Outcome) -> None:
@@ -227,17 +242,14 @@ class CommandJournal:
         A command that came to us past the store is recorded with the first thing that
         happens to it, so that audit shows it.
         """
-        issued = self._key(command.command_id, "issued")
-        checks = (
-            Absent(self._key(command.command_id, "started")),
-            Absent(self._key(command.command_id, "outcome")),
-        )
+        issued = self._key(command, "issued")
+        checks = (Absent(self._key(command, "started")), Absent(self._key(command, "outcome")))
         if seen.issued is not None:
             return (), checks
         return (Put(issued, encode(command)),), (*checks, Absent(issued))
 
-    def _key(self, command_id: str, name: str) -> str:
-        return command_prefix(self._scope, command_id) + name
+    def _key(self, what: Command | Outcome, name: str) -> str:
+        return command_prefix(self._scope, what.command_id) + name
 
     async def _commit(
         self, verb: str, writes: tuple[Write, ...], checks: tuple[Check, ...]

@@ -5,13 +5,15 @@ Source: HA plan, phase 0 (durable command outcome log) and §2 (replay and audit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import NamedTuple, TypeVar
 
 import attrs
 
+from federlib.errors import CorruptRecord
 from federlib.fencing.audit import LogEvent, read_event
-from federlib.fencing.decide import Seen
 from federlib.fencing.journal import command_groups, seen_in
 from federlib.fencing.records import (
     COMMAND_PREFIX,
@@ -24,7 +26,10 @@ from federlib.fencing.records import (
 )
 from federlib.storage import Record, RecordStore
 
-__all__ = ["CommandFilter", "Entry", "OutcomeLog"]
+__all__ = ["PENDING", "CommandFilter", "Entry", "OutcomeLog"]
+
+PENDING = "pending"
+"""Stands in a filter or a count for 'no outcome yet'; never recorded."""
 
 S = TypeVar("S")
 
@@ -35,6 +40,11 @@ class Entry(NamedTuple):
     command: Command
     started: Started | None
     outcome: Outcome | None
+
+    @property
+    def status(self) -> str:
+        """The status of its outcome, or `pending`."""
+        return PENDING if self.outcome is None else self.outcome.status
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +60,8 @@ class CommandFilter:
         dag_node: The node.
         causal_id: The causal hypothesis.
         epoch: The epoch it was issued under; 0 finds those of issuers that did not lead.
-        status: The status of its outcome; ``rejected_*`` finds every rejection.
+        status: The status of its outcome; ``rejected_*`` finds every rejection,
+            ``pending`` what has none yet.
     """
 
     scope: str | None = None
@@ -63,8 +74,9 @@ class CommandFilter:
     epoch: int | None = None
     status: str | None = None
 
-    def matches(self, command: Command, outcome: Outcome | None) -> bool:
+    def matches(self, found: Entry) -> bool:
         """Say whether a command is one of those asked for."""
+        command = found.command
         pairs = (
             (self.scope, command.scope),
             (self.command_id, command.command_id),
@@ -75,15 +87,11 @@ class CommandFilter:
             (self.causal_id, command.causal_id),
             (self.epoch, command.leader_epoch),
         )
-        if any(wanted is not None and wanted != found for wanted, found in pairs):
-            return False
-        if self.status is None:
-            return True
-        if outcome is None:
+        if any(wanted is not None and wanted != value for wanted, value in pairs):
             return False
         if self.status == "rejected_*":
-            return is_rejected(outcome.status)
-        return outcome.status == self.status
+            return is_rejected(found.status)
+        return self.status in (None, found.status)
 
 
 class OutcomeLog:
@@ -109,19 +117,19 @@ class OutcomeLog:
             command_id: The command.
             scope: Its scope; without one, each scope is asked in turn.
         """
-        entry = await self.find(command_id, scope=scope)
-        return None if entry is None else entry.outcome
+        found = await self.find(command_id, scope=scope)
+        return None if found is None else found.outcome
 
     async def find(self, command_id: str, *, scope: str | None = None) -> Entry | None:
         """Read one command, at one revision; None where it is not known."""
-        prefixes = [command_prefix(scope or "any", command_id)]
-        if scope is None:
-            prefixes = [f"{p}{command_id}/" async for p in self._scopes()]
-        for prefix in prefixes:
-            page = await self._store.scan(prefix, limit=64)
-            entry = _entry(seen_in(page.records))
-            if entry is not None:
-                return entry
+        if scope is not None:
+            return await self._read(command_prefix(scope, command_id))
+        command_prefix("any", command_id)  # An id that cannot be one is said to be so.
+        async with aclosing(self._scopes()) as roots:
+            async for root in roots:
+                found = await self._read(f"{root}{command_id}/")
+                if found is not None:
+                    return found
         return None
 
     async def commands(
@@ -150,10 +158,10 @@ class OutcomeLog:
             epoch=epoch,
             status=status,
         )
-        async for seen, _ in self._groups(scope):
-            entry = _entry(seen)
-            if entry is not None and wanted.matches(entry.command, entry.outcome):
-                yield entry
+        async with aclosing(self._all(scope)) as everything:
+            async for found, _ in everything:
+                if wanted.matches(found):
+                    yield found
 
     async def counts(self, *, scope: str | None = None) -> dict[str, int]:
         """Count outcomes by status.
@@ -161,13 +169,13 @@ class OutcomeLog:
         Deliveries too many count as `rejected_duplicate`, at most 16 for a command. Commands
         that have no outcome yet are not counted.
         """
-        counts: dict[str, int] = {}
-        async for seen, _ in self._groups(scope):
-            if seen.outcome is not None:
-                counts[seen.outcome.status] = counts.get(seen.outcome.status, 0) + 1
-            if seen.duplicates:
-                counts["rejected_duplicate"] = counts.get("rejected_duplicate", 0) + seen.duplicates
-        return dict(sorted(counts.items()))
+        counts: Counter[str] = Counter()
+        async with aclosing(self._all(scope)) as everything:
+            async for entry, records in everything:
+                counts["rejected_duplicate"] += sum("/duplicate-" in r.key for r in records)
+                if entry.outcome is not None:
+                    counts[entry.status] += 1
+        return {status: count for status, count in sorted(counts.items()) if count}
 
     async def replay(
         self, fold: Callable[[S, LogEvent], S], initial: S, *, scope: str | None = None
@@ -193,17 +201,27 @@ class OutcomeLog:
         """
         wanted = wanted or CommandFilter()
         found: list[tuple[int, str, LogEvent]] = []
-        async for seen, records in self._groups(wanted.scope):
-            if seen.issued is None or not wanted.matches(seen.issued, seen.outcome):
-                continue
-            found += [(r.revision, r.key, read_event(r)) for r in records]
+        async with aclosing(self._all(wanted.scope)) as everything:
+            async for one, records in everything:
+                if wanted.matches(one):
+                    found += [(r.revision, r.key, read_event(r)) for r in records]
         found.sort(key=lambda item: item[:2])
         return tuple(event for _, _, event in found)
 
-    async def _groups(self, scope: str | None) -> AsyncGenerator[tuple[Seen, tuple[Record, ...]], None]:
+    async def _read(self, root: str) -> Entry | None:
+        # More than a command ever has records, so that all are read at one revision.
+        page = await self._store.scan(root, limit=64)
+        return _assemble(page.records)
+
+    async def _all(
+        self, scope: str | None
+    ) -> AsyncGenerator[tuple[Entry, tuple[Record, ...]], None]:
         prefix = COMMAND_PREFIX if scope is None else scope_prefix(scope)
-        async for _, records in command_groups(self._store, prefix):
-            yield seen_in(records), records
+        async with aclosing(command_groups(self._store, prefix)) as groups:
+            async for _, records in groups:
+                found = _assemble(records)
+                if found is not None:
+                    yield found, records
 
     async def _scopes(self) -> AsyncGenerator[str, None]:
         """Name the prefix of each scope, skipping over what lies below it."""
@@ -218,7 +236,12 @@ class OutcomeLog:
             after = f"{COMMAND_PREFIX}{scope}0"
 
 
-def _entry(seen: Seen) -> Entry | None:
+def _assemble(records: tuple[Record, ...]) -> Entry | None:
+    seen = seen_in(records)
     if seen.issued is None:
+        if records:
+            raise CorruptRecord(
+                records[0].key, expected="beside it the command itself", found="no such record"
+            )
         return None
     return Entry(seen.issued, seen.started, seen.outcome)

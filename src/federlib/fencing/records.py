@@ -141,6 +141,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: _Text | None = None
     v: int = FORMAT
 
+    def arguments(self) -> object:
+        """Decode the payload as plain values."""
+        return self.read(object)
+
     def read(self, kind: type[T]) -> T:
         """Decode the payload as `kind`: a Struct, `dict[str, int]`, and so on.
 
@@ -248,8 +252,8 @@ def deadline_after(now_ns: int, deadline_s: float | None) -> int | None:
     """
     if deadline_s is None:
         return None
-    is_number = isinstance(deadline_s, int | float) and not isinstance(deadline_s, bool)
-    if not is_number or not 0 < deadline_s < math.inf:
+    # `type`, because True is an int too; `not (0 < …)` also refuses NaN.
+    if type(deadline_s) not in (int, float) or not 0 < deadline_s < math.inf:
         raise InvalidInput("deadline_s", expected="a positive number of seconds", found=deadline_s)
     # A deadline beyond the calendar is none that anybody will reach.
     return min(now_ns + round(min(deadline_s, 1e9) * _NS), MAX_TOKEN)
