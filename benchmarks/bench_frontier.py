@@ -22,6 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from benchmarks.table import Row
 from federlib.graph import Frontier, Graph
 
 Parents = dict[str, list[str]]
@@ -131,7 +132,7 @@ def bytes_per_node(parents: Parents) -> int:
     return round(kept / max(1, len(frontier)))
 
 
-def rows(*, big: bool = False) -> list[dict[str, object]]:
+def measure_all(*, big: bool = False) -> list[dict[str, object]]:
     """Measure every graph; `big` adds a million nodes and takes minutes."""
     graphs: list[tuple[str, Parents | None, int]] = [
         ("montage-dss-15d", recorded("montage-dss-15d"), 9),
@@ -147,6 +148,18 @@ def rows(*, big: bool = False) -> list[dict[str, object]]:
     return [measure(name, parents, n) for name, parents, n in graphs if parents is not None]
 
 
+def rows() -> list[Row]:
+    """Measure ingest and drain as rows of the common table."""
+    found: list[Row] = []
+    for one in measure_all():
+        for verb in ("ingest", "drain"):
+            ours, ratio = one[f"{verb}_ms"], one[f"{verb}_ratio"]
+            assert isinstance(ours, float)
+            assert isinstance(ratio, float)
+            found.append(Row(f"{verb} {one['graph']}", ours, "ms", "graphlib", ratio))
+    return found
+
+
 def _print(table: list[dict[str, object]]) -> None:
     print("| " + " | ".join(table[0]) + " |")
     print("|" + "---|" * len(table[0]))
@@ -155,4 +168,4 @@ def _print(table: list[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    _print(rows(big="--big" in sys.argv[1:]))
+    _print(measure_all(big="--big" in sys.argv[1:]))
