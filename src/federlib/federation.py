@@ -21,7 +21,6 @@ from federlib.leadership import Elector
 from federlib.lease import (
     Busy,
     HeldLease,
-    LeaseBackend,
     LeaseState,
     Sessions,
     StoreLeaseBackend,
@@ -65,9 +64,7 @@ class Federation:
         self.store = store
         self.clock = clock
         self.telemetry = telemetry
-        self.leases: LeaseBackend = StoreLeaseBackend(
-            store, clock, tolerance, telemetry=telemetry
-        )
+        self.leases = StoreLeaseBackend(store, clock, tolerance, telemetry=telemetry)
         self._where = where
         self._identities = identity if isinstance(identity, IdentityStore) else None
         self._claimed = identity if isinstance(identity, ClaimedIdentity) else None
@@ -126,7 +123,7 @@ class Federation:
                 expected=f"store {seen}, which this identity has used",
                 actual=f"an empty store {store_id}: its fencing tokens would start again",
                 hint="restore the old store, or raise the floor above every token of it with "
-                "`federlib store raise-floor`",
+                "`federlib store raise-floor --to N`",
             )
         await anyio.to_thread.run_sync(
             lambda: identities.remember_store(self._where, store_id, replace=True)

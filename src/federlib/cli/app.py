@@ -251,3 +251,21 @@ async def commands_ls(
 async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
     """Show one command: what was asked, under which epoch, and what came of it."""
     return await inspection.show_command(url, command_id, as_json=as_json)
+
+
+@app.group("store")
+def store_group() -> None:
+    """Look after a store."""
+
+
+@store_group.command("raise-floor")
+@click.option("--to", "token", type=click.IntRange(0, 2**63 - 2), required=True,
+              help="Every later grant, on any name, is higher than this.")  # fmt: skip
+@store_option
+@runs_async
+async def store_raise_floor(*, token: int, url: str) -> int:
+    """Raise the floor of all fencing tokens: after a restore, or before a new store is used.
+
+    Choose a number that no token of the old store can have reached.
+    """
+    return await inspection.raise_floor(url, token)

@@ -30,6 +30,7 @@ __all__ = [
     "plain",
     "print_json",
     "print_log",
+    "raise_floor",
     "release_lease",
     "show_command",
     "show_lease",
@@ -176,6 +177,14 @@ async def release_lease(url: str, name: str, token: int) -> int:
                    if answer.holder else ""), err=True)  # fmt: skip
         return FAILED
     click.echo(f"released {name}")
+    return OK
+
+
+async def raise_floor(url: str, token: int) -> int:
+    """Make every later grant higher than `token`."""
+    async with connect(url) as fed:
+        await fed.leases.raise_floor(token)
+    click.echo(f"every later token is higher than {token}")
     return OK
 
 
