@@ -270,16 +270,20 @@ class StoreWatch(StoreHooks):
 
             async def listen() -> None:
                 async with store.watch("a", after=start) as changes:
+                    await catch_up(changes, start)
+                    is_open.set()
                     try:
                         while True:
                             await next_item(changes)
                     except Unavailable as error:
                         errors.append(error)
 
-            start = await _head(store)
+            start, is_open = await _head(store), anyio.Event()
             with anyio.fail_after(20):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(listen)
+                    # Opening may wait for a thread, which would look like listening.
+                    await is_open.wait()
                     await anyio.wait_all_tasks_blocked()
                     await store.aclose()
             assert len(errors) == 1
