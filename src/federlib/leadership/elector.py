@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -84,7 +85,7 @@ class Elector:
         self._admit = admit
         self._telemetry = telemetry
         self._state = LeaderState(name=name, since_ns=clock.wall_ns())
-        self._listeners: set[_Listener] = set()
+        self._listeners: WeakSet[_Listener] = WeakSet()
         self._lease: HeldLease | None = None
         self._resigned = anyio.Event()
 
@@ -106,19 +107,15 @@ class Elector:
         lease.check()
         return lease.token
 
-    async def changes(self) -> AsyncGenerator[LeaderState, None]:
-        """Stream states: the present one first, then each change, in order.
+    def changes(self) -> AsyncIterator[LeaderState]:
+        """Stream states: the present one first, then each change, in order; it never ends.
 
         A consumer that falls more than 64 changes behind misses the oldest of them; the
-        newest is never missed.
+        newest is never missed. Leaving the loop early needs no closing.
         """
         listener = _Listener(self._state)
         self._listeners.add(listener)
-        try:
-            while True:
-                yield await listener.next()
-        finally:
-            self._listeners.discard(listener)
+        return listener
 
     async def lead(self, work: Callable[[int], Awaitable[None]]) -> None:
         """Run `work(epoch)` whenever we lead; return when it returns.
@@ -145,16 +142,15 @@ class Elector:
         async with anyio.create_task_group() as group:
             epoch, scope, ended = 0, anyio.CancelScope(), anyio.Event()
             ended.set()
-            async with aclosing(self.changes()) as states:
-                async for state in states:
-                    if state.role == "leader" and state.epoch == epoch:
-                        continue
-                    scope.cancel()
-                    await ended.wait()
-                    epoch = 0
-                    if state.role == "leader":
-                        epoch, scope, ended = state.epoch, anyio.CancelScope(), anyio.Event()
-                        group.start_soon(reign, epoch, scope, ended)
+            async for state in self.changes():
+                if state.role == "leader" and state.epoch == epoch:
+                    continue
+                scope.cancel()
+                await ended.wait()
+                epoch = 0
+                if state.role == "leader":
+                    epoch, scope, ended = state.epoch, anyio.CancelScope(), anyio.Event()
+                    group.start_soon(reign, epoch, scope, ended)
         if outcome and outcome[0] is not None:
             raise outcome[0]
 
@@ -248,11 +244,13 @@ class Elector:
                 holder_id=self.holder_id,
                 reason=self._state.reason,
             )
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener.put(self._state)
 
 
 class _Listener:
+    """One consumer of the changes; forgotten with its last reference."""
+
     def __init__(self, first: LeaderState) -> None:
         self._states = deque([first], maxlen=_KEPT_CHANGES)
         self._ready = anyio.Event()
@@ -261,7 +259,10 @@ class _Listener:
         self._states.append(state)
         self._ready.set()
 
-    async def next(self) -> LeaderState:
+    def __aiter__(self) -> _Listener:
+        return self
+
+    async def __anext__(self) -> LeaderState:
         while not self._states:
             self._ready = anyio.Event()
             await self._ready.wait()
