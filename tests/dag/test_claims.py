@@ -11,7 +11,7 @@ from federlib.dag.records import AssignRecord, Claim, Finish
 
 def assigned(epoch: int, *claims: tuple[int, int]) -> AssignRecord:
     return AssignRecord(
-        epoch=epoch, incarnation=1, claims=tuple(Claim(n, a, epoch) for n, a in claims)
+        epoch=epoch, incarnation=1, token=1, claims=tuple(Claim(n, a, epoch) for n, a in claims)
     )
 
 

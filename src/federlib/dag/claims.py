@@ -44,11 +44,7 @@ class Present:
 
 @attrs.frozen
 class Acknowledged:
-    """The leader has settled this finish: accepted, or it is no longer ours to give.
-
-    Attributes:
-        refused: True if it was presented and the claim moved on without it.
-    """
+    """The leader has settled this finish: accepted, or it is no longer ours to give."""
 
     node: int
     attempt: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from federlib._tasks import open_task_group
 from federlib.dag.records import (
+    MAX_FINISHES,
     AskRecord,
     DoneRecord,
     Epoch,
@@ -20,10 +20,10 @@ from federlib.dag.records import (
     WorkerRecord,
     decode,
 )
-from federlib.dag.runlog import SNAPSHOT_EVERY, RunLog, Seat
+from federlib.dag.runlog import SNAPSHOT_EVERY, Fold, RunLog, Seat, read_surely
 from federlib.dag.runstate import RunState
 from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
-from federlib.errors import CorruptRecord, Fenced, OutcomeUnknown, Unavailable
+from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.lease import LeaseBackend
 from federlib.skewclock import Clock
 from federlib.storage import (
@@ -31,6 +31,7 @@ from federlib.storage import (
     Batch,
     Conflicted,
     Delete,
+    Page,
     Record,
     Resync,
     Transaction,
@@ -44,8 +45,9 @@ TRANSITIONS = Metric(
 )
 
 _PROGRESS_S = 0.5
-_KEPT_SETTLED = 8_192
+_KEPT_SETTLED = 65_536
 _T = TypeVar("_T", DoneRecord, AskRecord, WorkerRecord)
+_Take = Callable[[str, Record | None], None]
 
 
 class RunLeader:
@@ -58,6 +60,7 @@ class RunLeader:
         clock: Wall clock for retry times and for people.
         jitter: Draws from [0, 1), for the pause before a retry.
         inspect_s: How often the workers' leases are looked at; seconds.
+        snapshot_every: Transitions between snapshots.
         telemetry: Where it is told.
     """
 
@@ -70,6 +73,7 @@ class RunLeader:
         clock: Clock,
         jitter: Callable[[], float],
         inspect_s: float,
+        snapshot_every: int = SNAPSHOT_EVERY,
         telemetry: Telemetry = SILENT,
     ) -> None:
         self._log = log
@@ -78,6 +82,7 @@ class RunLeader:
         self._clock = clock
         self._jitter = jitter
         self._inspect_s = inspect_s
+        self._snapshot_every = snapshot_every
         self._telemetry = telemetry
 
     async def lead(self, epoch: int, check: Callable[[], object]) -> RunOutcome:
@@ -108,21 +113,24 @@ class _Reign:
         self.clock = leader._clock  # noqa: SLF001
         self.jitter = leader._jitter  # noqa: SLF001
         self.inspect_s = leader._inspect_s  # noqa: SLF001
+        self.snapshot_every = leader._snapshot_every  # noqa: SLF001
         self.telemetry = leader._telemetry  # noqa: SLF001
         self.epoch = epoch
         self.check = check
         self.inbox = Inbox()
         self.records: dict[str, tuple[WorkerRecord, int]] = {}
-        self.settled: deque[str] = deque(maxlen=_KEPT_SETTLED)
+        # What we have settled and of whose deletion the watch has not told yet, oldest first.
+        self.settled: dict[str, None] = {}
         self.wake = anyio.Event()
         self.told_ns = 0
         self.appended = 0
         self.seat = Seat(epoch, 0, 1)
+        self.snap_revision: int | None = None
         self.state: RunState
 
     async def run(self, group: TaskGroup) -> RunOutcome:
         keys = self.log.keys
-        self.state, self.seat.next_seq = await self.log.fold()
+        self._begin_from(await self.log.fold_whole())
         for prefix, take in (
             (keys.dones, self._take_done),
             (keys.asks, self._take_ask),
@@ -143,13 +151,18 @@ class _Reign:
             else:
                 await self._sleep()
 
+    def _begin_from(self, fold: Fold) -> None:
+        self.state, self.seat.next_seq = fold.state, fold.next_seq
+        self.snap_revision = fold.snap_revision
+
     # What comes in
 
-    async def _load(self, prefix: str, take: Callable[[str, Record | None], None]) -> int:
+    async def _load(self, prefix: str, take: _Take) -> int:
+        """Take in all that lies under a prefix; return from where to watch."""
         revision: int | None = None
         after: str | None = None
         while True:
-            page = await self.log.store.scan(prefix, after=after)
+            page = await self._page(prefix, after)
             revision = page.revision if revision is None else revision
             for record in page.records:
                 take(record.key, record)
@@ -157,9 +170,10 @@ class _Reign:
                 return revision
             after = page.next
 
-    async def _follow(
-        self, prefix: str, take: Callable[[str, Record | None], None], after: int
-    ) -> None:
+    async def _page(self, prefix: str, after: str | None) -> Page:
+        return await read_surely(lambda: self.log.store.scan(prefix, after=after))
+
+    async def _follow(self, prefix: str, take: _Take, after: int) -> None:
         async with self.log.store.watch(prefix, after=after) as changes:
             while True:
                 try:
@@ -172,8 +186,15 @@ class _Reign:
                         take(event.key, event.record)
                     self.wake.set()
                 elif isinstance(item, Resync):
+                    for key in self._known(prefix):
+                        take(key, None)
                     await self._load(prefix, take)
                     self.wake.set()
+
+    def _known(self, prefix: str) -> list[str]:
+        """List what we believe to lie under a prefix; after missed changes it may be gone."""
+        known = (*self.inbox.dones, *self.inbox.asks, *self.records)
+        return [key for key in known if key.startswith(prefix)]
 
     def _read(self, kind: type[_T], record: Record) -> _T | None:
         """Read what others wrote; what cannot be read is told, left alone and skipped."""
@@ -184,30 +205,52 @@ class _Reign:
             return None
 
     def _take_done(self, key: str, record: Record | None) -> None:
-        done = self._read(DoneRecord, record) if record is not None else None
-        if done is None:
-            self.inbox.dones.pop(key, None)
+        self.inbox.dones.pop(key, None)
+        if record is None:
+            self.settled.pop(key, None)
         elif key not in self.settled:
-            self.inbox.dones[key] = done
+            done = self._read(DoneRecord, record)
+            if done is not None and self._is_in_place(key, done):
+                self.inbox.dones[key] = done
 
     def _take_ask(self, key: str, record: Record | None) -> None:
-        ask = self._read(AskRecord, record) if record is not None else None
-        if ask is None:
-            self.inbox.asks.pop(key, None)
+        self.inbox.asks.pop(key, None)
+        if record is None:
+            self.settled.pop(key, None)
         elif key not in self.settled:
-            self.inbox.asks[key] = ask
+            ask = self._read(AskRecord, record)
+            if ask is not None:
+                self.inbox.asks[key] = ask
+
+    def _is_in_place(self, key: str, record: DoneRecord | WorkerRecord) -> bool:
+        """Say whether a worker's record lies under its own name and keeps to its limits."""
+        keys = self.log.keys
+        try:
+            if isinstance(record, WorkerRecord):
+                fits = key == keys.worker(record.worker_id)
+            else:
+                named = key.startswith(keys.done_by(record.worker_id))
+                fits = named and len(record.finishes) <= MAX_FINISHES
+        except InvalidInput:
+            fits = False
+        if not fits:
+            self.telemetry.log("error", "record_refused", key=key, reason="foreign or oversized")
+        return fits
 
     def _take_worker(self, key: str, record: Record | None) -> None:
         worker = self._read(WorkerRecord, record) if record is not None else None
         known = self.records.pop(key, None)
-        if worker is None or record is None:
+        if worker is None or record is None or not self._is_in_place(key, worker):
             if known is not None:
                 self.inbox.workers.pop(known[0].worker_id, None)
             return
         self.records[key] = (worker, record.revision)
         # A worker writes its record while it holds its lease: it lives until seen otherwise.
         self.inbox.workers[worker.worker_id] = WorkerView(
-            worker.incarnation, worker.slots, "live" if self.seat.epoch_revision else "unknown"
+            worker.incarnation,
+            worker.slots,
+            "live" if self.seat.epoch_revision else "unknown",
+            worker.token,
         )
 
     async def _keep_inspecting(self) -> None:
@@ -226,10 +269,11 @@ class _Reign:
             held = seen.lease is not None and seen.lease.fencing_token == worker.token
             live = held and seen.is_live
             view = self.inbox.workers.get(worker.worker_id)
-            if view is None or view.incarnation != worker.incarnation:
+            life = (worker.incarnation, worker.token)
+            if view is None or (view.incarnation, view.token) != life:
                 continue
             self.inbox.workers[worker.worker_id] = WorkerView(
-                worker.incarnation, worker.slots, "live" if live else "dead"
+                worker.incarnation, worker.slots, "live" if live else "dead", worker.token
             )
             if view.state != ("live" if live else "dead"):
                 self.wake.set()
@@ -238,7 +282,7 @@ class _Reign:
                 await self._forget(key, revision)
 
     def _has_claims(self, worker_id: str) -> bool:
-        return any(claim.worker_id == worker_id for claim in self.state.claims.values())
+        return any(life[0] == worker_id for life in self.state.claims_by)
 
     async def _forget(self, key: str, revision: int) -> None:
         """Remove a dead worker's record, unless it has just come back."""
@@ -281,7 +325,7 @@ class _Reign:
                 (self.log.keys.asks, self._take_ask),
             ):
                 await self._load(prefix, take)
-            self.state, self.seat.next_seq = await self.log.fold()
+            self._begin_from(await self.log.fold_whole())
 
     async def _last_act_ns(self) -> int:
         record = await self.log.store.get(self.log.keys.progress)
@@ -301,16 +345,21 @@ class _Reign:
         self, draft: Draft, takeover: tuple[EpochRecord, int | None] | None = None
     ) -> bool:
         self.check()
-        self.settled.extend(draft.settled)
+        self.settled.update(dict.fromkeys(draft.settled))
+        while len(self.settled) > _KEPT_SETTLED:
+            del self.settled[next(iter(self.settled))]
         run = self.state.record_with_outcome(draft.batch.at_ns)
+        asked = any(key.startswith(self.log.keys.asks) for key in draft.settled)
         due = draft.outcome is not None or self._progress_is_due()
         done = await self.log.append(
             self.seat,
             draft,
-            # A takeover touches the run's record too: whoever waits for news of it hears.
-            run=run if draft.outcome is not None or (takeover and not self.inbox.asks) else None,
+            # Whoever waits for the answer to a request follows the run's record: it is
+            # touched even if the answer is that nothing changes.
+            run=run if draft.outcome is not None or asked else None,
             progress=self._progress() if due else None,
             takeover=takeover,
+            snap_revision=self.snap_revision,
         )
         if isinstance(done, Conflicted):
             if takeover is not None:
@@ -323,7 +372,7 @@ class _Reign:
 
     async def _maybe_snapshot(self, appended: int) -> None:
         self.appended += appended
-        if self.appended >= SNAPSHOT_EVERY:
+        if self.appended >= self.snapshot_every:
             self.appended = 0
             await self.log.snapshot(self.seat, self.state)
 
@@ -360,4 +409,3 @@ class _Reign:
     async def _tell(self) -> None:
         self.check()
         await self.log.tell(self.seat, self._progress())
-

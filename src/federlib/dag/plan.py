@@ -35,10 +35,21 @@ class Plan:
         self._specs: dict[int, TaskSpec] = {}
 
     def spec(self, node: int) -> TaskSpec:
-        """Return a task as it was submitted, its parents' ids included."""
+        """Return a task as it was submitted, its parents' ids included.
+
+        Raises:
+            CorruptRecord: What is stored is no task.
+        """
         spec = self._specs.get(node)
         if spec is None:
-            spec = msgspec.json.decode(self._raw[node], type=TaskSpec)
+            try:
+                spec = msgspec.json.decode(self._raw[node], type=TaskSpec)
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise CorruptRecord(
+                    f"the plan, task {self.ids[node]!r:.100}",
+                    expected=f"a task ({error})",
+                    found=bytes(self._raw[node]),
+                ) from error
             parents = tuple(self.ids[parent] for parent in self.graph.parents_of(node))
             spec = msgspec.structs.replace(spec, needs=parents)
             self._specs[node] = spec
@@ -82,6 +93,8 @@ def join_chunks(chunks: Sequence[PlanChunk], run: RunRecord, *, where: str) -> P
     """Put a stored plan together again.
 
     Args:
+        chunks: As read, in order.
+        run: Says how many chunks and tasks there are.
         where: The chunks' place in the store, for errors.
     Raises:
         CorruptRecord: Chunks are missing or do not fit together.
@@ -98,6 +111,9 @@ def join_chunks(chunks: Sequence[PlanChunk], run: RunRecord, *, where: str) -> P
             found=f"{len(rows)} in {len(chunks)}",
         )
     ids = [row.id for row in rows]
+    wrong = next((row.id for row in rows if row.parents and min(row.parents) < 0), None)
+    if wrong is not None:
+        raise CorruptRecord(where, expected="parents as node numbers", found=f"task {wrong!r:.100}")
     try:
         graph = Graph.build((row.id, [ids[parent] for parent in row.parents]) for row in rows)
     except (InvalidInput, IndexError) as error:

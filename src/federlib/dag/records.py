@@ -26,7 +26,9 @@ from federlib.errors import CorruptRecord, InvalidInput
 from federlib.storage import Record, segment
 
 __all__ = [
+    "MAX_FINISHES",
     "MAX_RESULT_BYTES",
+    "MAX_SLOTS",
     "MAX_TRANSITIONS",
     "NO_RESULT",
     "Adopted",
@@ -51,6 +53,7 @@ __all__ = [
     "ResultBatch",
     "Resumed",
     "Retried",
+    "Revoked",
     "RunKeys",
     "RunOutcome",
     "RunRecord",
@@ -68,6 +71,12 @@ MAX_TRANSITIONS = 1_024
 
 MAX_RESULT_BYTES = 64 * 1024
 """Of JSON, that a task hands to its children."""
+
+MAX_FINISHES = 256
+"""In one `done` record."""
+
+MAX_SLOTS = 1_000
+"""How many claims a worker may have at once."""
 
 NO_RESULT = msgspec.Raw(b"null")
 """What a task hands on that returns nothing."""
@@ -148,10 +157,19 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AssignRecord(_Versioned, frozen=True, kw_only=True):
-    """All claims that a worker has at present: what is not here is no longer its own."""
+    """All claims that one life of a worker has: what is not here is no longer its own.
+
+    Attributes:
+        epoch: Of the leader that wrote it.
+        incarnation: Of the worker's identity.
+        token: Of the worker's lease. A worker whose lease was lost comes back under the
+            same incarnation with empty hands, and must not take the claims of its last life.
+        claims: In the order in which they were made.
+    """
 
     epoch: int
     incarnation: int
+    token: int
     claims: tuple[Claim, ...]
 
 
@@ -172,10 +190,11 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoneRecord(_Versioned, frozen=True, kw_only=True):
-    """Finishes of one worker under one epoch."""
+    """Finishes of one life of a worker under one epoch, at most `MAX_FINISHES`."""
 
     worker_id: str
     incarnation: int
+    token: int
     epoch: int
     finishes: tuple[Finish, ...]
 
@@ -251,6 +270,13 @@ class Lost(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     retry_ns: int | None
 
 
+class Revoked(msgspec.Struct, frozen=True, array_like=True, tag="v"):
+    """A claim was taken back because somebody cancelled the run; no fault of the task."""
+
+    node: int
+    attempt: int
+
+
 class Adopted(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """A running claim goes on under this batch's epoch."""
 
@@ -298,6 +324,7 @@ Transition = (
     | Succeeded
     | Failed
     | Lost
+    | Revoked
     | Adopted
     | Refused
     | Retried
@@ -313,14 +340,15 @@ class LogBatch(_Versioned, frozen=True, kw_only=True):
     Attributes:
         epoch: The leader's epoch.
         at_ns: Its wall clock; for people and for retry times, never for safety.
-        workers: The workers that `Claimed` transitions point to: `(worker_id, incarnation)`.
+        workers: The lives that `Claimed` transitions point to:
+            `(worker_id, incarnation, lease token)`.
         t: The transitions.
     """
 
     epoch: int
     at_ns: int
     t: tuple[Transition, ...]
-    workers: tuple[tuple[str, int], ...] = ()
+    workers: tuple[tuple[str, int, int], ...] = ()
 
 
 class EpochSpan(msgspec.Struct, frozen=True, array_like=True):
@@ -334,15 +362,22 @@ class EpochSpan(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SnapshotPart(_Versioned, frozen=True, kw_only=True):
-    """Little-endian arrays of one stretch of nodes or of accepted finishes, base64 in JSON."""
+    """A stretch of nodes, of accepted finishes, or of what is open; each part in its limit.
 
-    first: int
+    Arrays are little-endian, base64 in JSON.
+    """
+
+    first: int = 0
     states: bytes = b""
     attempts: bytes = b""
     losses: bytes = b""
+    forgiven: bytes = b""
     results: bytes = b""
     durations: bytes = b""
     accepted: bytes = b""
+    claims: tuple[tuple[int, int, int, str, int, int], ...] = ()
+    delayed: tuple[tuple[int, int], ...] = ()
+    reasons: dict[int, str] = {}
 
 
 class SnapshotHead(_Versioned, frozen=True, kw_only=True):
@@ -356,9 +391,6 @@ class SnapshotHead(_Versioned, frozen=True, kw_only=True):
     attempts: int
     refused: int
     adopted: int
-    claims: tuple[tuple[int, int, int, str, int], ...]
-    delayed: tuple[tuple[int, int], ...]
-    reasons: dict[int, str]
     epochs: tuple[EpochSpan, ...]
 
 
@@ -379,18 +411,35 @@ def decode(kind: type[_T], record: Record) -> _T:
     """
     try:
         value = msgspec.json.decode(record.value, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # A newer federlib may have given it another shape: say that, not what follows from it.
+        _check_version(record, _version_of(record.value))
         raise CorruptRecord(
             record.key, expected=f"a {kind.__name__} ({error})", found=record.value
         ) from error
-    if value.v != 1:
+    _check_version(record, value.v)
+    return value
+
+
+class _VersionOnly(msgspec.Struct):
+    v: int = 1
+
+
+def _version_of(value: bytes) -> int:
+    try:
+        return msgspec.json.decode(value, type=_VersionOnly).v
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return 1
+
+
+def _check_version(record: Record, version: int) -> None:
+    if version != 1:
         raise CorruptRecord(
             f"{record.key}, field v",
             expected="version 1",
-            found=value.v,
+            found=version,
             hint="it was written by a newer federlib; upgrade this one",
         )
-    return value
 
 
 class RunKeys:
@@ -445,9 +494,18 @@ class RunKeys:
         """Key of a worker's claims."""
         return f"{self.root}assign/{segment(worker_id, field='worker_id')}"
 
-    def done(self, worker_id: str, token: int, number: int) -> str:
-        """Key of a worker's finishes; the token keeps two lives of it apart."""
-        return f"{self.dones}{segment(worker_id, field='worker_id')}/{token:012d}-{number:08d}"
+    def done(self, worker_id: str, incarnation: int, token: int, number: int) -> str:
+        """Key of a worker's finishes.
+
+        Tokens start again with each incarnation, whose lease has another name, so it takes
+        both to keep two lives of a worker apart.
+        """
+        life = f"{incarnation:08d}.{token:012d}"
+        return f"{self.done_by(worker_id)}{life}-{number:08d}"
+
+    def done_by(self, worker_id: str) -> str:
+        """Prefix of all finishes of a worker."""
+        return f"{self.dones}{segment(worker_id, field='worker_id')}/"
 
     def ask(self, token: str) -> str:
         """Key of a request."""

@@ -6,8 +6,10 @@ the epoch record, so an old leader's append fails by token, whatever the clocks 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 import anyio
 import attrs
@@ -44,15 +46,20 @@ from federlib.storage import (
     Write,
 )
 
-__all__ = ["RunLog", "Seat", "scan_all"]
+__all__ = ["Fold", "RunLog", "Seat", "commit_surely", "read_surely", "scan_all", "transaction_id"]
 
 SNAPSHOT_EVERY = 65_536
 """Transitions between snapshots; design §5."""
 
 _DELETE_CHUNK = 60
+_MAX_CHECKED_CHUNKS = 62
+_UNKNOWN_PAUSE_S, _AWAY_PAUSE_S = 0.05, 0.2
+_T = TypeVar("_T")
 
 
-async def scan_all(store: RecordStore, prefix: str, *, after: str | None = None) -> AsyncGenerator[Record, None]:
+async def scan_all(
+    store: RecordStore, prefix: str, *, after: str | None = None
+) -> AsyncGenerator[Record, None]:
     """Yield every record under `prefix`, page by page."""
     while True:
         page = await store.scan(prefix, after=after)
@@ -73,9 +80,39 @@ async def commit_surely(store: RecordStore, transaction: Transaction) -> Committ
         try:
             return await store.commit(transaction)
         except OutcomeUnknown:
-            await anyio.sleep(0.05)
+            await anyio.sleep(_UNKNOWN_PAUSE_S)
         except Unavailable:
-            await anyio.sleep(0.2)
+            await anyio.sleep(_AWAY_PAUSE_S)
+
+
+async def read_surely(read: Callable[[], Awaitable[_T]]) -> _T:
+    """Read, repeating it while the store is away, until the caller is cancelled."""
+    while True:
+        try:
+            return await read()
+        except Unavailable:
+            await anyio.sleep(_AWAY_PAUSE_S)
+
+
+def transaction_id(*parts: str | int) -> str:
+    """Name a transaction by what it is, in bounded length however long the names are."""
+    text = "\x00".join(map(str, parts))
+    return f"dag-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@attrs.frozen
+class Fold:
+    """A state as the store had it.
+
+    Attributes:
+        state: The fold of the log.
+        next_seq: Number of the next log record.
+        snap_revision: Of the head of the snapshot it rests on; None if there was none.
+    """
+
+    state: RunState
+    next_seq: int
+    snap_revision: int | None
 
 
 @attrs.define
@@ -112,10 +149,16 @@ class RunLog:
         record = await self.store.get(self.keys.run)
         return decode(RunRecord, record) if record is not None else None
 
-    async def run_revision(self) -> int:
-        """Return the revision of the run's record; 0 if there is no such run."""
+    async def run_at(self) -> tuple[RunRecord, int]:
+        """Read the run's record together with its revision.
+
+        Raises:
+            InvalidInput: No such run.
+        """
         record = await self.store.get(self.keys.run)
-        return record.revision if record is not None else 0
+        if record is None:
+            raise InvalidInput("run_id", expected="a run that was submitted", found=self.run_id)
+        return decode(RunRecord, record), record.revision
 
     async def require_run(self) -> RunRecord:
         """Read the run's record.
@@ -123,10 +166,7 @@ class RunLog:
         Raises:
             InvalidInput: No such run.
         """
-        run = await self.run()
-        if run is None:
-            raise InvalidInput("run_id", expected="a run that was submitted", found=self.run_id)
-        return run
+        return (await self.run_at())[0]
 
     async def epoch(self) -> tuple[EpochRecord, int] | None:
         """Read who leads, with the record's revision; None before the first leader."""
@@ -138,8 +178,7 @@ class RunLog:
         if self._plan is None:
             run = await self.require_run()
             chunks = [
-                decode(PlanChunk, record)
-                async for record in scan_all(self.store, self.keys.plans)
+                decode(PlanChunk, record) async for record in scan_all(self.store, self.keys.plans)
             ]
             self._plan = join_chunks(chunks[: run.chunks], run, where=self.keys.plans)
         return self._plan
@@ -150,32 +189,64 @@ class RunLog:
         Returns:
             True if this call created the run, False if it was there.
         """
+        checks: list[Check] = [Absent(self.keys.run)]
         for number, chunk in enumerate(chunks):
-            await self.store.commit(
-                Transaction((Put(self.keys.plan(number), encode(chunk)),), (Absent(self.keys.run),))
-            )
-        made = await self.store.commit(
-            Transaction((Put(self.keys.run, encode(run)),), (Absent(self.keys.run),))
-        )
+            revision = await self._put_chunk(self.keys.plan(number), encode(chunk))
+            if revision is None:
+                return False
+            checks.append(AtRevision(self.keys.plan(number), revision))
+        # Somebody else may be submitting another plan under this id: the plan that the run
+        # names must be the one that lies there.
+        writes = (Put(self.keys.run, encode(run)),)
+        made = await self.store.commit(Transaction(writes, tuple(checks[:_MAX_CHECKED_CHUNKS])))
+        if isinstance(made, Conflicted) and await self.run() is None:
+            return await self.submit(run, chunks)
         return isinstance(made, Committed)
+
+    async def _put_chunk(self, key: str, value: bytes) -> int | None:
+        """Have a chunk of the plan lie there; None once the run exists."""
+        while True:
+            found = await self.store.get(key)
+            if found is not None and found.value == value:
+                return found.revision
+            there = Absent(key) if found is None else AtRevision(key, found.revision)
+            made = await self.store.commit(
+                Transaction((Put(key, value),), (Absent(self.keys.run), there))
+            )
+            if isinstance(made, Committed):
+                return made.revision
+            if any(mismatch.key == self.keys.run for mismatch in made.failed):
+                return None
 
     async def fold(self) -> tuple[RunState, int]:
         """Rebuild the state: the newest snapshot, then the log behind it.
 
         Returns:
             The state, and the number of the next log record.
+        Raises:
+            CorruptRecord: The records do not fold.
+        """
+        fold = await self.fold_whole()
+        return fold.state, fold.next_seq
+
+    async def fold_whole(self) -> Fold:
+        """Rebuild the state, with all that a takeover must check.
+
+        Raises:
+            CorruptRecord: The records do not fold.
         """
         plan = await self.plan()
         run = await self.require_run()
         while True:
             state = RunState(plan, run)
-            next_seq = await self._restore(state)
+            next_seq, snap_revision = await self._restore(state)
             next_seq, gap = await self._apply_log(state, next_seq)
-            if gap is None:
-                return state, next_seq
-            # A gap means that a leader cut the log behind us: begin again at its snapshot.
+            # A leader may have cut the log behind us, even all of it: then it has left a
+            # newer snapshot.
             head = await self.store.get(self.keys.snap_head)
-            if head is None or decode(SnapshotHead, head).seq < next_seq:
+            if (None if head is None else head.revision) == snap_revision:
+                if gap is None:
+                    return Fold(state, next_seq, snap_revision)
                 raise CorruptRecord(
                     self.keys.log(next_seq), expected="the next log record", found=gap
                 )
@@ -192,20 +263,29 @@ class RunLog:
                 next_seq += 1
         return next_seq, None
 
-    async def _restore(self, state: RunState) -> int:
-        record = await self.store.get(self.keys.snap_head)
-        if record is None:
-            return 1
-        head = decode(SnapshotHead, record)
-        parts: list[SnapshotPart] = []
-        for number in range(head.parts):
-            part = await self.store.get(self.keys.snap(head.seq, number))
-            if part is None:
-                # Replaced while we read: the newer head says where to look.
-                return await self._restore(state)
-            parts.append(decode(SnapshotPart, part))
-        state.restore(head, parts)
-        return head.seq + 1
+    async def _restore(self, state: RunState) -> tuple[int, int | None]:
+        while True:
+            record = await self.store.get(self.keys.snap_head)
+            if record is None:
+                return 1, None
+            head = decode(SnapshotHead, record)
+            parts: list[SnapshotPart] = []
+            for number in range(head.parts):
+                part = await self.store.get(self.keys.snap(head.seq, number))
+                if part is None:
+                    break
+                parts.append(decode(SnapshotPart, part))
+            else:
+                state.restore(head, parts)
+                return head.seq + 1, record.revision
+            # Replaced while we read: the newer head says where to look.
+            now = await self.store.get(self.keys.snap_head)
+            if now is not None and now.revision == record.revision:
+                raise CorruptRecord(
+                    self.keys.snap(head.seq, len(parts)),
+                    expected="a part of the snapshot",
+                    found="nothing",
+                )
 
     async def append(
         self,
@@ -215,6 +295,7 @@ class RunLog:
         run: RunRecord | None = None,
         progress: ProgressRecord | None = None,
         takeover: tuple[EpochRecord, int | None] | None = None,
+        snap_revision: int | None = None,
     ) -> Committed | Conflicted:
         """Append one batch with everything that belongs to it; all or nothing.
 
@@ -224,6 +305,8 @@ class RunLog:
             run: The run's record as it shall be, where it changes.
             progress: The view for people, now and then.
             takeover: The new epoch record and the revision of the one it replaces.
+            snap_revision: At a takeover, what the fold rests on: while that snapshot is the
+                newest, a log record that is absent was never there; it was not cut.
         """
         keys, seq = self.keys, seat.next_seq
         writes: list[Write] = [Put(keys.log(seq), encode(draft.batch))]
@@ -234,6 +317,11 @@ class RunLog:
             checks.append(
                 Absent(keys.epoch) if replaced is None else AtRevision(keys.epoch, replaced)
             )
+            checks.append(
+                Absent(keys.snap_head)
+                if snap_revision is None
+                else AtRevision(keys.snap_head, snap_revision)
+            )
         else:
             checks.append(AtRevision(keys.epoch, seat.epoch_revision))
         if draft.results is not None:
@@ -242,11 +330,18 @@ class RunLog:
             writes.append(Put(keys.run, encode(run)))
         if progress is not None:
             writes.append(Put(keys.progress, encode(progress)))
-        writes.extend(Put(keys.assign(name), encode(record)) for name, record in draft.assigns.items())
+        writes.extend(
+            Put(keys.assign(name), encode(record)) for name, record in draft.assigns.items()
+        )
         writes.extend(Delete(key) for key in draft.settled)
         done = await commit_surely(
             self.store,
-            Transaction(tuple(writes), tuple(checks), id=f"{keys.root}{seat.epoch}/{seq}"[-128:]),
+            Transaction(
+                tuple(writes),
+                tuple(checks),
+                # With its time: a takeover that conflicted is decided anew under the same number.
+                id=transaction_id("append", self.run_id, seat.epoch, seq, draft.batch.at_ns),
+            ),
         )
         if isinstance(done, Committed):
             seat.next_seq += 1
@@ -282,11 +377,7 @@ class RunLog:
         await self._cut(f"{self.keys.root}snap/", self.keys.snap(seq, 0)[:-5], fence)
 
     async def _cut(self, prefix: str, upto: str, fence: tuple[Check, ...]) -> None:
-        old = [
-            record.key
-            async for record in scan_all(self.store, prefix)
-            if record.key <= upto
-        ]
+        old = [record.key async for record in scan_all(self.store, prefix) if record.key <= upto]
         for start in range(0, len(old), _DELETE_CHUNK):
             await self._fenced(tuple(map(Delete, old[start : start + _DELETE_CHUNK])), fence)
 
@@ -294,14 +385,26 @@ class RunLog:
         while True:
             try:
                 done = await self.store.commit(Transaction(writes, fence))
-            except OutcomeUnknown:
-                continue  # These writes may be repeated: they put or delete the same.
+            except (Unavailable, OutcomeUnknown):
+                # These writes may be repeated: they put or delete the same.
+                await anyio.sleep(_AWAY_PAUSE_S)
+                continue
             if isinstance(done, Conflicted):
                 raise Fenced(f"run {self.run_id!r}", reason="another leader took over")
             return
 
-    async def results(self, seqs: Sequence[int], *, scan: bool) -> dict[int, msgspec.Raw]:
-        """Read the results that were accepted by these log records, by node number."""
+    async def results(
+        self, seqs: Sequence[int], *, scan: bool, of: Container[int]
+    ) -> dict[int, msgspec.Raw]:
+        """Read results by node number.
+
+        Args:
+            seqs: The log records that accepted them, ascending.
+            scan: `seqs` is only the first and the last of many.
+            of: The nodes whose results are wanted; others are not kept.
+        Raises:
+            CorruptRecord: A record is gone, or cannot be read.
+        """
         found: dict[int, msgspec.Raw] = {}
         if scan:
             first, last = seqs
@@ -311,13 +414,18 @@ class RunLog:
                 async for record in records:
                     if record.key > self.keys.result(last):
                         break
-                    found.update(decode(ResultBatch, record).results)
+                    found.update(_only(of, decode(ResultBatch, record)))
             return found
         for seq in seqs:
             stored = await self.store.get(self.keys.result(seq))
             if stored is None:
                 raise CorruptRecord(self.keys.result(seq), expected="results", found="nothing")
-            found.update(decode(ResultBatch, stored).results)
+            found.update(_only(of, decode(ResultBatch, stored)))
         return found
 
 
+def _only(of: Container[int], batch: ResultBatch) -> dict[int, msgspec.Raw]:
+    # A copy: a raw value would keep the whole record alive.
+    return {
+        node: msgspec.Raw(bytes(result)) for node, result in batch.results.items() if node in of
+    }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Literal
 
 import anyio
@@ -13,6 +12,7 @@ from federlib._tasks import open_task_group
 from federlib.dag.leader import RunLeader
 from federlib.dag.plan import split_plan
 from federlib.dag.records import (
+    MAX_SLOTS,
     AskRecord,
     ProgressRecord,
     RunRecord,
@@ -20,11 +20,11 @@ from federlib.dag.records import (
     decode,
     encode,
 )
-from federlib.dag.runlog import RunLog, scan_all
+from federlib.dag.runlog import SNAPSHOT_EVERY, RunLog, scan_all
 from federlib.dag.runstate import RunState
-from federlib.dag.worker import Handler, Hold, RunWorker, follow_key
+from federlib.dag.worker import Handler, Hold, RunWorker
 from federlib.dag.workflow import TaskSpec, Workflow, check_workflow, plan_diff, plan_hash
-from federlib.errors import Fenced, InvalidInput, PlanMismatch
+from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, PlanMismatch, Unavailable
 from federlib.leadership import Elector, LeaderState
 from federlib.lease import LeaseBackend, LeaseState
 from federlib.skewclock import Clock
@@ -32,6 +32,25 @@ from federlib.storage import Absent, Put, RecordStore, Transaction
 from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["Policy", "Run", "Runs"]
+
+_KEPT_LOGS = 64
+_MAX_PAUSE_S = 10 * 365 * 86_400.0
+
+
+def _check_count(_policy: object, field: attrs.Attribute[int], value: int) -> None:
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise InvalidInput(field.name, expected="a whole number, 0 or more", found=value)
+
+
+def _check_pause(_policy: object, field: attrs.Attribute[float], value: float) -> None:
+    # NaN compares false with everything, and so is refused here.
+    if not 0 <= value <= _MAX_PAUSE_S:
+        raise InvalidInput(field.name, expected="seconds, 0 to ten years", found=value)
+
+
+def _check_failover(_policy: object, field: attrs.Attribute[str], value: str) -> None:
+    if value not in {"adopt", "rerun"}:
+        raise InvalidInput(field.name, expected="'adopt' or 'rerun'", found=value)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,12 +64,14 @@ class Policy:
         backoff_s: Pause before the first retry; doubles each time, less up to half of it
             by jitter; seconds.
         backoff_max_s: The longest such pause; seconds.
+    Raises:
+        InvalidInput: A value is out of range.
     """
 
-    on_failover: Literal["adopt", "rerun"] = "adopt"
-    max_lost: int = attrs.field(default=16, validator=attrs.validators.ge(0))
-    backoff_s: float = attrs.field(default=0.5, validator=attrs.validators.ge(0))
-    backoff_max_s: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))
+    on_failover: Literal["adopt", "rerun"] = attrs.field(default="adopt", validator=_check_failover)
+    max_lost: int = attrs.field(default=16, validator=_check_count)
+    backoff_s: float = attrs.field(default=0.5, validator=_check_pause)
+    backoff_max_s: float = attrs.field(default=60.0, validator=_check_pause)
 
 
 @attrs.frozen
@@ -78,6 +99,7 @@ class Runs:
         jitter: Draws from [0, 1).
         new_id: Draws a fresh, sortable id.
         ttl_s: Of the leases; seconds.
+        snapshot_every: Transitions of a run's log between snapshots.
         telemetry: Where it is told.
     """
 
@@ -92,6 +114,7 @@ class Runs:
         jitter: Callable[[], float],
         new_id: Callable[[], str],
         ttl_s: float,
+        snapshot_every: int = SNAPSHOT_EVERY,
         telemetry: Telemetry = SILENT,
     ) -> None:
         self._store = store
@@ -102,6 +125,7 @@ class Runs:
         self._jitter = jitter
         self._new_id = new_id
         self._ttl_s = ttl_s
+        self._snapshot_every = snapshot_every
         self._telemetry = telemetry
         self._logs: dict[str, RunLog] = {}
 
@@ -177,15 +201,18 @@ class Runs:
             InvalidInput: No such run, or a wrong number of slots.
             CorruptRecord: The run's records cannot be trusted.
         """
-        if not 1 <= slots <= 1_000:
-            raise InvalidInput("slots", expected="1 to 1000", found=slots)
+        if not 1 <= slots <= MAX_SLOTS:
+            raise InvalidInput("slots", expected=f"1 to {MAX_SLOTS}", found=slots)
         log = self._log(_run_id(run))
-        record = await log.require_run()
-        after = 0
-        if record.state != "running":
-            if not await self._has_asks(log):
-                return record
-            after = await log.run_revision()
+        record, after = await log.run_at()
+        if record.state == "running":
+            after = 0
+        elif not await self._has_asks(log):
+            # A request may have been answered between the two looks.
+            again = await log.require_run()
+            if again.state != "running":
+                return again
+            after = 0
         await log.plan()
         worker_id, incarnation = await self._identity()
         seat = Elector(
@@ -223,17 +250,20 @@ class Runs:
             clock=self._clock,
             jitter=self._jitter,
             inspect_s=min(2.0, self._ttl_s / 8),
+            snapshot_every=self._snapshot_every,
             telemetry=self._telemetry,
         )
 
         async def reign(epoch: int) -> None:
             try:
                 await leader.lead(epoch, seat.check)
-            except Fenced as fenced:
+            except (Fenced, Unavailable, OutcomeUnknown) as error:
+                event = "leader_fenced" if isinstance(error, Fenced) else "store_unavailable"
                 self._telemetry.log(
-                    "warning", "leader_fenced", run_id=log.run_id, epoch=epoch, reason=str(fenced)
+                    "warning", event, run_id=log.run_id, epoch=epoch, reason=str(error)
                 )
-                # Whoever fenced us holds a higher token; stand in line again.
+                # Whoever fenced us holds a higher token, and without the store nobody leads:
+                # stand in line again.
                 seat.resign()
                 await anyio.sleep_forever()
 
@@ -289,13 +319,6 @@ class Runs:
         prefix = self._log(_run_id(run)).keys.workers
         return [decode(WorkerRecord, record) async for record in scan_all(self._store, prefix)]
 
-    async def follow(self, run: Run | str) -> AsyncGenerator[ProgressRecord, None]:
-        """Stream the leader's view of a run as it changes, until cancelled."""
-        key = self._log(_run_id(run)).keys.progress
-        async with aclosing(follow_key(self._store, key)) as records:
-            async for record in records:
-                yield decode(ProgressRecord, record)
-
     async def list(self) -> list[RunRecord]:
         """List all runs, in order of their ids."""
         found: list[RunRecord] = []
@@ -315,6 +338,9 @@ class Runs:
         log = self._logs.get(run_id)
         if log is None:
             log = self._logs[run_id] = RunLog(self._store, run_id)
+            # Each keeps its plan: a process that works for years must not keep them all.
+            while len(self._logs) > _KEPT_LOGS:
+                del self._logs[next(iter(self._logs))]
         return log
 
 
@@ -328,6 +354,5 @@ def _as_workflow(tasks: Mapping[str, Iterable[str]]) -> Workflow:
 
 
 async def _tell_roles(seat: Elector, tell: Callable[[LeaderState], None]) -> None:
-    async with aclosing(seat.changes()) as states:
-        async for state in states:
-            tell(state)
+    async for state in seat.changes():
+        tell(state)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import heapq
 import sys
 from array import array
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, assert_never
 
 import attrs
 import msgspec
@@ -32,6 +32,7 @@ from federlib.dag.records import (
     Refused,
     Resumed,
     Retried,
+    Revoked,
     RunKeys,
     RunOutcome,
     RunRecord,
@@ -43,10 +44,19 @@ from federlib.dag.records import (
 from federlib.errors import Conflict, CorruptRecord, InvalidInput
 from federlib.graph import Frontier, NodeState
 
-__all__ = ["RunState", "Running"]
+__all__ = ["Life", "RunState", "Running"]
 
-_PART = 16_384
-"""Nodes, or accepted finishes, in one part of a snapshot: about 300 KiB of base64."""
+_PART = 12_288
+"""Nodes, or twice the accepted finishes, in one part of a snapshot: 336 KiB of base64."""
+
+_PART_CLAIMS, _PART_DELAYED, _PART_REASONS = 1_500, 8_000, 200
+"""What else is open, in one part: below 400 KiB with the longest ids and reasons."""
+
+_KEPT_REASONS = 600
+_KEPT_EPOCHS = 1_000
+
+Life = tuple[str, int, int]
+"""One life of a worker: its id, its incarnation, its lease's token."""
 
 
 @attrs.frozen
@@ -58,6 +68,12 @@ class Running:
     epoch: int
     worker_id: str
     incarnation: int
+    token: int
+
+    @property
+    def life(self) -> Life:
+        """Whose it is."""
+        return (self.worker_id, self.incarnation, self.token)
 
 
 class RunState:
@@ -69,6 +85,7 @@ class RunState:
 
     Attributes:
         claims: The running nodes, by number, in the order in which they were claimed.
+        claims_by: The same claims by the life of a worker that has them.
         outcome: `running`, or how the run ended.
         epoch: Of the last leader.
         epochs: The reigns so far, oldest first.
@@ -85,6 +102,7 @@ class RunState:
         self.frontier = Frontier(plan.graph)
         size = len(plan.graph)
         self.claims: dict[int, Running] = {}
+        self.claims_by: dict[Life, dict[int, Running]] = {}
         self.outcome: RunOutcome = "running"
         self.epoch = 0
         self.epochs: list[EpochSpan] = []
@@ -94,13 +112,18 @@ class RunState:
         self.transitions = 0
         self.last_append_ns = 0
         self._attempts = array("i", bytes(4 * size))
+        # Losses count against `max_lost`; forgiven attempts are all that are no failures.
         self._losses = array("i", bytes(4 * size))
+        self._forgiven = array("i", bytes(4 * size))
         self._results = array("i", bytes(4 * size))
         self._durations = array("i", bytes(4 * size))
         self._accepted = array("q")
         self._delayed: dict[int, int] = {}
         self._due: list[tuple[int, int]] = []
         self._reasons: dict[int, str] = {}
+        # Claims that the present leader has not judged, and what each claim's parents gave.
+        self._unjudged: dict[int, None] = {}
+        self._inputs: dict[int, tuple[int, ...]] = {}
 
     # Reading
 
@@ -114,13 +137,13 @@ class RunState:
         return self._attempts[node]
 
     def losses(self, node: int) -> int:
-        """Return how many attempts ended without word from their worker."""
+        """Return how many attempts were lost with their worker since the last fresh start."""
         return self._losses[node]
 
     def failures(self, node: int) -> int:
         """Return how many finished attempts failed; the present one does not count."""
         open_attempt = 1 if node in self.claims else 0
-        return self._attempts[node] - self._losses[node] - open_attempt
+        return self._attempts[node] - self._forgiven[node] - open_attempt
 
     def retries(self, node: int) -> int:
         """Return how many failures the plan forgives."""
@@ -153,15 +176,22 @@ class RunState:
         return list(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
     def input_seqs(self, node: int) -> tuple[int, ...]:
-        """Return which log records accepted results of a node's parents, ascending."""
-        results = self._results
-        return tuple(
-            sorted({results[parent] for parent in self.plan.graph.parents_of(node)} - {0})
-        )
+        """Return which log records accepted results of a node's parents, ascending.
+
+        For a running node they are found once: its parents' results do not change any more.
+        """
+        found = self._inputs.get(node)
+        if found is None:
+            results = self._results
+            parents = self.plan.graph.parents_of(node)
+            found = tuple(sorted({results[parent] for parent in parents} - {0}))
+            if node in self.claims:
+                self._inputs[node] = found
+        return found
 
     def claims_of_older_epochs(self) -> list[Running]:
         """List the claims that the present leader has not judged yet."""
-        return [running for running in self.claims.values() if running.epoch < self.epoch]
+        return [self.claims[node] for node in self._unjudged]
 
     def is_drained(self) -> bool:
         """Say whether nothing is ready, running or waiting for a retry."""
@@ -184,6 +214,8 @@ class RunState:
 
     def record_with_outcome(self, now_ns: int) -> RunRecord:
         """Return the run's record as it should stand after the last transition."""
+        if self.outcome == self.record.state:
+            return self.record
         ended_ns = 0 if self.outcome == "running" else now_ns
         self.record = msgspec.structs.replace(self.record, state=self.outcome, ended_ns=ended_ns)
         return self.record
@@ -194,8 +226,17 @@ class RunState:
         """Take in one log record.
 
         Raises:
-            CorruptRecord: A transition is illegal in the state before it.
+            CorruptRecord: A transition is illegal in the state before it, or the record is
+                of another epoch than its leader's.
         """
+        first = batch.t[0] if batch.t else None
+        epoch = first.epoch if isinstance(first, Epoch) else self.epoch
+        if batch.epoch != epoch:
+            raise CorruptRecord(
+                RunKeys(self.record.run_id).log(seq),
+                expected=f"a log record of epoch {epoch}",
+                found=f"one of epoch {batch.epoch}",
+            )
         for transition in batch.t:
             self.apply(transition, seq=seq, at_ns=batch.at_ns, workers=batch.workers)
 
@@ -205,12 +246,16 @@ class RunState:
         *,
         seq: int,
         at_ns: int,
-        workers: Sequence[tuple[str, int]],
+        workers: Sequence[Life],
     ) -> None:
-        """Take in one transition of log record `seq`."""
+        """Take in one transition of log record `seq`.
+
+        Raises:
+            CorruptRecord: It is illegal in the present state, which stays as it is.
+        """
         try:
             self._apply(transition, seq, at_ns, workers)
-        except (Conflict, InvalidInput, IndexError, KeyError) as error:
+        except (Conflict, InvalidInput, LookupError, OverflowError) as error:
             raise CorruptRecord(
                 RunKeys(self.record.run_id).log(seq),
                 expected="a transition that is legal here",
@@ -228,12 +273,14 @@ class RunState:
         transition: Transition,
         seq: int,
         at_ns: int,
-        workers: Sequence[tuple[str, int]],
+        workers: Sequence[Life],
     ) -> None:
         match transition:
             case Claimed(node, attempt, worker):
+                _require(self.outcome == "running" and worker >= 0, transition)
                 self._claim(node, attempt, workers[worker])
             case Succeeded(node, attempt, result, ms):
+                _require(0 <= ms <= _MAX_INT and seq <= _MAX_INT, transition)
                 running = self._end(node, attempt)
                 self.frontier.done(node)
                 self._results[node] = seq if result else 0
@@ -246,44 +293,61 @@ class RunState:
             case Lost(node, attempt, reason, retry_ns):
                 self._end(node, attempt)
                 self._losses[node] += 1
+                self._forgiven[node] += 1
                 self._set_aside(node, reason, retry_ns)
+            case Revoked(node, attempt):
+                self._end(node, attempt)
+                self._forgiven[node] += 1
+                self.frontier.requeue(node)
             case Adopted(node, attempt, from_epoch):
                 running = self._present(node, attempt)
-                if running.epoch != from_epoch:
-                    raise KeyError(from_epoch)
-                self.claims[node] = attrs.evolve(running, epoch=self.epoch)
+                _require(running.epoch == from_epoch and node in self._unjudged, transition)
+                running = attrs.evolve(running, epoch=self.epoch)
+                self.claims[node] = self.claims_by[running.life][node] = running
+                del self._unjudged[node]
                 self.adopted += 1
             case Refused():
                 self.refused += 1
             case Epoch(epoch, leader, last_act_ns):
-                if epoch <= self.epoch:
-                    raise KeyError(epoch)
+                _require(epoch > self.epoch, transition)
                 self.epoch = epoch
+                self._unjudged = dict.fromkeys(self.claims)
                 self.epochs.append(EpochSpan(epoch, leader, at_ns, at_ns, last_act_ns))
             case Retried(node):
-                # A fresh start: the failures so far are forgiven.
+                # A fresh start: the failures and losses so far are forgiven.
                 self.frontier.retry(node)
-                self._losses[node] = self._attempts[node]
+                self._forgiven[node] = self._attempts[node]
+                self._losses[node] = 0
             case Cancelled():
+                _require(self.outcome == "running", transition)
                 self._revoke_all()
                 self.outcome = "cancelled"
             case Resumed():
+                _require(self.outcome != "running", transition)
                 self.outcome = "running"
             case Ended(state):
+                _require(self.outcome == "running" and self.is_drained(), transition)
+                _require(state in {"success", "failed"}, transition)
                 self.outcome = state
             case _:
                 assert_never(transition)
 
-    def _claim(self, node: int, attempt: int, worker: tuple[str, int]) -> None:
+    def _claim(self, node: int, attempt: int, worker: Life) -> None:
         if attempt != self._attempts[node] + 1:
             raise KeyError(attempt)
+        if self.frontier.state(node) != "ready" and not self.frontier.is_deferred(node):
+            raise KeyError(node)
         if self.frontier.is_deferred(node):
             self._delayed.pop(node, None)
             self.frontier.requeue(node)
         self.frontier.claim(node)
         self._attempts[node] = attempt
         self.total_attempts += 1
-        self.claims[node] = Running(node, attempt, self.epoch, *worker)
+        self._take(Running(node, attempt, self.epoch, *worker))
+
+    def _take(self, running: Running) -> None:
+        self.claims[running.node] = running
+        self.claims_by.setdefault(running.life, {})[running.node] = running
 
     def _present(self, node: int, attempt: int) -> Running:
         running = self.claims[node]
@@ -294,6 +358,12 @@ class RunState:
     def _end(self, node: int, attempt: int) -> Running:
         running = self._present(node, attempt)
         del self.claims[node]
+        of_life = self.claims_by[running.life]
+        del of_life[node]
+        if not of_life:
+            del self.claims_by[running.life]
+        self._unjudged.pop(node, None)
+        self._inputs.pop(node, None)
         return running
 
     def _set_aside(self, node: int, reason: str, retry_ns: int | None) -> None:
@@ -310,30 +380,16 @@ class RunState:
 
     def _revoke_all(self) -> None:
         for node in self.claims:
-            self._losses[node] += 1
+            self._forgiven[node] += 1
             self.frontier.requeue(node)
-        self.claims.clear()
+        for held in (self.claims, self.claims_by, self._unjudged, self._inputs):
+            held.clear()
 
     # Snapshots
 
     def snapshot(self, seq: int) -> tuple[SnapshotHead, list[SnapshotPart]]:
         """Write the state down as of log record `seq`."""
-        states = self.frontier.codes()
-        finishes = len(self._accepted) // 3
-        parts = [
-            SnapshotPart(
-                first=first,
-                states=states[first : first + _PART],
-                attempts=_pack(self._attempts[first : first + _PART]),
-                losses=_pack(self._losses[first : first + _PART]),
-                results=_pack(self._results[first : first + _PART]),
-                durations=_pack(self._durations[first : first + _PART]),
-            )
-            for first in range(0, len(states), _PART)
-        ] + [
-            SnapshotPart(first=first, accepted=_pack(self._accepted[3 * first : 3 * (first + _PART // 2)]))
-            for first in range(0, finishes, _PART // 2)
-        ]
+        parts = [*self._node_parts(), *self._finish_parts(), *self._open_parts()]
         head = SnapshotHead(
             seq=seq,
             parts=len(parts),
@@ -343,16 +399,42 @@ class RunState:
             attempts=self.total_attempts,
             refused=self.refused,
             adopted=self.adopted,
-            claims=tuple(
-                (r.node, r.attempt, r.epoch, r.worker_id, r.incarnation)
-                for r in self.claims.values()
-            ),
-            delayed=tuple(self._delayed.items()),
-            # Reasons are for people: the newest of them, so that the head stays small.
-            reasons=dict(list(self._reasons.items())[-500:]),
-            epochs=tuple(self.epochs[-1_000:]),
+            epochs=tuple(self.epochs[-_KEPT_EPOCHS:]),
         )
         return head, parts
+
+    def _node_parts(self) -> list[SnapshotPart]:
+        states = self.frontier.codes()
+        cuts = [slice(first, first + _PART) for first in range(0, len(states), _PART)]
+        return [
+            SnapshotPart(
+                first=cut.start,
+                states=states[cut],
+                attempts=_pack(self._attempts[cut]),
+                losses=_pack(self._losses[cut]),
+                forgiven=_pack(self._forgiven[cut]),
+                results=_pack(self._results[cut]),
+                durations=_pack(self._durations[cut]),
+            )
+            for cut in cuts
+        ]
+
+    def _finish_parts(self) -> list[SnapshotPart]:
+        step, flat = _PART // 2, self._accepted
+        return [
+            SnapshotPart(first=first, accepted=_pack(flat[3 * first : 3 * (first + step)]))
+            for first in range(0, len(flat) // 3, step)
+        ]
+
+    def _open_parts(self) -> list[SnapshotPart]:
+        claims = [(r.node, r.attempt, r.epoch, *r.life) for r in self.claims.values()]
+        # Reasons are for people: the newest are enough.
+        reasons = list(self._reasons.items())[-_KEPT_REASONS:]
+        return [
+            *(SnapshotPart(claims=part) for part in _cut(claims, _PART_CLAIMS)),
+            *(SnapshotPart(delayed=part) for part in _cut(self._delayed.items(), _PART_DELAYED)),
+            *(SnapshotPart(reasons=dict(part)) for part in _cut(reasons, _PART_REASONS)),
+        ]
 
     def restore(self, head: SnapshotHead, parts: Sequence[SnapshotPart]) -> None:
         """Become what a snapshot wrote down; `self` must be new.
@@ -360,40 +442,61 @@ class RunState:
         Raises:
             CorruptRecord: The parts do not belong to this plan.
         """
+        try:
+            self._restore(head, parts)
+        except (Conflict, InvalidInput, LookupError, ValueError, OverflowError) as error:
+            raise CorruptRecord(
+                RunKeys(self.record.run_id).snap(head.seq, 0),
+                expected=f"a snapshot of {len(self.plan.graph)} nodes",
+                found=str(error),
+            ) from error
+
+    def _restore(self, head: SnapshotHead, parts: Sequence[SnapshotPart]) -> None:
         states = bytearray()
-        for name in ("_attempts", "_losses", "_results", "_durations", "_accepted"):
+        for name in _ARRAYS:
             getattr(self, name)[:] = array(getattr(self, name).typecode)
         for part in parts:
             states += part.states
-            _unpack(self._attempts, part.attempts)
-            _unpack(self._losses, part.losses)
-            _unpack(self._results, part.results)
-            _unpack(self._durations, part.durations)
-            _unpack(self._accepted, part.accepted)
+            for name in _ARRAYS:
+                _unpack(getattr(self, name), getattr(part, name[1:]))
+            for claim in part.claims:
+                self._take(Running(*claim))
+            self._delayed.update(part.delayed)
+            self._reasons.update(part.reasons)
         size = len(self.plan.graph)
-        sizes = {len(states), len(self._attempts), len(self._losses)}
-        if sizes | {len(self._results), len(self._durations)} != {size}:
-            raise CorruptRecord(
-                RunKeys(self.record.run_id).snap(head.seq, 0),
-                expected=f"the states of {size} nodes",
-                found=len(states),
-            )
-        self.claims = {claim[0]: Running(*claim) for claim in head.claims}
+        sizes = {len(states), *(len(getattr(self, name)) for name in _ARRAYS[:-1])}
+        if sizes != {size} or len(self._accepted) % 3:
+            raise ValueError(f"arrays of {sorted(sizes)}")
         self.frontier = Frontier.restore(
             self.plan.graph,
             done=_where(states, 3),
             failed=_where(states, 4),
             running=self.claims,
-            deferred=[node for node, _ in head.delayed],
+            deferred=self._delayed,
         )
-        for node, retry_ns in head.delayed:
-            self._delay(node, retry_ns)
+        for node, retry_ns in self._delayed.items():
+            heapq.heappush(self._due, (retry_ns, node))
         self.outcome, self.epoch = head.outcome, head.epoch
+        self._unjudged = {n: None for n, r in self.claims.items() if r.epoch < self.epoch}
         self.epochs = list(head.epochs)
         self.refused, self.adopted = head.refused, head.adopted
         self.total_attempts, self.transitions = head.attempts, head.transitions
-        self._reasons = dict(head.reasons)
         self.last_append_ns = max((span.last_ns for span in head.epochs), default=0)
+
+
+_ARRAYS = ("_attempts", "_losses", "_forgiven", "_results", "_durations", "_accepted")
+_MAX_INT = 2**31 - 1
+_Item = TypeVar("_Item")
+
+
+def _require(legal: bool, transition: Transition) -> None:  # noqa: FBT001 (reads as a sentence)
+    if not legal:
+        raise KeyError(type(transition).__name__)
+
+
+def _cut(items: Iterable[_Item], size: int) -> list[tuple[_Item, ...]]:
+    whole = tuple(items)
+    return [whole[first : first + size] for first in range(0, len(whole), size)]
 
 
 def _where(states: bytearray, code: int) -> list[int]:

@@ -19,6 +19,7 @@ import attrs
 import msgspec
 
 from federlib.dag.records import (
+    MAX_SLOTS,
     MAX_TRANSITIONS,
     Adopted,
     AskRecord,
@@ -37,21 +38,31 @@ from federlib.dag.records import (
     ResultBatch,
     Resumed,
     Retried,
+    Revoked,
     RunOutcome,
     RunRecord,
     Succeeded,
     Transition,
 )
-from federlib.dag.runstate import Running, RunState
+from federlib.dag.runstate import Life, Running, RunState
 
 __all__ = ["Draft", "Inbox", "WorkerView", "decide"]
 
 # Room in a transaction of 64 writes: the log, the results, the run, the epoch, progress.
 _MAX_DELETES = 26
 _MAX_ASSIGNS = 30
+# Room in a transaction of 1 MiB: a single `done` record may bring 512 KiB of results; the
+# rest is split so that no value passes 512 KiB however long reasons and inputs are.
 _MAX_RESULT_BYTES = 384 * 1024
+_MAX_LOG_BYTES = 160 * 1024
+_MAX_LONE_LOG_BYTES = 500 * 1024
+_MAX_ASSIGN_BYTES = 300 * 1024
 _MAX_REASON = 300
+_MAX_RETRIED = MAX_TRANSITIONS // 2
+# A worker of 1,000 slots gets at most 16 inputs a claim, one of 250 or fewer 64.
 _MAX_INPUTS = 64
+_INPUTS_BY_SLOTS = 16_000
+_CLAIM_BYTES, _INPUT_BYTES, _TRANSITION_BYTES = 80, 13, 100
 
 
 @attrs.frozen
@@ -60,14 +71,16 @@ class WorkerView:
 
     Attributes:
         incarnation: Of its identity.
-        slots: Its credit: how many claims it may have at once.
+        slots: Its credit: how many claims it may have at once; at most `MAX_SLOTS` count.
         state: `live` by its lease; `dead`; or `unknown` until first inspected, when it
             gets no new claims and loses none.
+        token: Of its lease; with the incarnation it names one life.
     """
 
     incarnation: int
     slots: int
     state: Literal["live", "dead", "unknown"]
+    token: int = 1
 
 
 @attrs.define
@@ -122,14 +135,13 @@ def decide(
     step = _Step(state, inbox, seq, now_ns, jitter)
     if takeover is not None:
         step.add(takeover)
-    step.answer_requests()
-    if state.outcome == "running":
+    if step.answer_requests() and state.outcome == "running":
         step.adopt_or_lose()
         step.accept_finishes()
         step.lose_dead()
         step.claim_ready()
         step.end_if_done()
-    else:
+    elif state.outcome != "running":
         step.accept_finishes()
     return step.draft()
 
@@ -149,58 +161,95 @@ class _Step:
         self.now_ns = now_ns
         self.jitter = jitter
         self.transitions: list[Transition] = []
-        self.table: dict[tuple[str, int], int] = {}
+        self.table: dict[Life, int] = {}
+        self.log_bytes = 0
         self.results: dict[int, msgspec.Raw] = {}
         self.result_bytes = 0
         self.settled: list[str] = []
+        self.assign_bytes = 0
         self.touched: set[str] = set()
 
     def add(self, transition: Transition) -> None:
         self.transitions.append(transition)
-        self.state.apply(
-            transition, seq=self.seq, at_ns=self.now_ns, workers=tuple(self.table)
+        self.log_bytes += _log_bytes(transition)
+        self.state.apply(transition, seq=self.seq, at_ns=self.now_ns, workers=tuple(self.table))
+
+    def has_room(self, transitions: int = 1, *, log_bytes: int = 6 * _MAX_REASON) -> bool:
+        return (
+            len(self.transitions) + transitions <= MAX_TRANSITIONS
+            and self.log_bytes + log_bytes <= _MAX_LOG_BYTES
         )
 
-    def has_room(self, transitions: int = 1) -> bool:
-        return len(self.transitions) + transitions <= MAX_TRANSITIONS
+    def touch(self, worker_id: str) -> bool:
+        """Have a worker's assign record written with this batch; False if there is no room."""
+        if worker_id in self.touched:
+            return True
+        size = sum(self._claim_bytes(worker_id, node) for node in self._held(worker_id))
+        full = self.assign_bytes + size > _MAX_ASSIGN_BYTES and self.assign_bytes > 0
+        if full or len(self.touched) >= _MAX_ASSIGNS:
+            return False
+        self.touched.add(worker_id)
+        self.assign_bytes += size
+        return True
 
-    def may_touch(self, worker_id: str) -> bool:
-        return worker_id in self.touched or len(self.touched) < _MAX_ASSIGNS
+    def _held(self, worker_id: str) -> dict[int, Running]:
+        """Return the claims of a worker's present life."""
+        view = self.inbox.workers.get(worker_id)
+        return {} if view is None else self.state.claims_by.get(_life(worker_id, view), {})
+
+    def _max_inputs(self, worker_id: str) -> int:
+        view = self.inbox.workers.get(worker_id)
+        slots = 1 if view is None else max(1, min(view.slots, MAX_SLOTS))
+        return min(_MAX_INPUTS, _INPUTS_BY_SLOTS // slots)
+
+    def _claim_bytes(self, worker_id: str, node: int) -> int:
+        inputs = len(self.state.input_seqs(node))
+        return _CLAIM_BYTES + _INPUT_BYTES * min(self._max_inputs(worker_id), inputs)
 
     # Requests
 
-    def answer_requests(self) -> None:
+    def answer_requests(self) -> bool:
+        """Answer what people ask; False if that goes on in the next batch."""
         for key, ask in list(self.inbox.asks.items()):
             if len(self.settled) >= _MAX_DELETES or not self.has_room():
-                return
-            if ask.verb == "cancel" and self.state.outcome == "running":
-                if not self._cancel(ask):
-                    return
-            elif ask.verb == "resume" and self.state.outcome != "running":
-                if not self._resume(ask):
-                    return
+                return False
+            if not self._answer(ask):
+                return False
             self.settled.append(key)
             del self.inbox.asks[key]
+        return True
+
+    def _answer(self, ask: AskRecord) -> bool:
+        running = self.state.outcome == "running"
+        if ask.verb == "cancel":
+            return not running or self._cancel(ask)
+        return running or self._resume(ask)
 
     def _cancel(self, ask: AskRecord) -> bool:
-        owners = {running.worker_id for running in self.state.claims.values()}
-        for worker_id in sorted(owners):
-            if not self.may_touch(worker_id):
-                return False
-            self.touched.add(worker_id)
+        """Take every claim back; those beyond one batch one by one, before the run stops."""
+        owners = sorted({worker_id for worker_id, _, _ in self.state.claims_by})
+        if len(owners) > _MAX_ASSIGNS - len(self.touched):
+            for life in sorted(self.state.claims_by):
+                if not self.touch(life[0]):
+                    return False
+                for running in list(self.state.claims_by[life].values()):
+                    if not self.has_room():
+                        return False
+                    self.add(Revoked(running.node, running.attempt))
+        # All that is left is taken back by the transition itself, so nothing is written of it.
+        self.touched.update(owners)
         self.add(Cancelled(ask.by))
         return True
 
     def _resume(self, ask: AskRecord) -> bool:
         failed = self.state.failed_nodes() if ask.retry_failed else []
-        if failed:
-            if not self.has_room(min(len(failed), MAX_TRANSITIONS // 2) + 1):
+        # More than fit are retried in the batches that follow, before the run goes on.
+        for node in failed[:_MAX_RETRIED]:
+            if not self.has_room(2):
                 return False
-            # More than fit: the run goes on with the rest in the next batch of this ask.
-            for node in failed[: MAX_TRANSITIONS // 2]:
-                self.add(Retried(node))
-            if len(failed) > MAX_TRANSITIONS // 2:
-                return False
+            self.add(Retried(node))
+        if len(failed) > _MAX_RETRIED:
+            return False
         self.add(Resumed(ask.by))
         return True
 
@@ -208,14 +257,13 @@ class _Step:
 
     def adopt_or_lose(self) -> None:
         for running in self.state.claims_of_older_epochs():
-            if not self.has_room() or not self.may_touch(running.worker_id):
-                return
             view = self.inbox.workers.get(running.worker_id)
-            same_life = view is not None and view.incarnation == running.incarnation
+            same_life = view is not None and _life(running.worker_id, view) == running.life
             if same_life and view is not None and view.state == "unknown":
                 continue
+            if not self.has_room() or not self.touch(running.worker_id):
+                return
             lives = same_life and view is not None and view.state == "live"
-            self.touched.add(running.worker_id)
             if lives and self.state.record.on_failover == "adopt":
                 self.add(Adopted(running.node, running.attempt, running.epoch))
             else:
@@ -227,18 +275,26 @@ class _Step:
         for key, done in list(self.inbox.dones.items()):
             size = sum(len(finish.result) for finish in done.finishes)
             full = self.result_bytes + size > _MAX_RESULT_BYTES and self.result_bytes > 0
+            log_bytes = sum(_finish_bytes(finish) for finish in done.finishes)
             if (
                 full
                 or len(self.settled) >= _MAX_DELETES
-                or not self.has_room(len(done.finishes))
-                or not self.may_touch(done.worker_id)
+                or not self._has_room_for(len(done.finishes), log_bytes)
+                or not self.touch(done.worker_id)
             ):
                 return
-            self.touched.add(done.worker_id)
             for finish in done.finishes:
                 self._settle(done, finish)
             self.settled.append(key)
             del self.inbox.dones[key]
+
+    def _has_room_for(self, finishes: int, log_bytes: int) -> bool:
+        # One record of any size must fit into a batch of its own.
+        return self.has_room(finishes, log_bytes=log_bytes) or (
+            not self.settled
+            and len(self.transitions) + finishes <= MAX_TRANSITIONS
+            and self.log_bytes + log_bytes <= _MAX_LONE_LOG_BYTES
+        )
 
     def _settle(self, done: DoneRecord, finish: Finish) -> None:
         running = self.state.claims.get(finish.node)
@@ -253,7 +309,8 @@ class _Step:
             self.add(Succeeded(finish.node, finish.attempt, has_result, _millis(finish.ms)))
         else:
             retry_ns = self._retry_ns(finish.node)
-            self.add(Failed(finish.node, finish.attempt, finish.reason[:_MAX_REASON], retry_ns))
+            reason = finish.reason[:_MAX_REASON]
+            self.add(Failed(finish.node, finish.attempt, reason, retry_ns))
 
     def _retry_ns(self, node: int) -> int | None:
         failures = self.state.failures(node) + 1
@@ -267,18 +324,17 @@ class _Step:
     # Dead workers
 
     def lose_dead(self) -> None:
-        for running in list(self.state.claims.values()):
-            view = self.inbox.workers.get(running.worker_id)
-            if view is not None and view.incarnation == running.incarnation:
-                if view.state != "dead":
-                    continue
-                reason = "worker's lease expired"
-            else:
-                reason = "worker restarted or left"
-            if not self.has_room() or not self.may_touch(running.worker_id):
-                return
-            self.touched.add(running.worker_id)
-            self._lose(running, reason)
+        for life in list(self.state.claims_by):
+            worker_id = life[0]
+            view = self.inbox.workers.get(worker_id)
+            same_life = view is not None and _life(worker_id, view) == life
+            if same_life and view is not None and view.state != "dead":
+                continue
+            reason = "worker's lease expired" if same_life else "worker restarted or left"
+            for running in list(self.state.claims_by[life].values()):
+                if not self.has_room() or not self.touch(worker_id):
+                    return
+                self._lose(running, reason)
 
     def _lose(self, running: Running, reason: str) -> None:
         final = self.state.losses(running.node) + 1 > self.state.record.max_lost
@@ -295,27 +351,24 @@ class _Step:
                 return
             # The worker with most room first: claims spread out before they pile up.
             worker_id = max(free, key=lambda name: (free[name], name))
+            size = self._claim_bytes(worker_id, node)
+            if not self.touch(worker_id) or self.assign_bytes + size > _MAX_ASSIGN_BYTES:
+                del free[worker_id]
+                continue
+            self.assign_bytes += size
             free[worker_id] -= 1
             if not free[worker_id]:
                 del free[worker_id]
-            self.touched.add(worker_id)
-            who = (worker_id, self.inbox.workers[worker_id].incarnation)
+            who = _life(worker_id, self.inbox.workers[worker_id])
             index = self.table.setdefault(who, len(self.table))
             self.add(Claimed(node, self.state.attempts(node) + 1, index))
 
     def _free_slots(self) -> dict[str, int]:
-        used: dict[str, int] = {}
-        for running in self.state.claims.values():
-            used[running.worker_id] = used.get(running.worker_id, 0) + 1
-        free = {
-            worker_id: view.slots - used.get(worker_id, 0)
-            for worker_id, view in sorted(self.inbox.workers.items())
-            if view.state == "live"
-        }
         room = max(0, _MAX_ASSIGNS - len(self.touched))
         chosen: dict[str, int] = {}
-        for worker_id, slots in free.items():
-            if slots <= 0:
+        for worker_id, view in sorted(self.inbox.workers.items()):
+            slots = min(view.slots, MAX_SLOTS) - len(self._held(worker_id))
+            if view.state != "live" or slots <= 0:
                 continue
             if worker_id not in self.touched:
                 if room == 0:
@@ -352,20 +405,21 @@ class _Step:
 
     def _assign(self, worker_id: str) -> AssignRecord:
         view = self.inbox.workers.get(worker_id)
-        claims = tuple(
-            self._claim(running)
-            for running in self.state.claims.values()
-            if running.worker_id == worker_id
-        )
+        if view is None:
+            # Nobody is there to read it: it only says that nothing is claimed.
+            return AssignRecord(epoch=self.state.epoch, incarnation=0, token=0, claims=())
+        limit = self._max_inputs(worker_id)
         return AssignRecord(
             epoch=self.state.epoch,
-            incarnation=view.incarnation if view is not None else 0,
-            claims=claims,
+            incarnation=view.incarnation,
+            token=view.token,
+            # What an earlier life of the worker still holds is about to be lost: not theirs.
+            claims=tuple(self._claim(held, limit) for held in self._held(worker_id).values()),
         )
 
-    def _claim(self, running: Running) -> Claim:
+    def _claim(self, running: Running, limit: int) -> Claim:
         seqs = self.state.input_seqs(running.node)
-        scan = len(seqs) > _MAX_INPUTS
+        scan = len(seqs) > max(2, limit)
         return Claim(
             running.node,
             running.attempt,
@@ -373,6 +427,22 @@ class _Step:
             (seqs[0], seqs[-1]) if scan else seqs,
             scan,
         )
+
+
+def _life(worker_id: str, view: WorkerView) -> Life:
+    return (worker_id, view.incarnation, view.token)
+
+
+def _finish_bytes(finish: Finish) -> int:
+    return _TRANSITION_BYTES + len(msgspec.json.encode(finish.reason[:_MAX_REASON]))
+
+
+def _log_bytes(transition: Transition) -> int:
+    if isinstance(transition, Failed | Lost | Refused):
+        return _TRANSITION_BYTES + len(msgspec.json.encode(transition.reason))
+    if isinstance(transition, Claimed | Succeeded | Adopted | Retried | Revoked):
+        return _TRANSITION_BYTES
+    return 1_000
 
 
 def _millis(ms: int) -> int:
@@ -384,7 +454,7 @@ def _refusal(running: Running | None, done: DoneRecord, finish: Finish, epoch: i
     """Say why a finish does not equal the present claim; "" if it does."""
     if running is None:
         return "no such claim"
-    if (running.worker_id, running.incarnation) != (done.worker_id, done.incarnation):
+    if running.life != (done.worker_id, done.incarnation, done.token):
         return "claimed by another worker"
     if running.attempt != finish.attempt:
         return f"attempt {running.attempt} is current"

@@ -1,7 +1,11 @@
-"""A worker of a run: takes claims, runs tasks, presents what came of them. Shell around `claims`."""
+"""A worker of a run: takes claims, runs tasks, presents what came of them.
+
+Shell around `claims`.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,7 +20,9 @@ from federlib._tasks import open_task_group
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
 from federlib.dag.plan import Plan
 from federlib.dag.records import (
+    MAX_FINISHES,
     MAX_RESULT_BYTES,
+    NO_RESULT,
     AssignRecord,
     Claim,
     DoneRecord,
@@ -26,14 +32,16 @@ from federlib.dag.records import (
     decode,
     encode,
 )
-from federlib.dag.runlog import RunLog, commit_surely
+from federlib.dag.runlog import RunLog, commit_surely, read_surely, transaction_id
 from federlib.dag.workflow import TaskSpec
-from federlib.errors import InvalidInput, LeaseLost, OutcomeUnknown, Unavailable
+from federlib.errors import Fenced, InvalidInput, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease import HeldLease
 from federlib.skewclock import Clock
 from federlib.storage import (
+    Absent,
     AtRevision,
     Batch,
+    Committed,
     Conflicted,
     Delete,
     Put,
@@ -47,7 +55,6 @@ from federlib.telemetry import SILENT, Telemetry
 __all__ = ["Handler", "RunWorker", "TaskFailed", "TaskRun"]
 
 _MAX_DONE_BYTES = 256 * 1024
-_MAX_DONE = 256
 _MAX_REASON = 300
 
 
@@ -185,18 +192,26 @@ class _Life:
         self.outbox: list[Present] = []
         self.wake = anyio.Event()
         self.written = 0
+        self.registered = 0
         self.group: TaskGroup
 
     async def run(self, group: TaskGroup, after: int) -> RunRecord:
         self.group = group
         keys = self.log.keys
         await self._register()
+        group.start_soon(self._stay_registered)
         group.start_soon(self._present_all)
         group.start_soon(self._follow_claims)
         return await _await_end(self.log.store, keys.run, after)
 
     async def _register(self) -> None:
-        record = WorkerRecord(
+        """Write our record.
+
+        Raises:
+            Fenced: A later incarnation of this worker is there.
+            CorruptRecord: What lies there is no worker's record; it is left as it is.
+        """
+        mine = WorkerRecord(
             worker_id=self.worker_id,
             incarnation=self.incarnation,
             slots=self.slots,
@@ -205,63 +220,109 @@ class _Life:
             host=socket.gethostname(),
         )
         key = self.log.keys.worker(self.worker_id)
-        await self.log.store.commit(Transaction((Put(key, encode(record)),)))
+        while True:
+            found = await self.log.store.get(key)
+            there = decode(WorkerRecord, found) if found is not None else None
+            if found is not None and there == mine:
+                self.registered = found.revision
+                return
+            if there is not None and there.incarnation > self.incarnation:
+                raise Fenced(
+                    f"worker {self.worker_id} (incarnation {self.incarnation})",
+                    reason=f"its incarnation {there.incarnation} works on this run",
+                )
+            self.lease.check()
+            check = Absent(key) if found is None else AtRevision(key, found.revision)
+            done = await self.log.store.commit(Transaction((Put(key, encode(mine)),), (check,)))
+            if isinstance(done, Committed):
+                self.registered = done.revision
+                return
+
+    async def _stay_registered(self) -> None:
+        """Come back if a leader that misjudged our lease has struck us off."""
+        key = self.log.keys.worker(self.worker_id)
+        async with aclosing(_follow_changes(self.log.store, key, self.registered)) as changes:
+            async for record in changes:
+                if record is None:
+                    await self._register_surely()
+
+    async def _register_surely(self) -> None:
+        while True:
+            try:
+                await self._register()
+            except (Unavailable, OutcomeUnknown):
+                await anyio.sleep(0.2)
+            else:
+                return
 
     async def leave(self) -> None:
-        """Take our record away: the leader then gives our claims to others."""
+        """Take our record away, if it is still ours."""
+        if not self.registered:
+            return
+        key = self.log.keys.worker(self.worker_id)
         try:
             await self.log.store.commit(
-                Transaction((Delete(self.log.keys.worker(self.worker_id)),))
+                Transaction((Delete(key),), (AtRevision(key, self.registered),))
             )
         except (Unavailable, OutcomeUnknown):
             return  # The lease runs out and says the same.
 
     async def _follow_claims(self) -> None:
         key = self.log.keys.assign(self.worker_id)
-        async for record in follow_key(self.log.store, key):
-            assigned = decode(AssignRecord, record)
-            if assigned.incarnation == self.incarnation:
-                self._perform(self.book.assign(assigned))
+        life = (self.incarnation, self.lease.token)
+        async with aclosing(follow_key(self.log.store, key)) as records:
+            async for record in records:
+                assigned = decode(AssignRecord, record)
+                if (assigned.incarnation, assigned.token) == life:
+                    self._perform(self.book.assign(assigned))
 
     def _perform(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             match effect:
                 case Start(claim):
-                    self.group.start_soon(self._execute, claim)
+                    # Its scope is there before it first runs, so that it can be stopped.
+                    scope = self.scopes[claim.node, claim.attempt] = anyio.CancelScope()
+                    self.group.start_soon(self._execute, claim, scope)
                 case Stop(node, attempt):
                     self.tell("claim_revoked", task_id=self.plan.ids[node], attempt=attempt)
-                    scope = self.scopes.get((node, attempt))
-                    if scope is not None:
-                        scope.cancel()
+                    running = self.scopes.get((node, attempt))
+                    if running is not None:
+                        running.cancel()
                 case Present():
                     self.outbox.append(effect)
                     self.wake.set()
                 case Acknowledged():
                     pass
 
-    async def _execute(self, claim: Claim) -> None:
-        key = (claim.node, claim.attempt)
-        with anyio.CancelScope() as scope:
-            self.scopes[key] = scope
-            try:
+    async def _execute(self, claim: Claim, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
                 finish = await self._attempt(claim)
-            finally:
-                del self.scopes[key]
-            self._perform(self.book.finish(finish))
+                self._perform(self.book.finish(finish))
+        except Exception as error:
+            # A handler that fails while it is being stopped: there is nobody to tell.
+            self.tell("revoked_task_failed", task_id=self.plan.ids[claim.node], reason=repr(error))
+        finally:
+            del self.scopes[claim.node, claim.attempt]
 
     async def _attempt(self, claim: Claim) -> Finish:
         spec = self.plan.spec(claim.node)
         began_ns = self.clock.monotonic_ns()
+        stopped = False
         try:
-            task = TaskRun(
-                self.log.run_id, spec, claim.attempt, claim.epoch, await self._inputs(claim)
-            )
-            with anyio.fail_after(spec.timeout_s):
+            inputs = await self._inputs(claim)
+            task = TaskRun(self.log.run_id, spec, claim.attempt, claim.epoch, inputs)
+            with anyio.move_on_after(spec.timeout_s) as limit:
                 value = await self.handler(task)
-            result = _encode_result(value)
-        except Exception as error:
-            timed_out = isinstance(error, TimeoutError) and spec.timeout_s is not None
-            reason = f"timed out after {spec.timeout_s:g} s" if timed_out else describe(error)
+            stopped = limit.cancelled_caught
+            result = NO_RESULT if stopped else _encode_result(value)
+        except (Exception, anyio.get_cancelled_exc_class()) as error:
+            if not isinstance(error, Exception) and _is_being_cancelled():
+                raise
+            reason = describe(error)
+        else:
+            reason = f"timed out after {spec.timeout_s:g} s" if stopped else ""
+        if reason or stopped:
             return Finish(
                 node=claim.node, attempt=claim.attempt, ok=False, reason=reason[:_MAX_REASON]
             )
@@ -271,8 +332,11 @@ class _Life:
     async def _inputs(self, claim: Claim) -> dict[str, object]:
         if not claim.inputs:
             return {}
-        found = await self.log.results(claim.inputs, scan=claim.scan)
         parents = self.plan.graph.parents_of(claim.node)
+        # A store that is away for a while is no fault of the task.
+        found = await read_surely(
+            lambda: self.log.results(claim.inputs, scan=claim.scan, of=frozenset(parents))
+        )
         return {
             self.plan.ids[parent]: msgspec.json.decode(found[parent])
             for parent in parents
@@ -287,7 +351,7 @@ class _Life:
                 self.wake = anyio.Event()
                 await self.wake.wait()
             batch = self._next_batch()
-            current = await self.log.epoch()
+            current = await read_surely(self.log.epoch)
             if current is None or current[0].epoch != batch[0].epoch:
                 self._refused(batch)
                 continue
@@ -296,7 +360,7 @@ class _Life:
     def _next_batch(self) -> list[Present]:
         epoch, size = self.outbox[0].epoch, 0
         batch: list[Present] = []
-        while self.outbox and len(batch) < _MAX_DONE and self.outbox[0].epoch == epoch:
+        while self.outbox and len(batch) < MAX_FINISHES and self.outbox[0].epoch == epoch:
             size += len(self.outbox[0].finish.result) + _MAX_REASON
             if batch and size > _MAX_DONE_BYTES:
                 break
@@ -307,10 +371,11 @@ class _Life:
         self.lease.check()
         self.written += 1
         keys = self.log.keys
-        key = keys.done(self.worker_id, self.lease.token, self.written)
+        key = keys.done(self.worker_id, self.incarnation, self.lease.token, self.written)
         done = DoneRecord(
             worker_id=self.worker_id,
             incarnation=self.incarnation,
+            token=self.lease.token,
             epoch=batch[0].epoch,
             finishes=tuple(present.finish for present in batch),
         )
@@ -319,7 +384,7 @@ class _Life:
             Transaction(
                 (Put(key, encode(done)),),
                 (AtRevision(keys.epoch, epoch_revision),),
-                id=f"done {self.worker_id} {self.incarnation} {self.lease.token} {self.written}",
+                id=transaction_id("done", key),
             ),
         )
         if isinstance(result, Conflicted):
@@ -332,11 +397,27 @@ class _Life:
 
 
 async def follow_key(store: RecordStore, key: str) -> AsyncGenerator[Record, None]:
-    """Yield a record as it is now, if it is there, and after each change of it."""
-    page = await store.scan(key, limit=1)
+    """Yield a record as it is now, if it is there, and after each change of it.
+
+    Never an older one after a newer one; a store that is away is waited for.
+    """
+    page = await read_surely(lambda: store.scan(key, limit=1))
+    seen = 0
     if page.records and page.records[0].key == key:
+        seen = page.records[0].revision
         yield page.records[0]
-    async with store.watch(key, after=page.revision) as changes:
+    async with aclosing(_follow_changes(store, key, page.revision)) as changes:
+        async for record in changes:
+            if record is not None and record.revision > seen:
+                seen = record.revision
+                yield record
+
+
+async def _follow_changes(
+    store: RecordStore, key: str, after: int
+) -> AsyncGenerator[Record | None, None]:
+    """Yield what becomes of a key after a revision; None when it is gone."""
+    async with store.watch(key, after=after) as changes:
         while True:
             try:
                 item = await anext(changes)
@@ -344,12 +425,10 @@ async def follow_key(store: RecordStore, key: str) -> AsyncGenerator[Record, Non
                 await anyio.sleep(0.2)
                 continue
             if isinstance(item, Resync):
-                record = await store.get(key)
-                if record is not None:
-                    yield record
+                yield await read_surely(lambda: store.get(key))
             elif isinstance(item, Batch):
                 for event in item.events:
-                    if event.key == key and event.record is not None:
+                    if event.key == key:
                         yield event.record
 
 
@@ -362,18 +441,30 @@ async def _await_end(store: RecordStore, key: str, after: int) -> RunRecord:
     raise AssertionError("a watch does not end")
 
 
+def _is_being_cancelled() -> bool:
+    """Say whether a scope around us was cancelled; if not, a handler cancelled itself."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
 def _encode_result(value: object) -> msgspec.Raw:
     encoded = msgspec.json.encode(value)
     if len(encoded) > MAX_RESULT_BYTES:
         raise InvalidInput(
             "result", expected=f"at most {MAX_RESULT_BYTES} bytes of JSON", found=len(encoded)
         )
+    # Raw JSON of the handler's own making is passed on unseen: it must not spoil our record.
+    msgspec.json.decode(encoded)
     return msgspec.Raw(encoded)
 
 
 def describe(error: BaseException) -> str:
-    """Say in one line what went wrong."""
+    """Say in one line what went wrong, in text that can be stored."""
+    name = type(error).__name__
+    try:
+        text = str(error).strip().replace("\n", " ")
+    except Exception as worse:
+        text = f"its text fails with {type(worse).__name__}"
+    text = text.encode("utf-8", "replace").decode()
     if isinstance(error, TaskFailed):
-        return str(error)
-    text = str(error).strip().replace("\n", " ")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return text
+    return f"{name}: {text}" if text else name
