@@ -112,8 +112,13 @@ class Watcher:
 
         The subscriber has everything up to `after`; `head` is the store's revision, read
         just now; `wake` is called from the watcher's thread and must not block.
+
+        Raises:
+            Unavailable: The store is being closed.
         """
         with self._mutex:
+            if self._is_stopping:
+                raise self._closed()
             if not self._inboxes:
                 # Nobody listened, so the thread did not follow; nothing is owed to anyone.
                 self._position = max(self._position, head)
@@ -126,7 +131,7 @@ class Watcher:
         return inbox, position
 
     def _start(self) -> None:
-        if self._thread is None and not self._is_stopping:
+        if self._thread is None:
             self._thread = threading.Thread(
                 target=self._follow, name="federlib-sqlite-watch", daemon=True
             )
@@ -170,12 +175,17 @@ class Watcher:
 
     def stop(self, patience_s: float) -> None:
         """End the thread and every subscription; a second call does nothing."""
-        self._is_stopping = True
+        with self._mutex:
+            # Whoever subscribes from now on is refused, so no thread starts behind our back.
+            self._is_stopping = True
+            thread = self._thread
         self.nudge()
-        thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(patience_s)
-        self._fail(Unavailable(self._engine.where, "it was closed by this process"))
+        self._fail(self._closed())
+
+    def _closed(self) -> Unavailable:
+        return Unavailable(self._engine.where, "it was closed by this process")
 
     def _follow(self) -> None:
         connection: sqlite3.Connection | None = None

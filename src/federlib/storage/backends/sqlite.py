@@ -48,6 +48,7 @@ from federlib.storage.protocol import (
     Subscription,
     Transaction,
 )
+from federlib.storage.urls import redact_url
 from federlib.telemetry import Telemetry
 
 __all__ = ["SqliteStore", "SqliteUrl", "open_store", "parse_url"]
@@ -87,16 +88,20 @@ def parse_url(url: str) -> SqliteUrl:
         InvalidInput: Anything else.
     """
     if any(unicodedata.category(c) == "Cc" for c in url):
-        raise InvalidInput("store URL", expected="no control character", found=url)
+        raise InvalidInput("store URL", expected="no control character", found=redact_url(url))
     parts = urlsplit(url)
     path = unquote(parts.path[1:], errors="surrogateescape")
     if parts.scheme != "sqlite" or parts.netloc or not path or "\0" in path:
         raise InvalidInput(
-            "store URL", expected="sqlite:///relative/path or sqlite:////absolute/path", found=url
+            "store URL",
+            expected="sqlite:///relative/path or sqlite:////absolute/path",
+            found=redact_url(url),
         )
     if parts.fragment or path.endswith("/") or path == ":memory:":
         raise InvalidInput(
-            "store URL", expected="the path of a file (write # as %23; memory:// exists)", found=url
+            "store URL",
+            expected="the path of a file (write # as %23; memory:// exists)",
+            found=redact_url(url),
         )
     return SqliteUrl(path, _parse_options(parts.query))
 
@@ -105,9 +110,7 @@ def _parse_options(query: str) -> bool:
     allow_network_fs = False
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name != "allow_network_fs" or value not in {"0", "1"}:
-            raise InvalidInput(
-                "store URL option", expected="allow_network_fs=0 or =1", found=f"{name}={value}"
-            )
+            raise InvalidInput("store URL option", expected="allow_network_fs=0 or =1", found=name)
         allow_network_fs = value == "1"
     return allow_network_fs
 
