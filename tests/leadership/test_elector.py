@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -68,10 +69,9 @@ class Node:
     async def until(self, fits: Callable[[LeaderState], bool]) -> LeaderState:
         """Wait for a state of ours."""
         with anyio.fail_after(PATIENCE_S):
-            async with aclosing(self.seat.changes()) as states:
-                async for state in states:
-                    if fits(state):
-                        return state
+            async for state in self.seat.changes():
+                if fits(state):
+                    return state
         raise AssertionError
 
     async def leads(self) -> LeaderState:
@@ -472,16 +472,19 @@ async def test_every_listener_hears_the_present_state_first(store: RecordStore) 
     node = Node("ada", store, ttl_s=5)
     async with running(node):
         await node.leads()
-        async with aclosing(node.seat.changes()) as states:
-            assert (await anext(states)).role == "leader"
-    assert node.seat._listeners == set()
+        states = node.seat.changes()
+        assert (await anext(states)).role == "leader"
+        del states
+        gc.collect()
+    assert not node.seat._listeners
 
 
 async def test_a_slow_listener_misses_the_oldest_changes_never_the_newest(
     store: RecordStore,
 ) -> None:
     node = Node("ada", store, ttl_s=60)
-    async with running(node), aclosing(node.seat.changes()) as states:
+    async with running(node):
+        states = node.seat.changes()
         await anext(states)
         for _ in range(40):
             before = (await node.leads()).epoch
@@ -495,6 +498,20 @@ async def test_a_slow_listener_misses_the_oldest_changes_never_the_newest(
         epochs = [state.epoch for state in heard]
         assert epochs == sorted(epochs)
         assert len(heard) <= 65
+
+
+async def test_a_cancelled_wait_for_a_change_loses_none(store: RecordStore) -> None:
+    node = Node("ada", store, ttl_s=5)
+    states = node.seat.changes()
+    await anext(states)
+    with anyio.move_on_after(0.01):
+        await anext(states)
+    async with running(node):
+        with anyio.fail_after(PATIENCE_S):
+            heard = await anext(states)
+            while heard.role != "leader":
+                heard = await anext(states)
+        assert heard == node.seat.state
 
 
 async def test_changes_of_role_are_counted(store: RecordStore) -> None:
