@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import anyio
 import msgspec
 import pytest
-from tests.fencing.worlds import SCOPE, ForgetfulStore, RivalStore, StoreProxy, World, a_command
 
-from federlib.errors import CorruptRecord, InvalidInput, OutcomeUnknown, Unavailable
+from federlib.errors import CorruptRecord, InvalidInput, Unavailable
 from federlib.fencing import (
     Actuation,
     ActuationStatus,
@@ -17,28 +14,20 @@ from federlib.fencing import (
     CommandConsumer,
     FenceGuard,
     FenceMark,
-    Outcome,
     OutcomeLog,
 )
 from federlib.fencing.records import MAX_DETAIL, encode, fence_key
-from federlib.storage import Committed, Conflicted, Put, RecordStore, Transaction
-
-
-async def recorded(world: World, command_id: str) -> Outcome:
-    outcome = await OutcomeLog(world.store).outcome(command_id, scope=SCOPE)
-    assert outcome is not None
-    return outcome
-
-
-def acting(
-    world: World,
-    act: Callable[[Command], Awaitable[ActuationStatus | Actuation]],
-    store: RecordStore | None = None,
-) -> CommandConsumer:
-    return CommandConsumer(
-        store or world.store, SCOPE, act, consumer_id="manager-1", clock=world.clock,
-        telemetry=world.telemetry, token=world.token,
-    )  # fmt: skip
+from federlib.storage import Committed, Conflicted, Put, Transaction
+from fencing.worlds import (
+    SCOPE,
+    ForgetfulStore,
+    RivalStore,
+    StoreProxy,
+    World,
+    a_command,
+    acting,
+    recorded,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +74,32 @@ async def test_an_exception_becomes_a_failure_with_its_type_and_a_bounded_text()
     assert (outcome.status, outcome.reason) == ("actuation_failed", "TimeoutError")
     assert outcome.detail.startswith("?xxx")
     assert len(outcome.detail) == MAX_DETAIL
+
+
+class Unshowable(Exception):
+    """Cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("is_raised", [True, False])
+@pytest.mark.anyio
+async def test_what_cannot_be_shown_is_still_recorded(*, is_raised: bool) -> None:
+    world = World()
+
+    async def act(command: Command) -> ActuationStatus:
+        if is_raised:
+            raise Unshowable
+        return Unshowable()  # type: ignore[return-value]  # wrong on purpose
+
+    command = await world.issued()
+    outcome = await acting(world, act).handle(command)
+    assert outcome.status == "actuation_failed"
+    assert "Unshowable that cannot be shown" in outcome.detail
+    assert outcome == await recorded(world, command.command_id)
 
 
 @pytest.mark.anyio
@@ -221,134 +236,17 @@ async def test_a_lost_answer_to_started_neither_skips_nor_repeats_the_call() -> 
 
 
 @pytest.mark.anyio
-async def test_cancelled_while_acting_it_stays_open_until_recovered() -> None:
-    world = World()
-    command = await world.issued()
-    began = anyio.Event()
-
-    async def act(command: Command) -> ActuationStatus:
-        began.set()
-        await anyio.sleep_forever()
-        return "applied"
-
-    consumer = acting(world, act)
-    async with anyio.create_task_group() as group:
-        group.start_soon(consumer.handle, command)
-        await began.wait()
-        assert await consumer.recover() == ()  # It acts: nothing to settle.
-        group.cancel_scope.cancel()
-    assert await OutcomeLog(world.store).outcome(command.command_id) is None
-    assert (await consumer.handle(command)).reason == "already started"
-    (outcome,) = await consumer.recover()
-    assert (outcome.status, outcome.reason) == ("actuation_failed", "unknown")
-    assert await consumer.recover() == ()
-
-
-@pytest.mark.anyio
-async def test_a_cancellation_behind_the_handler_does_not_lose_its_word() -> None:
+async def test_records_that_change_again_and_again_are_given_up_on() -> None:
     world = World()
     command = await world.issued()
 
-    with anyio.CancelScope() as scope:
+    class Contended(StoreProxy):
+        async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+            return Conflicted(())
 
-        async def act(command: Command) -> ActuationStatus:
-            scope.cancel()
-            return "applied"
-
-        await acting(world, act).handle(command)
-    assert (await recorded(world, command.command_id)).status == "applied"
-
-
-class Outage(StoreProxy):
-    """A store that can be away."""
-
-    is_away = False
-
-    async def commit(self, transaction: Transaction) -> Committed | Conflicted:
-        if self.is_away:
-            raise Unavailable("store", "away")
-        return await super().commit(transaction)
-
-
-@pytest.mark.anyio
-async def test_an_outage_behind_the_handler_does_not_lose_its_word() -> None:
-    world = World()
-    command = await world.issued()
-    store = Outage(world.store)
-    calls = 0
-
-    async def act(command: Command) -> ActuationStatus:
-        nonlocal calls
-        calls += 1
-        store.is_away = True
-        return "applied"
-
-    consumer = acting(world, act, store)
-    with pytest.raises(OutcomeUnknown):
-        await consumer.handle(command)
-    store.is_away = False
-    (outcome,) = await consumer.recover()
-    assert outcome.status == "applied"
-    assert calls == 1
-
-
-@pytest.mark.parametrize("answer", ["applied", "noop", Actuation("actuation_failed", "half")])
-@pytest.mark.anyio
-async def test_reconcile_says_what_became_of_it(answer: ActuationStatus | Actuation) -> None:
-    world = World()
-    await strand(world)
-    asked = type(world.ledger)(answer)
-    (outcome,) = await world.consumer(reconcile=asked).recover()
-    expected = answer if isinstance(answer, str) else answer.status
-    assert outcome.status == expected
-    assert asked.calls == ["c1"]
+    with pytest.raises(Unavailable):
+        await world.consumer(store=Contended(world.store)).handle(command)
     assert world.ledger.calls == []
-
-
-async def strand(world: World, consumer_id: str = "manager-1") -> None:
-    """Leave c1 started without outcome."""
-    command = await world.issued(command_id="c1")
-    journal = world.consumer(consumer_id)._journal
-    assert await journal.start(command, await journal.look("c1"), now_ns=1)
-
-
-@pytest.mark.anyio
-async def test_a_reconcile_that_fails_leaves_it_open_for_the_next_one() -> None:
-    world = World()
-    await strand(world)
-
-    async def ask(command: Command) -> ActuationStatus:
-        raise ConnectionError("resource away")
-
-    failing = CommandConsumer(
-        world.store, SCOPE, world.ledger, consumer_id="manager-1", clock=world.clock, reconcile=ask
-    )
-    assert await failing.recover() == ()
-    assert len(await world.consumer().recover()) == 1
-
-
-@pytest.mark.anyio
-async def test_others_unfinished_commands_are_theirs_until_they_are_known_dead() -> None:
-    world = World()
-    await strand(world, "manager-2")
-    consumer = world.consumer("manager-1")
-    assert await consumer.recover() == ()
-    assert [o.status for o in await consumer.recover(of=["manager-2"])] == ["actuation_failed"]
-
-
-@pytest.mark.anyio
-async def test_taken_for_dead_too_early_there_is_still_one_outcome() -> None:
-    world = World()
-    command = await world.issued()
-    settled: list[Outcome] = []
-
-    async def act(command: Command) -> ActuationStatus:
-        settled.extend(await world.consumer("manager-2").recover(of=["manager-1"]))
-        return "applied"
-
-    outcome = await acting(world, act).handle(command)
-    assert [outcome] == settled
-    assert await recorded(world, command.command_id) == outcome
 
 
 @pytest.mark.parametrize("name", ["issued", "started", "outcome", "duplicate-00"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.fencing.worlds import SCOPE, Killed, KillingStore, World
 
 from federlib.fencing import ActuationStatus, Command, CommandConsumer, OutcomeLog, violations
+from fencing.worlds import SCOPE, Killed, KillingStore, World
 
 
 async def killed(world: World, *, at: int, is_after: bool) -> Command:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.fencing.worlds import a_command
 
 from federlib.fencing import Outcome, Started, decide_command
 from federlib.fencing.decide import Decision, Duplicate, Refuse, Seen, Start
+from fencing.worlds import a_command
 
 STARTED = Started(command_id="c1", epoch=1, consumer="m", at_ns=5)
 OUTCOME = Outcome(command_id="c1", status="noop", epoch=1, consumer="m", at_ns=5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from tests.fencing.worlds import ForgetfulStore, RivalStore
 
 from federlib.errors import CorruptRecord, InvalidInput, OutcomeUnknown, StaleToken, Unavailable
 from federlib.fencing import FenceGuard, FenceMark, decide_token
@@ -21,6 +20,7 @@ from federlib.storage import (
 )
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock
+from fencing.worlds import ForgetfulStore, RivalStore
 
 KEY = fence_key("report")
 EFFECT = (Put("report/latest", b"text"),)

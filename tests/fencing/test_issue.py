@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.fencing.worlds import SCOPE, ForgetfulStore, World
 
 from federlib.errors import Fenced, InvalidInput, LeaseLost, NotLeader, OutcomeUnknown
 from federlib.fencing import Command, FenceGuard, Outcome, OutcomeLog, issue
 from federlib.storage.backends.memory import MemoryStore
+from fencing.worlds import SCOPE, ForgetfulStore, World
 
 
 async def refused(world: World, status: str) -> Outcome:

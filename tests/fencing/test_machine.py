@@ -9,7 +9,6 @@ import anyio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from tests.fencing.worlds import SCOPE, Killed, KillingStore, World, a_command
 
 from federlib.fencing import (
     ActuationStatus,
@@ -21,6 +20,7 @@ from federlib.fencing import (
     issue,
     violations,
 )
+from fencing.worlds import SCOPE, Killed, KillingStore, World, a_command
 
 T = TypeVar("T")
 CONSUMERS = ("manager-1", "manager-2")

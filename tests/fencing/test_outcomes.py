@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from tests.fencing.worlds import SCOPE, World, a_command
 
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.fencing import (
@@ -21,6 +20,7 @@ from federlib.fencing import (
 )
 from federlib.fencing.audit import What
 from federlib.storage import Batch, Put, Record, Transaction
+from fencing.worlds import SCOPE, World, a_command
 
 
 async def busy(world: World) -> None:

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fencing.worlds import SCOPE, a_command
 
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.fencing import Command, Outcome, Started, is_rejected, new_command_id
@@ -24,6 +23,7 @@ from federlib.fencing.records import (
     shorten,
 )
 from federlib.storage import Record
+from fencing.worlds import SCOPE, a_command
 
 PREFIX = command_prefix(SCOPE, "c1")
 STARTED = Started(command_id="c1", epoch=1, consumer="m", at_ns=5)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import anyio
 import pytest
 from anyio.abc import TaskStatus
-from tests.fencing.worlds import SCOPE, StoreProxy, World
 
 from federlib.errors import CorruptRecord, Unavailable
 from federlib.fencing import ActuationStatus, Command, CommandConsumer, FenceGuard, OutcomeLog
 from federlib.fencing.records import command_prefix, fence_key
 from federlib.storage import Committed, Conflicted, Put, Transaction
+from fencing.worlds import SCOPE, StoreProxy, World
 
 
 class Inbox:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from itertools import count
 
 from federlib.errors import OutcomeUnknown
-from federlib.fencing import Actuation, ActuationStatus, Command, CommandConsumer, Outcome, issue
+from federlib.fencing import (
+    Actuation,
+    ActuationStatus,
+    Command,
+    CommandConsumer,
+    Outcome,
+    OutcomeLog,
+    issue,
+)
 from federlib.fencing.records import encode_payload
 from federlib.storage import (
     Capabilities,
@@ -214,3 +222,20 @@ class RivalStore(StoreProxy):
         if self.rivals:
             await self.base.commit(self.rivals.pop(0))
         return await self.base.commit(transaction)
+
+
+async def recorded(world: World, command_id: str) -> Outcome:
+    outcome = await OutcomeLog(world.store).outcome(command_id, scope=SCOPE)
+    assert outcome is not None
+    return outcome
+
+
+def acting(
+    world: World,
+    act: Callable[[Command], Awaitable[ActuationStatus | Actuation]],
+    store: RecordStore | None = None,
+) -> CommandConsumer:
+    return CommandConsumer(
+        store or world.store, SCOPE, act, consumer_id="manager-1", clock=world.clock,
+        telemetry=world.telemetry, token=world.token,
+    )  # fmt: skip

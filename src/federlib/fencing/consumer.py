@@ -153,7 +153,10 @@ class CommandConsumer:
         """
         ours = {self.consumer_id, *of}
         settled: list[Outcome] = []
-        for command_id, seen in await self._open():
+        pending = await self._open()
+        for command_id in self._unrecorded.keys() - self._acting - {name for name, _ in pending}:
+            del self._unrecorded[command_id]  # Settled by somebody else meanwhile.
+        for command_id, seen in pending:
             is_ours = seen.started is not None and seen.started.consumer in ours
             if is_ours and command_id not in self._acting:
                 outcome = await self._settle(command_id)
@@ -229,7 +232,7 @@ class CommandConsumer:
         except Exception as error:
             # Whatever it was, the command has failed and the next one shall be served.
             return self._outcome(
-                command, "actuation_failed", reason=type(error).__name__, detail=str(error)
+                command, "actuation_failed", reason=type(error).__name__, detail=_said(str, error)
             )
         return self._outcome_of(command, result, said_by="handler")
 
@@ -246,7 +249,7 @@ class CommandConsumer:
                 command,
                 "actuation_failed",
                 reason="bad result",
-                detail=f"the {said_by} returned {result!r}",
+                detail=f"the {said_by} returned {_said(repr, result)}",
             )
         return self._outcome(command, done.status, detail=done.detail)
 
@@ -309,7 +312,7 @@ class CommandConsumer:
                 "command_reconcile_failed",
                 command_id=command.command_id,
                 scope=self.scope,
-                reason=f"{type(error).__name__}: {error}",
+                reason=f"{type(error).__name__}: {_said(str, error)}",
             )
             return None
         return self._outcome_of(command, result, said_by="reconcile")
@@ -365,3 +368,11 @@ class CommandConsumer:
         self._telemetry.log(
             "error", "command_corrupt", scope=self.scope, what=what, reason=str(error)
         )
+
+
+def _said(how: Callable[[object], str], what: object) -> str:
+    """Turn something of the handler's into text, even if its own way to do so is broken."""
+    try:
+        return how(what)
+    except Exception:
+        return f"a {type(what).__name__} that cannot be shown"
