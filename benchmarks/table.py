@@ -45,9 +45,7 @@ def show(rows: list[Row]) -> None:
     width = max(len(row.name) for row in rows)
     print(f"{'measurement':{width}}  {'ours':>12}  {'x peer':>8}  peer")
     for row in rows:
-        print(
-            f"{row.name:{width}}  {row.value:>9.2f} {row.unit:<4}{row.ratio:>7.2f}x  {row.peer}"
-        )
+        print(f"{row.name:{width}}  {row.value:>9.2f} {row.unit:<4}{row.ratio:>7.2f}x  {row.peer}")
 
 
 def write(rows: list[Row], path: Path) -> None:

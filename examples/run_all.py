@@ -18,7 +18,9 @@ def main() -> int:
             continue
         print(f"== {example.name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="federlib-example-") as place:
-            done = subprocess.run([sys.executable, str(example)], cwd=place, check=False, timeout=120)
+            done = subprocess.run(
+                [sys.executable, str(example)], cwd=place, check=False, timeout=120
+            )
         if done.returncode != 0:
             failed.append(example.name)
     if failed:

@@ -10,11 +10,7 @@ import pytest
 from federlib.dag import load_workflow
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(
-    page
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-    if page.is_file()
-)
+PAGES = sorted(page for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if page.is_file())
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -53,9 +49,7 @@ def test_workflows_in_the_pages_load(page: Path) -> None:
 
 
 def test_the_program_of_the_readme_is_the_typed_one() -> None:
-    readme = next(
-        block for block in blocks(ROOT / "README.md", "python") if "fed.elect" in block
-    )
+    readme = next(block for block in blocks(ROOT / "README.md", "python") if "fed.elect" in block)
     typed = (ROOT / "tests/typing/api.py").read_text(encoding="utf-8")
     lines = [line.split("#")[0].strip() for line in readme.splitlines()]
     known = {line.split("#")[0].strip() for line in typed.splitlines()}

@@ -24,7 +24,7 @@ def make_workflow(report: Path) -> dict[str, object]:
     packages: dict[str, list[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         name = str(path.relative_to(SOURCE))
-        packages.setdefault(name.split("/")[0].removesuffix(".py"), []).append(name)
+        packages.setdefault(name.split("/", maxsplit=1)[0].removesuffix(".py"), []).append(name)
         tasks.append(
             {"id": name, "call": "demo_tasks:measure", "args": {"path": str(path)}, "retries": 1}
         )

@@ -62,7 +62,9 @@ def _read(path: str) -> str:
 
 def _sysctl(name: str) -> str | None:  # pragma: no cover (macOS only)
     try:
-        done = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, check=True)
+        done = subprocess.run(  # noqa: S603 (constant arguments)
+            ["/usr/sbin/sysctl", "-n", name], capture_output=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.decode().strip() or None

@@ -85,9 +85,7 @@ class Federation:
             telemetry=telemetry,
         )
 
-        self.commands = Commands(
-            store, member=self._worker_id, clock=clock, telemetry=telemetry
-        )
+        self.commands = Commands(store, member=self._worker_id, clock=clock, telemetry=telemetry)
 
     async def identity(self) -> ClaimedIdentity:
         """Return this process's identity; claim it on first use.
@@ -211,7 +209,9 @@ class Federation:
         return await self.leases.inspect(name)
 
     @asynccontextmanager
-    async def elect(self, name: str, *, ttl_s: float | None = None) -> AsyncGenerator[Elector, None]:
+    async def elect(
+        self, name: str, *, ttl_s: float | None = None
+    ) -> AsyncGenerator[Elector, None]:
         """Take part in an election for as long as the body runs, then step down.
 
         Args:

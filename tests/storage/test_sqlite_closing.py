@@ -39,7 +39,8 @@ async def test_a_watch_opened_while_the_store_closes_ends_with_unavailable(
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://u:s3cret@host/x", "sqlite:///?a=s3cret", "sqlite:///x?allow_network_fs=s3cret"]
+    "url",
+    ["sqlite://u:s3cret@host/x", "sqlite:///?a=s3cret", "sqlite:///x?allow_network_fs=s3cret"],
 )
 async def test_an_error_about_the_url_never_shows_a_secret(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:

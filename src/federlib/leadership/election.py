@@ -93,15 +93,17 @@ def next_state(state: LeaderState, event: Event, *, now_ns: int) -> LeaderState:
     match event:
         case Granted(epoch, holder_id):
             return attrs.evolve(
-                state, role="leader", epoch=epoch, leader=holder_id, since_ns=now_ns,
+                state,
+                role="leader",
+                epoch=epoch,
+                leader=holder_id,
+                since_ns=now_ns,
                 reason="granted",
             )
         case Lost(reason):
             if state.role != "leader":
                 return state
-            return attrs.evolve(
-                state, role="follower", leader=None, since_ns=now_ns, reason=reason
-            )
+            return attrs.evolve(state, role="follower", leader=None, since_ns=now_ns, reason=reason)
         case Reached(leader, epoch):
             if state.role == "leader":
                 return state
@@ -112,8 +114,6 @@ def next_state(state: LeaderState, event: Event, *, now_ns: int) -> LeaderState:
         case Unreachable(reason):
             if state.role != "follower":
                 return state
-            return attrs.evolve(
-                state, role="observer", leader=None, since_ns=now_ns, reason=reason
-            )
+            return attrs.evolve(state, role="observer", leader=None, since_ns=now_ns, reason=reason)
         case _:
             assert_never(event)

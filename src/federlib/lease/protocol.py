@@ -196,8 +196,8 @@ class LeaseBackend(ABC):
     def watch(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[LeaseState]]:
         """Stream the states of a name: the present one first, then after every change."""
 
-    async def withdraw(self, name: str, holder: Holder) -> None:
+    async def withdraw(self, name: str, holder: Holder) -> None:  # noqa: B027 (a default)
         """Leave the queue. Backends without one need not do anything."""
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 (a default)
         """Let go of what the backend itself opened."""

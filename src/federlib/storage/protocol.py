@@ -336,5 +336,3 @@ class ServerClock(Protocol):
     async def server_now_ns(self) -> int:
         """Read the server's wall clock; Unix nanoseconds."""
         ...
-
-
