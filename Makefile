@@ -71,7 +71,7 @@ lint: .venv-check/ready
 
 types: .venv-check/ready
 	.venv-check/bin/mypy src tests
-	.venv-check/bin/basedpyright --verifytypes federlib --ignoreexternal
+	. .venv-check/bin/activate && cd .venv-check && basedpyright --verifytypes federlib --ignoreexternal
 
 contracts: .venv-check/ready
 	.venv-check/bin/lint-imports

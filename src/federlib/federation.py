@@ -225,6 +225,8 @@ class Federation:
             holder_id=await self._worker_id(),
             clock=self.clock,
             telemetry=self.telemetry,
+            # Before anybody hears of the new leader, commands of the old one are refused.
+            admit=self.guard(name).admit,
         )
         scope, ended = anyio.CancelScope(), anyio.Event()
 
