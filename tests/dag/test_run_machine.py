@@ -325,8 +325,12 @@ class RunMachine(RuleBasedStateMachine):
                 assert claim[0] == attempt
                 assert claim[1] == batch.epoch == self.epoch, "accepted from a stale claim"
                 ok = isinstance(transition, Succeeded)
-                said = [(d.worker_id, d.incarnation, d.token, d.epoch) for d in dones
-                        for f in d.finishes if (f.node, f.attempt, f.ok) == (node, attempt, ok)]
+                said = [
+                    (d.worker_id, d.incarnation, d.token, d.epoch)
+                    for d in dones
+                    for f in d.finishes
+                    if (f.node, f.attempt, f.ok) == (node, attempt, ok)
+                ]
                 assert (*claim[2], claim[1]) in said, "nobody who holds the claim said so"
                 if ok:
                     assert node not in self.succeeded, "accepted twice"
@@ -387,7 +391,5 @@ class RunMachine(RuleBasedStateMachine):
         self.what_is_stored_folds_to_what_the_leader_has()
 
 
-RunMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None
-)
+RunMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 TestRun = RunMachine.TestCase
