@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets  # noqa: TID251  # the id of a run, where none is given
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 from rich.console import Console
@@ -25,6 +27,20 @@ __all__ = ["app"]
 
 DEFAULT_STORE = "sqlite:///.federlib/store.db"
 
+
+class FiniteRange(click.FloatRange):
+    """A float in a range; `nan` compares false with every bound, and is in none."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it, or fail."""
+        number = float(super().convert(cast("float", value), param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
 store_option = click.option(
     "--store",
     "url",
@@ -38,7 +54,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 ttl_option = click.option(
     "--ttl",
     "ttl_s",
-    type=click.FloatRange(0.2, 3600),
+    type=FiniteRange(0.2, 3600),
     default=None,
     help="Time to live of leases: how long a dead leader is waited for; seconds. "
     "[default: OPAL_LEASE_TTL_SECS or 15]",
@@ -60,7 +76,7 @@ def app() -> None:
               help="Tasks at once per worker. [default: 4; 64 for recorded runtimes]")  # fmt: skip
 @ttl_option
 @click.option("--run-id", default=None, help="Name of the run; the same name goes on with it.")
-@click.option("--time-scale", type=click.FloatRange(0, 1e6), default=None,
+@click.option("--time-scale", type=FiniteRange(0, 1e6), default=None,
               help="Factor for recorded runtimes. [default: a critical path of 20 s]")  # fmt: skip
 @click.option("--chaos", default="", help="For example kill-leader@2s,kill-worker@3s.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None,
@@ -195,7 +211,7 @@ async def lease_show(*, name: str, url: str, as_json: bool) -> int:
 @store_option
 @ttl_option
 @click.option("--holder", required=True, help="Who holds it: any name of your own.")
-@click.option("--wait", "wait_s", type=click.FloatRange(0), default=0.0, show_default=True,
+@click.option("--wait", "wait_s", type=FiniteRange(0), default=0.0, show_default=True,
               help="How long to wait for it; seconds.")  # fmt: skip
 @json_option
 @runs_async

@@ -219,19 +219,24 @@ async def detach(arguments: list[str], options: RunOptions) -> int:
         await fed.dag.submit(workflow, run_id=options.run_id)
     logs = logs_root(options.url) / segment(options.run_id, field="run_id")
     make_private_dir(logs)
-    path = logs / "~supervisor.log"
-    with open(path, "ab", opener=open_private) as log:  # noqa: PTH123 (opener)
-        process = subprocess.Popen(
+    pid = _spawn(arguments, options.url, logs / "~supervisor.log")
+    click.echo(f"run {options.run_id} goes on in process {pid}; its output: {logs}/~supervisor.log")
+    click.echo("look at it with: federlib status")
+    return OK
+
+
+def _spawn(arguments: list[str], url: str, output: Path) -> int:
+    """Start `federlib run` in a session of its own; return its process id."""
+    with open(output, "ab", opener=open_private) as log:
+        process = subprocess.Popen(  # noqa: S603 (our own program, no shell)
             [*PROGRAM, "run", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, STORE_ENV: options.url},
+            env={**os.environ, STORE_ENV: url},
         )
-    click.echo(f"run {options.run_id} goes on in process {process.pid}; its output: {path}")
-    click.echo("look at it with: federlib status")
-    return OK
+    return process.pid
 
 
 async def run_worker(*, url: str, run_id: str, slots: int, ttl_s: float) -> int:

@@ -57,10 +57,10 @@ def hide_credentials(context: click.Context, parameter: click.Parameter, url: st
     if given is not ParameterSource.COMMANDLINE or redact_url(url) == url:
         return url
     rest = _without(sys.argv[1:], url)
-    if rest is None:
-        return url
-    command = [sys.executable, "-P", "-m", "federlib.cli", *rest]
-    os.execve(sys.executable, command, {**os.environ, STORE_ENV: url})  # noqa: S606 (no shell)
+    if rest is not None:
+        command = [sys.executable, "-P", "-m", "federlib.cli", *rest]
+        os.execve(sys.executable, command, {**os.environ, STORE_ENV: url})  # noqa: S606 (no shell)
+    return url
 
 
 def _without(arguments: list[str], url: str) -> list[str] | None:

@@ -20,6 +20,7 @@ from anyio.abc import Process, TaskGroup
 
 from federlib._tasks import open_task_group
 from federlib.cli.chaos import Fault
+from federlib.cli.exits import USAGE
 from federlib.dag import ProgressRecord, RunRecord
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.federation import STORE_ENV, Federation
@@ -121,11 +122,13 @@ class Crew:
                 return
             quick = anyio.current_time() - began < _QUICK_S
             member.quick_deaths = member.quick_deaths + 1 if quick else 0
+            if code == USAGE:  # what it was told is wrong, and will stay so
+                member.quick_deaths = _MAX_QUICK
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
             if member.quick_deaths < _MAX_QUICK:
                 self._tell(f"worker {member.number} {how}; starting it again")
             else:
-                self._tell(f"worker {member.number} {how}, each time at once: {self._log(member)}")
+                self._tell(f"worker {member.number} {how}, see {self._log(member)}")
                 member.gave_up = True
                 if all(other.gave_up for other in self._members):
                     self.failed.set()
