@@ -234,7 +234,7 @@ def history(*rows: tuple[What, str, int | str]) -> list[LogEvent]:
             "two outcomes",
         ),
         (
-            [("issued", "a", 1), ("started", "a", 1), ("outcome", "a", "rejected_expired")],
+            [("issued", "a", 1), ("started", "a", 1), ("outcome", "a", "rejected_stale_epoch")],
             "started, and then",
         ),
         (

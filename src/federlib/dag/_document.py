@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from federlib.dag.task import MAX_DEPTH
+from federlib._json import MAX_DEPTH
 from federlib.errors import InvalidInput, MissingExtra
 from federlib.graph import Problems
 from federlib.graph.problems import show

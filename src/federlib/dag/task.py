@@ -11,12 +11,12 @@ from typing import Literal, cast
 
 import msgspec
 
+from federlib._json import json_fault
 from federlib.graph import Problems
 from federlib.graph.problems import show
 
 __all__ = [
     "MAX_ARGS_BYTES",
-    "MAX_DEPTH",
     "MAX_RETRIES",
     "MAX_SECONDS",
     "MAX_TEXT_BYTES",
@@ -34,10 +34,6 @@ MAX_TEXT_BYTES = 64 * 1024
 
 MAX_RETRIES = 1_000
 MAX_SECONDS = 1e9
-MAX_DEPTH = 64
-"""Of lists and objects in one another, in `args` and in a whole file."""
-
-_INT64 = range(-(2**63), 2**63)
 
 
 class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -223,7 +219,7 @@ def _env(value: object) -> dict[str, str]:
 def _args(value: object) -> list[object] | dict[str, object]:
     if not isinstance(value, list | dict):
         raise _Wrong("a list or an object")
-    fault = _json_fault(value)
+    fault = json_fault(value)
     if fault is not None:
         raise _Wrong("what JSON can hold", found=fault)
     try:
@@ -233,28 +229,6 @@ def _args(value: object) -> list[object] | dict[str, object]:
     if size > MAX_ARGS_BYTES:
         raise _Wrong(f"at most {MAX_ARGS_BYTES} bytes of JSON", found=f"{size} bytes")
     return value
-
-
-def _json_fault(value: object) -> str | None:
-    """Name what JSON cannot hold, without recursion."""
-    stack = [(value, 1)]
-    while stack:
-        item, depth = stack.pop()
-        if isinstance(item, list | dict) and depth > MAX_DEPTH:
-            return f"more than {MAX_DEPTH} levels"
-        if isinstance(item, dict):
-            if not all(isinstance(key, str) for key in item):
-                return "a key that is not text"
-            stack += ((inner, depth + 1) for inner in item.values())
-        elif isinstance(item, list):
-            stack += ((inner, depth + 1) for inner in item)
-        elif isinstance(item, float) and not math.isfinite(item):
-            return show(item)
-        elif isinstance(item, int) and item not in _INT64:
-            return "a number beyond 64 bits"
-        elif not (item is None or isinstance(item, str | int | float)):
-            return show(item)
-    return None
 
 
 _RULES: Mapping[str, Callable[[object], object]] = {

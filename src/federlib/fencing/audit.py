@@ -134,7 +134,9 @@ class _Audit:
         if name in self._ended:
             self._complain(event, "has two outcomes")
         self._ended.add(name)
-        if is_rejected(status) and name in self._started:
+        # Expired while it was being started: its consumer saw that before it acted.
+        is_late = status == "rejected_expired"
+        if is_rejected(status) and not is_late and name in self._started:
             self._complain(event, f"was started, and then {status}")
         if not is_rejected(status) and name not in self._started:
             self._complain(event, f"is {status}, and nobody had started it")

@@ -227,6 +227,8 @@ class CommandConsumer:
             self._acting.discard(command.command_id)
 
     async def _act(self, command: Command) -> Outcome:
+        if command.deadline_ns is not None and self._clock.wall_ns() >= command.deadline_ns:
+            return self._outcome(command, "rejected_expired", reason="expired while it was started")
         try:
             result = await self._handler(command)
         except Exception as error:

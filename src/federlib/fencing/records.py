@@ -20,6 +20,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from federlib._json import encode_json
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.storage import Record, segment
 
@@ -281,17 +282,7 @@ def encode_payload(value: object) -> msgspec.Raw:
     Raises:
         InvalidInput: JSON cannot hold it, or it is beyond 64 KiB.
     """
-    try:
-        # Decoded and sorted once: the same arguments are the same bytes, whoever sends them.
-        plain = msgspec.json.decode(msgspec.json.encode(value))
-        payload = msgspec.json.encode(plain, order="sorted")
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInput("payload", expected=f"JSON ({error})", found=value) from error
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise InvalidInput(
-            "payload", expected=f"at most {MAX_PAYLOAD_BYTES} bytes of JSON", found=len(payload)
-        )
-    return msgspec.Raw(payload)
+    return msgspec.Raw(encode_json(value, field="payload", max_bytes=MAX_PAYLOAD_BYTES))
 
 
 def checked_command(command: Command) -> Command:

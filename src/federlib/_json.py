@@ -1,0 +1,67 @@
+"""What may go into stored JSON when it comes from users: finite, shallow, and small."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from federlib.errors import InvalidInput
+
+__all__ = ["MAX_DEPTH", "encode_json", "json_fault"]
+
+MAX_DEPTH = 64
+"""Of lists and objects in one another."""
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def json_fault(value: object) -> str | None:
+    """Name what JSON cannot hold, without recursion; None if it can hold all of it.
+
+    A number that is not finite would become null without a word, one beyond 64 bits cannot
+    be read back, and depth is what hostile input is made of.
+    """
+    stack = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, list | dict) and depth > MAX_DEPTH:
+            return f"more than {MAX_DEPTH} levels"
+        if isinstance(item, dict):
+            if not all(isinstance(key, str) for key in item):
+                return "a key that is not text"
+            stack += ((inner, depth + 1) for inner in item.values())
+        elif isinstance(item, list):
+            stack += ((inner, depth + 1) for inner in item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            return str(item)
+        elif isinstance(item, int) and item not in _INT64:
+            return "a number beyond 64 bits"
+        elif not (item is None or isinstance(item, str | int | float)):
+            return f"a value of type {type(item).__name__}"
+    return None
+
+
+def encode_json(value: object, *, field: str, max_bytes: int) -> bytes:
+    """Turn a user's value into JSON, keys sorted: the same value is the same bytes.
+
+    Args:
+        value: Plain values, dataclasses, attrs classes, Structs, or a `msgspec.Raw`.
+        field: How to call it in an error.
+        max_bytes: Of the JSON.
+    Raises:
+        InvalidInput: JSON cannot hold it, or it is too large or too deep.
+    """
+    try:
+        if isinstance(value, msgspec.Raw):
+            value = msgspec.json.decode(value)
+        plain = msgspec.to_builtins(value, str_keys=True)
+        fault = json_fault(plain)
+        encoded = b"" if fault else msgspec.json.encode(plain, order="sorted")
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInput(field, expected=f"what JSON can hold ({error})", found=value) from error
+    if fault:
+        raise InvalidInput(field, expected="what JSON can hold", found=fault)
+    if len(encoded) > max_bytes:
+        raise InvalidInput(field, expected=f"at most {max_bytes} bytes of JSON", found=len(encoded))
+    return encoded
