@@ -16,6 +16,7 @@ import attrs
 import msgspec
 from anyio.abc import TaskGroup
 
+from federlib._json import encode_json
 from federlib._tasks import open_task_group
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
 from federlib.dag.plan import Plan
@@ -34,7 +35,7 @@ from federlib.dag.records import (
 )
 from federlib.dag.runlog import RunLog, commit_surely, read_surely, transaction_id
 from federlib.dag.workflow import TaskSpec
-from federlib.errors import Fenced, InvalidInput, LeaseLost, OutcomeUnknown, Unavailable
+from federlib.errors import Fenced, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease import HeldLease
 from federlib.skewclock import Clock
 from federlib.storage import (
@@ -447,14 +448,7 @@ def _is_being_cancelled() -> bool:
 
 
 def _encode_result(value: object) -> msgspec.Raw:
-    encoded = msgspec.json.encode(value)
-    if len(encoded) > MAX_RESULT_BYTES:
-        raise InvalidInput(
-            "result", expected=f"at most {MAX_RESULT_BYTES} bytes of JSON", found=len(encoded)
-        )
-    # Raw JSON of the handler's own making is passed on unseen: it must not spoil our record.
-    msgspec.json.decode(encoded)
-    return msgspec.Raw(encoded)
+    return msgspec.Raw(encode_json(value, field="result", max_bytes=MAX_RESULT_BYTES))
 
 
 def describe(error: BaseException) -> str:
