@@ -21,6 +21,7 @@ from federlib import Federation, connect
 from federlib.dag.records import Epoch, LogBatch, Lost, Succeeded, decode
 from federlib.dag.runlog import scan_all
 from federlib.dag.runstate import RunState
+from federlib.identity import IdentityStore
 
 __all__ = ["Done", "Fleet", "History", "alive", "all_gone", "read_history", "until"]
 
@@ -108,7 +109,8 @@ class Fleet:
         """Look into the store from this process."""
 
         async def look() -> T:
-            async with connect(self.url) as fed:
+            identities = IdentityStore(self.root / "runtime/identities")
+            async with connect(self.url, identity=identities) as fed:
                 return await question(fed)
 
         return anyio.run(look)

@@ -13,6 +13,7 @@ from typing import cast
 
 import psutil
 import pytest
+
 from fleet import Fleet, alive, all_gone, command, descendants, until
 
 YAML = """\

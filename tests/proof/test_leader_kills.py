@@ -11,10 +11,10 @@ from collections import Counter
 from typing import cast
 
 import pytest
-from data_sets import workflow_file
-from fleet import Fleet
 
+from data_sets import workflow_file
 from federlib.dag import load_workflow
+from fleet import Fleet
 
 SEEDS = [
     *range(5),

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import psutil
-from fleet import Fleet, until
 
 from federlib import Federation
 from federlib.dag import TaskSpec, Workflow
+from fleet import Fleet, until
 
 KILLS = 10
 TTL_S = 0.5

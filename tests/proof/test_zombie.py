@@ -9,10 +9,10 @@ import signal
 
 import anyio
 import psutil
-from fleet import Fleet, until
 
 from federlib import Federation
 from federlib.storage import Put, Transaction
+from fleet import Fleet, until
 
 TASK = "echo $FEDERLIB_TASK_ID $FEDERLIB_ATTEMPT >> ledger; sleep 1; echo end >> ledger"
 

@@ -40,12 +40,16 @@ def require_store(url: str) -> None:
     """Refuse a store that is not there: who only looks must not make one.
 
     Raises:
-        Unavailable: There is no such file.
+        Unavailable: There is no such file, or an empty one.
         InvalidInput: The URL is malformed.
     """
     file = store_file(url)
-    if file is not None and not os.path.lexists(file):
+    if file is None:
+        return
+    if not os.path.lexists(file):
         raise Unavailable(f"store {redact_url(url)}", reason="there is no such file")
+    if file.is_file() and not file.stat().st_size:
+        raise Unavailable(f"store {redact_url(url)}", reason="the file is empty")
 
 
 def hide_credentials(context: click.Context, parameter: click.Parameter, url: str) -> str:
