@@ -46,11 +46,15 @@ from .run_lab import check_limits, new_state, stored, view
 GRAPHS: list[dict[str, list[str]]] = [
     {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["d"]},
     {"a": [], "b": [], "c": ["a", "b"], "d": ["b"], "e": ["c", "d"], "f": []},
-    {"a": [], "b": ["a"], "c": ["b"]},
+    {f"t{n}": [f"t{m}" for m in range(max(0, n - 4), n - 2)] for n in range(14)},
+    {f"t{n}": [] for n in range(10)} | {"join": [f"t{n}" for n in range(10)]},
 ]
 WORKERS = ("v", "w", "x")
 MAX_RETRIES = 2
 picks = st.integers(min_value=0, max_value=10**6)
+fates = st.sampled_from(["lives"] * 6 + ["dies before its append", "dies after its append"])
+rarely = st.sampled_from([True] + [False] * 7)
+mostly = st.sampled_from([False] + [True] * 3)
 
 
 @attrs.define
@@ -108,6 +112,7 @@ class RunMachine(RuleBasedStateMachine):
         self.present: dict[int, tuple[int, int, tuple[str, int, int]]] = {}
         self.executions: Counter[tuple[int, int]] = Counter()
         self.ended = False
+        self.rival_due = False
 
     # Workers
 
@@ -123,21 +128,23 @@ class RunMachine(RuleBasedStateMachine):
         self.workers[name] = Worker(name, incarnation, token, seen)
 
     @precondition(lambda self: self.workers)
-    @rule(pick=picks)
-    def kill_worker(self, pick: int) -> None:
+    @rule(pick=picks, dies=rarely)
+    def kill_worker(self, pick: int, dies: bool) -> None:
+        if not dies:
+            return
         del self.workers[sorted(self.workers)[pick % len(self.workers)]]
 
     @precondition(lambda self: self.workers)
-    @rule(pick=picks)
-    def deliver(self, pick: int) -> None:
+    @rule(pick=picks, most=st.integers(1, 5))
+    def deliver(self, pick: int, most: int) -> None:
         worker = self.pick_worker(pick)
-        for record in self.assigns[worker.name][worker.delivered :][:1]:
+        for record in self.assigns[worker.name][worker.delivered :][:most]:
             worker.delivered += 1
             if (record.incarnation, record.token) == (worker.incarnation, worker.token):
                 self.perform(worker, worker.book.assign(record))
 
     @precondition(lambda self: any(worker.running for worker in self.workers.values()))
-    @rule(pick=picks, ok=st.booleans())
+    @rule(pick=picks, ok=mostly)
     def finish_task(self, pick: int, ok: bool) -> None:
         busy = sorted((w.name, *key) for w in self.workers.values() for key in w.running)
         name, node, attempt = busy[pick % len(busy)]
@@ -187,7 +194,7 @@ class RunMachine(RuleBasedStateMachine):
 
     # People
 
-    @rule(retry_failed=st.booleans(), cancel=st.booleans())
+    @rule(retry_failed=st.booleans(), cancel=rarely)
     def ask(self, retry_failed: bool, cancel: bool) -> None:
         self.keys += 1
         self.asks[f"{self.keys:06d}"] = AskRecord(
@@ -215,31 +222,55 @@ class RunMachine(RuleBasedStateMachine):
     def next_seq(self) -> int:
         return self.first_seq + len(self.log)
 
-    @rule(commits=st.booleans(), knows=st.booleans())
-    def take_over(self, commits: bool, knows: bool) -> None:
+    @precondition(lambda self: self.sitting() is None or self.rival_due)
+    @rule(fate=fates)
+    def take_over(self, fate: str) -> None:
+        self.rival_due = False
         leader = Leader(self.next_epoch, self.fold(), self.next_seq)
         self.next_epoch += 1
         self.hear(leader)
         draft = self.decide(leader, Epoch(leader.epoch, "leader", 0))
         assert draft is not None
-        if not commits:
-            return  # It died before its append.
-        self.commit(leader, draft, takeover=True)
-        if knows:
+        if fate == "dies before its append":
+            return
+        assert self.commit(leader, draft, takeover=True)
+        if fate == "lives":
             self.leaders.append(leader)
 
-    @precondition(lambda self: self.leaders)
-    @rule(pick=picks, commits=st.booleans(), knows=st.booleans(), news=st.booleans())
-    def lead(self, pick: int, commits: bool, knows: bool, news: bool) -> None:
-        leader = self.leaders[pick % len(self.leaders)]
+    @rule()
+    def suspect_the_leader(self) -> None:
+        """Its lease ran out in somebody's eyes; it may go on for all that."""
+        self.rival_due = True
+
+    @precondition(lambda self: self.sitting() is not None)
+    @rule(fate=fates, news=mostly)
+    def lead(self, fate: str, news: bool) -> None:
+        leader = self.sitting()
+        assert leader is not None
         if news:
             self.hear(leader)
         draft = self.decide(leader)
         if draft is None:
             return
-        kept = commits and self.commit(leader, draft) and knows
-        if not kept:
-            self.leaders.remove(leader)  # Refused, or it died: before its append or just after.
+        if fate != "dies before its append":
+            assert self.commit(leader, draft)
+        if fate != "lives":
+            self.leaders.remove(leader)
+
+    @rule(pick=picks, ok=mostly, heard=st.booleans())
+    def all_goes_well_for_a_while(self, pick: int, ok: bool, heard: bool) -> None:
+        if self.sitting() is None:
+            self.take_over(fate="lives")
+        if not self.workers:
+            self.start_worker(pick=pick, new_process=True)
+        for number in range(len(self.workers)):
+            self.deliver(pick=number, most=100)
+        if any(worker.running for worker in self.workers.values()):
+            self.finish_task(pick=pick, ok=ok)
+        if any(worker.outbox for worker in self.workers.values()):
+            self.present_finish(pick=pick, copies=1, late=False)
+        if heard:
+            self.lead(fate="lives", news=True)
 
     @precondition(lambda self: self.leaders)
     @rule(pick=picks)
@@ -375,21 +406,16 @@ class RunMachine(RuleBasedStateMachine):
         for name in WORKERS:
             self.workers.pop(name, None)
         self.start_worker(pick=0, new_process=True)
-        self.take_over(commits=True, knows=True)
+        self.take_over(fate="lives")
         leader = self.leaders[0]
-        for _ in range(200):
+        for _ in range(100):
             if leader.state.outcome != "running":
                 break
-            self.time_passes(60)
-            for step in (self.deliver, lambda pick: self.finish_task(pick, ok=True)):
-                if self.workers and (step == self.deliver or self.pick_worker(0).running):
-                    step(pick=0)
-            while self.pick_worker(0).outbox:
-                self.present_finish(pick=0, copies=1, late=False)
-            self.lead(pick=0, commits=True, knows=True, news=True)
+            self.time_passes(seconds=60)
+            self.all_goes_well_for_a_while(pick=0, ok=True, heard=True)
         assert leader.state.outcome != "running", "the run never ends"
         self.what_is_stored_folds_to_what_the_leader_has()
 
 
-RunMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+RunMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=70, deadline=None)
 TestRun = RunMachine.TestCase

@@ -1,0 +1,157 @@
+"""Appends to a run's log: by token, whatever the clocks say and whatever was cut."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from federlib.dag.plan import split_plan
+from federlib.dag.records import Epoch, EpochRecord, LogBatch, Refused, RunKeys, encode
+from federlib.dag.runlog import Fold, RunLog, Seat, commit_surely, transaction_id
+from federlib.dag.schedule import Draft
+from federlib.errors import CorruptRecord, Fenced, OutcomeUnknown
+from federlib.skewclock import SystemClock
+from federlib.storage import Committed, Conflicted, Delete, Put, Transaction
+from federlib.storage.backends.memory import MemoryStore
+
+from .run_lab import CHAIN, run_record, workflow
+
+pytestmark = pytest.mark.anyio
+
+
+def draft(epoch: int, *, takeover: bool = False) -> Draft:
+    t = (Epoch(epoch, "l", 0),) if takeover else (Refused(0, 1, epoch, "old"),)
+    return Draft(LogBatch(epoch=epoch, at_ns=1, t=t), None, (), {}, None)
+
+
+async def submitted() -> RunLog:
+    log = RunLog(MemoryStore(SystemClock()), "r")
+    chunks = split_plan(workflow(CHAIN))
+    assert await log.submit(run_record(len(CHAIN), len(chunks)), chunks)
+    return log
+
+
+async def take_over(log: RunLog, epoch: int, fold: Fold) -> Seat | None:
+    seat = Seat(epoch, 0, fold.next_seq)
+    current = await log.epoch()
+    made = await log.append(
+        seat,
+        draft(epoch, takeover=True),
+        takeover=(EpochRecord(epoch=epoch, leader="l"), current[1] if current else None),
+        snap_revision=fold.snap_revision,
+    )
+    return seat if isinstance(made, Committed) else None
+
+
+async def append_and_apply(log: RunLog, seat: Seat) -> None:
+    assert isinstance(await log.append(seat, draft(seat.epoch)), Committed)
+
+
+async def test_an_old_leaders_writes_all_fail_by_token_after_a_takeover() -> None:
+    log = await submitted()
+    old = await take_over(log, 1, await log.fold_whole())
+    assert old is not None
+    await append_and_apply(log, old)
+    new = await take_over(log, 2, await log.fold_whole())
+    assert new is not None
+    everything = (await log.store.scan("dag/")).records
+    assert isinstance(await log.append(old, draft(1)), Conflicted)
+    old.next_seq = new.next_seq
+    assert isinstance(await log.append(old, draft(1)), Conflicted)
+    state, _ = await log.fold()
+    with pytest.raises(Fenced):
+        await log.snapshot(old, state)
+    assert (await log.store.scan("dag/")).records == everything
+
+
+async def test_a_takeover_loses_to_an_append_that_it_has_not_seen() -> None:
+    log = await submitted()
+    old = await take_over(log, 1, await log.fold_whole())
+    assert old is not None
+    seen = await log.fold_whole()
+    await append_and_apply(log, old)
+    assert await take_over(log, 2, seen) is None
+    assert await take_over(log, 2, await log.fold_whole()) is not None
+
+
+async def test_a_takeover_is_not_fooled_by_a_log_that_was_cut_behind_it() -> None:
+    """The record that it would write is absent again, but it is not the next one."""
+    log = await submitted()
+    old = await take_over(log, 1, await log.fold_whole())
+    assert old is not None
+    seen = await log.fold_whole()
+    for _ in range(3):
+        await append_and_apply(log, old)
+    await log.snapshot(old, (await log.fold())[0])
+    assert await log.store.get(log.keys.log(seen.next_seq)) is None
+    assert await take_over(log, 2, seen) is None
+    fresh = await log.fold_whole()
+    assert (fresh.state.refused, fresh.next_seq) == (3, 5)
+    assert await take_over(log, 2, fresh) is not None
+
+
+async def test_a_hole_in_the_log_is_corrupt() -> None:
+    log = await submitted()
+    seat = await take_over(log, 1, await log.fold_whole())
+    assert seat is not None
+    for _ in range(3):
+        await append_and_apply(log, seat)
+    await log.store.commit(Transaction((Delete(log.keys.log(2)),)))
+    with pytest.raises(CorruptRecord, match="log/000000000002"):
+        await log.fold()
+
+
+async def test_a_snapshot_that_lacks_a_part_is_corrupt_not_an_endless_search() -> None:
+    log = await submitted()
+    seat = await take_over(log, 1, await log.fold_whole())
+    assert seat is not None
+    await log.snapshot(seat, (await log.fold())[0])
+    await log.store.commit(Transaction((Delete(log.keys.snap(1, 0)),)))
+    with anyio.fail_after(5), pytest.raises(CorruptRecord, match="snap/000000000001/0000"):
+        await log.fold()
+
+
+async def test_a_submission_that_stopped_half_way_is_taken_over_by_another_plan() -> None:
+    log = RunLog(MemoryStore(SystemClock()), "r")
+    leftover = encode(split_plan(workflow({"x": [], "y": []}))[0])
+    for number in range(3):
+        await log.store.commit(Transaction((Put(log.keys.plan(number), leftover),)))
+    chunks = split_plan(workflow(CHAIN))
+    assert await log.submit(run_record(len(CHAIN), len(chunks)), chunks)
+    assert (await log.plan()).ids == tuple(CHAIN)
+    assert not await log.submit(run_record(len(CHAIN), len(chunks)), chunks)
+
+
+class Forgetful(MemoryStore):
+    """Commits, and loses the first answers."""
+
+    lost = 2
+
+    async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        made = await super().commit(transaction)
+        if self.lost:
+            self.lost -= 1
+            raise OutcomeUnknown("store", transaction_id=transaction.id, reason="no answer")
+        return made
+
+
+async def test_an_append_whose_answer_was_lost_is_committed_once() -> None:
+    store = Forgetful(SystemClock())
+    transaction = Transaction((Put("k", b"1"),), id=transaction_id("append", "r", 1, 1))
+    made = await commit_surely(store, transaction)
+    record = await store.get("k")
+    assert isinstance(made, Committed)
+    assert record is not None
+    assert (record.revision, store.lost) == (made.revision, 0)
+
+
+def test_names_of_transactions_fit_and_differ() -> None:
+    parts = [("done", "x" * 500), ("done", "x" * 499, "x"), ("don", "e"), ("append", "r", 1, 11)]
+    ids = {transaction_id(*part) for part in (*parts, ("append", "r", 11, 1))}
+    assert len(ids) == 5
+    assert all(len(name) <= 128 for name in ids)
+
+
+def test_two_lives_of_a_worker_never_share_the_key_of_a_finish() -> None:
+    keys = RunKeys("r")
+    assert len({keys.done("w", life, token, 1) for life in (1, 2) for token in (1, 2)}) == 4
