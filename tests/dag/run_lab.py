@@ -32,7 +32,7 @@ def workflow(tasks: Mapping[str, Sequence[str]], *, retries: int = 0) -> Workflo
     return Workflow(name="", tasks=tuple(specs))
 
 
-def run_record(tasks: int, chunks: int = 1, **fields: object) -> RunRecord:
+def run_record(tasks: int, chunks: int = 1, fields: Mapping[str, object] = {}) -> RunRecord:
     record = RunRecord(
         run_id="r", name="", plan_hash="", chunks=chunks, tasks=tasks, submitted_ns=0
     )
@@ -47,7 +47,7 @@ def plan(tasks: Mapping[str, Sequence[str]], *, retries: int = 0) -> Plan:
 def new_state(
     tasks: Mapping[str, Sequence[str]], *, retries: int = 0, **fields: object
 ) -> RunState:
-    return RunState(plan(tasks, retries=retries), run_record(len(tasks), **fields))
+    return RunState(plan(tasks, retries=retries), run_record(len(tasks), fields=fields))
 
 
 def live(*, slots: int = 4, incarnation: int = 1, token: int = 1) -> WorkerView:

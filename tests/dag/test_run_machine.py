@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import attrs
 from hypothesis import settings
@@ -91,7 +92,7 @@ class RunMachine(RuleBasedStateMachine):
     @initialize(graph=st.sampled_from(GRAPHS), rerun=st.booleans())
     def begin(self, graph: dict[str, list[str]], rerun: bool) -> None:
         fields = {"on_failover": "rerun" if rerun else "adopt", "backoff_s": 1.0, "max_lost": 100}
-        self.blank = lambda: new_state(graph, retries=MAX_RETRIES, **fields)
+        self.blank: Callable[[], RunState] = lambda: new_state(graph, retries=MAX_RETRIES, **fields)
         self.log: list[bytes] = []
         self.first_seq = 1
         self.snap: tuple[bytes, list[bytes]] | None = None
