@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import psutil
 import pytest
 
@@ -74,7 +75,8 @@ def test_a_workflow_runs_and_results_reach_the_children(fleet: Fleet) -> None:
     log = fleet.call("logs", "r/1", "numbers").out.splitlines()
     assert log == ["r/1 numbers 1 1", "r/1:numbers me no store", "a b,$c"]
     shown = fleet.call("logs", "r/1", "show/it", "--attempt", "1").out
-    assert shown == '{"numbers":[1,2,3],"total":{"sum":10,"key":"r/1:total"}}'
+    inputs = {"numbers": [1, 2, 3], "total": {"sum": 10, "key": "r/1:total"}}
+    assert msgspec.json.decode(shown) == inputs
 
 
 def test_json_and_the_store_by_environment(fleet: Fleet) -> None:
