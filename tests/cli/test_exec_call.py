@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from exec_workshop import Workshop
 
+from cli.exec_workshop import Workshop
 from federlib.cli.exec import Call, ExecResult, TaskContext, TaskRunner
 
 pytestmark = pytest.mark.anyio

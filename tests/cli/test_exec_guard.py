@@ -12,8 +12,8 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
-from exec_workshop import Workshop, is_alive, until
 
+from cli.exec_workshop import Workshop, is_alive, until
 from federlib.cli.exec import ExecResult, TaskRunner
 
 pytestmark = pytest.mark.anyio

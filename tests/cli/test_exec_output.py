@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from exec_workshop import Workshop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.exec_workshop import Workshop
 from federlib.cli.exec import TaskRunner
 from federlib.cli.exec._capped import Log
 

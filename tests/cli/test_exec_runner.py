@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
-from exec_workshop import Workshop, is_alive, until
 
+from cli.exec_workshop import Workshop, is_alive, until
 from federlib.cli.exec import Exec, ExecResult, TaskRunner
 from federlib.errors import InvalidInput, Unavailable
 

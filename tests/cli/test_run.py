@@ -310,8 +310,7 @@ def test_a_second_sigint_does_not_wait_for_a_task_that_will_not_end(fleet: Fleet
 
 def test_a_killed_worker_takes_its_tasks_with_it_and_their_children(fleet: Fleet) -> None:
     run = (
-        "echo $FEDERLIB_ATTEMPT >> ledger; test -e go && exit; "
-        "setsid sleep 999 & echo $! > g; wait"
+        "echo $FEDERLIB_ATTEMPT >> ledger; test -e go && exit; setsid sleep 999 & echo $! > g; wait"
     )
     name = fleet.write("w.json", [{"id": "a", "run": run}])
     process = fleet.start("run", name, "--ttl", "1", "--workers", "1", "--run-id", "r")

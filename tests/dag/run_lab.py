@@ -7,19 +7,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from federlib.dag.plan import Plan, join_chunks, split_plan
-from federlib.dag.records import (
-    Claimed,
-    DoneRecord,
-    Epoch,
-    Finish,
-    LogBatch,
-    RunRecord,
-    Transition,
-    decode,
-    encode,
-)
+from federlib.dag.records import DoneRecord, Finish, RunRecord, decode, encode
 from federlib.dag.runstate import RunState
 from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.dag.transitions import Claimed, Epoch, LogBatch, Transition
 from federlib.dag.workflow import TaskSpec, Workflow
 from federlib.storage import Put, Record, Transaction
 from federlib.storage.limits import check_transaction

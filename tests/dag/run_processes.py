@@ -11,7 +11,8 @@ import attrs
 from anyio.abc import TaskGroup
 
 import federlib
-from federlib.dag.worker import Handler, RunWorker
+from federlib.dag.handler import Handler
+from federlib.dag.worker import RunWorker
 from federlib.errors import Unavailable
 from federlib.federation import Federation
 from federlib.identity import IdentityStore

@@ -18,29 +18,31 @@ from hypothesis.stateful import (
 
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
 from federlib.dag.records import (
-    Adopted,
     AskRecord,
     AssignRecord,
-    Cancelled,
-    Claimed,
     DoneRecord,
-    Ended,
-    Epoch,
-    Failed,
     Finish,
-    LogBatch,
-    Lost,
-    Retried,
-    Revoked,
     SnapshotHead,
     SnapshotPart,
-    Succeeded,
-    Transition,
     decode,
     encode,
 )
 from federlib.dag.runstate import RunState
 from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.dag.transitions import (
+    Adopted,
+    Cancelled,
+    Claimed,
+    Ended,
+    Epoch,
+    Failed,
+    LogBatch,
+    Lost,
+    Retried,
+    Revoked,
+    Succeeded,
+    Transition,
+)
 
 from .run_lab import check_limits, new_state, stored, view
 

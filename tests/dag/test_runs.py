@@ -12,7 +12,8 @@ import pytest
 
 from federlib._tasks import open_task_group
 from federlib.dag import Policy, Runs, TaskFailed, TaskRun, TaskSpec, Workflow
-from federlib.dag.records import MAX_RESULT_BYTES, RunKeys
+from federlib.dag.keys import RunKeys
+from federlib.dag.records import MAX_RESULT_BYTES
 from federlib.errors import CorruptRecord, InvalidInput, PlanMismatch, Unavailable
 from federlib.skewclock import SystemClock
 from federlib.storage import Put, RecordStore, Transaction, open_store

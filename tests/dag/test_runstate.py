@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from federlib.dag.records import (
+from federlib.dag.records import SnapshotHead, SnapshotPart, decode, encode
+from federlib.dag.runstate import RunState
+from federlib.dag.transitions import (
     Adopted,
     Cancelled,
     Claimed,
@@ -18,14 +20,9 @@ from federlib.dag.records import (
     Resumed,
     Retried,
     Revoked,
-    SnapshotHead,
-    SnapshotPart,
     Succeeded,
     Transition,
-    decode,
-    encode,
 )
-from federlib.dag.runstate import RunState
 from federlib.errors import CorruptRecord
 from federlib.storage.limits import MAX_VALUE_BYTES
 

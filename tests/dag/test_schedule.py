@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from federlib.dag.records import (
-    MAX_RESULT_BYTES,
+from federlib.dag.records import MAX_RESULT_BYTES, AskRecord
+from federlib.dag.schedule import WorkerView
+from federlib.dag.transitions import (
     Adopted,
-    AskRecord,
     Cancelled,
     Claimed,
     Ended,
@@ -20,7 +20,6 @@ from federlib.dag.records import (
     Retried,
     Succeeded,
 )
-from federlib.dag.schedule import WorkerView
 
 from .run_lab import CHAIN, Desk, dead, done, finish, live, new_state, view
 

@@ -78,9 +78,7 @@ def make_report(
             at_s=_seconds(new.first_ns - started_ns),
             from_epoch=old.epoch,
             to_epoch=new.epoch,
-            rto_s=_seconds(
-                new.first_ns - kills.get(old.epoch, max(old.last_ns, new.last_act_ns))
-            ),
+            rto_s=_seconds(new.first_ns - kills.get(old.epoch, max(old.last_ns, new.last_act_ns))),
         )
         for old, new in zip(state.epochs, state.epochs[1:], strict=False)
         if old.epoch != resumed_after

@@ -132,8 +132,8 @@ async def _led_elsewhere(fed: Federation, run_id: str) -> str | None:
 def _end_of(before: RunRecord) -> Callable[[RunRecord], bool]:
     """Tell the end of the run from the end it may have had before it was resumed."""
     resumed = before.state == "cancelled"
-    return lambda record: record.state != "running" and not (
-        resumed and record.ended_ns == before.ended_ns
+    return lambda record: (
+        record.state != "running" and not (resumed and record.ended_ns == before.ended_ns)
     )
 
 
@@ -228,7 +228,7 @@ async def detach(arguments: list[str], options: RunOptions) -> int:
 def _spawn(arguments: list[str], url: str, output: Path) -> int:
     """Start `federlib run` in a session of its own; return its process id."""
     with open(output, "ab", opener=open_private) as log:
-        process = subprocess.Popen(  # noqa: S603 (our own program, no shell)
+        process = subprocess.Popen(
             [*PROGRAM, "run", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -136,7 +136,7 @@ class Crew:
             await anyio.sleep(0.1 * 2 ** min(member.quick_deaths, 5) if quick else 0.05)
 
     async def _live(self, member: _Member) -> int:
-        with open(self._log(member), "ab", opener=open_private) as log:  # noqa: PTH123 (opener)
+        with open(self._log(member), "ab", opener=open_private) as log:
             member.process = await anyio.open_process(
                 self._command,
                 stdin=subprocess.DEVNULL,

@@ -15,10 +15,10 @@ Hazards: a handler that blocks the event loop stops the renewal of its worker's 
 
 from __future__ import annotations
 
+from federlib.dag.handler import Handler, TaskFailed, TaskRun
 from federlib.dag.records import ProgressRecord, RunRecord
 from federlib.dag.runs import Policy, Run, Runs
 from federlib.dag.runstate import Running, RunState
-from federlib.dag.worker import Handler, TaskFailed, TaskRun
 from federlib.dag.workflow import (
     TaskSpec,
     Workflow,

@@ -9,20 +9,21 @@ import anyio
 from anyio.abc import TaskGroup
 
 from federlib._tasks import open_task_group
+from federlib.dag.patience import read_surely
 from federlib.dag.records import (
     MAX_FINISHES,
     AskRecord,
     DoneRecord,
-    Epoch,
     EpochRecord,
     ProgressRecord,
     RunOutcome,
     WorkerRecord,
     decode,
 )
-from federlib.dag.runlog import SNAPSHOT_EVERY, Fold, RunLog, Seat, read_surely
+from federlib.dag.runlog import SNAPSHOT_EVERY, Fold, RunLog, Seat
 from federlib.dag.runstate import RunState
 from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.dag.transitions import Epoch
 from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.lease import LeaseBackend
 from federlib.skewclock import Clock

@@ -22,52 +22,35 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from federlib.errors import CorruptRecord, InvalidInput
-from federlib.storage import Record, segment
+from federlib.errors import CorruptRecord
+from federlib.storage import Record
 
 __all__ = [
     "MAX_FINISHES",
     "MAX_RESULT_BYTES",
     "MAX_SLOTS",
-    "MAX_TRANSITIONS",
     "NO_RESULT",
-    "Adopted",
     "AskRecord",
     "AssignRecord",
-    "Cancelled",
     "Claim",
-    "Claimed",
     "DoneRecord",
-    "Ended",
-    "Epoch",
     "EpochRecord",
     "EpochSpan",
-    "Failed",
     "Finish",
-    "LogBatch",
-    "Lost",
     "PlanChunk",
     "PlanTask",
     "ProgressRecord",
-    "Refused",
     "ResultBatch",
-    "Resumed",
-    "Retried",
-    "Revoked",
-    "RunKeys",
     "RunOutcome",
     "RunRecord",
     "SnapshotHead",
     "SnapshotPart",
-    "Succeeded",
-    "Transition",
+    "Versioned",
     "WorkerRecord",
     "decode",
     "encode",
 ]
 
-MAX_TRANSITIONS = 1_024
-"""In one log record; design §5."""
 
 MAX_RESULT_BYTES = 64 * 1024
 """Of JSON, that a task hands to its children."""
@@ -84,7 +67,9 @@ NO_RESULT = msgspec.Raw(b"null")
 RunOutcome = Literal["running", "success", "failed", "cancelled"]
 
 
-class _Versioned(msgspec.Struct, frozen=True, kw_only=True):
+class Versioned(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored record; `v` is the version of its shape."""
+
     v: int = 1
 
 
@@ -96,14 +81,14 @@ class PlanTask(msgspec.Struct, frozen=True, array_like=True):
     spec: msgspec.Raw
 
 
-class PlanChunk(_Versioned, frozen=True, kw_only=True):
+class PlanChunk(Versioned, frozen=True, kw_only=True):
     """Consecutive tasks of a plan, at most 256 KiB."""
 
     first: int
     tasks: tuple[PlanTask, ...]
 
 
-class RunRecord(_Versioned, frozen=True, kw_only=True):
+class RunRecord(Versioned, frozen=True, kw_only=True):
     """A run: written once at submission, once more at each end or resumption."""
 
     run_id: str
@@ -120,14 +105,14 @@ class RunRecord(_Versioned, frozen=True, kw_only=True):
     ended_ns: int = 0
 
 
-class EpochRecord(_Versioned, frozen=True, kw_only=True):
+class EpochRecord(Versioned, frozen=True, kw_only=True):
     """Who leads the run: the fencing token of the leader's lease, and its holder."""
 
     epoch: int
     leader: str
 
 
-class WorkerRecord(_Versioned, frozen=True, kw_only=True):
+class WorkerRecord(Versioned, frozen=True, kw_only=True):
     """A worker and its credit: how many tasks it will take at once."""
 
     worker_id: str
@@ -156,7 +141,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     scan: bool = False
 
 
-class AssignRecord(_Versioned, frozen=True, kw_only=True):
+class AssignRecord(Versioned, frozen=True, kw_only=True):
     """All claims that one life of a worker has: what is not here is no longer its own.
 
     Attributes:
@@ -189,7 +174,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
         return bytes(self.result) != b"null"
 
 
-class DoneRecord(_Versioned, frozen=True, kw_only=True):
+class DoneRecord(Versioned, frozen=True, kw_only=True):
     """Finishes of one life of a worker under one epoch, at most `MAX_FINISHES`."""
 
     worker_id: str
@@ -199,13 +184,13 @@ class DoneRecord(_Versioned, frozen=True, kw_only=True):
     finishes: tuple[Finish, ...]
 
 
-class ResultBatch(_Versioned, frozen=True, kw_only=True):
+class ResultBatch(Versioned, frozen=True, kw_only=True):
     """Results by node number, as JSON."""
 
     results: dict[int, msgspec.Raw]
 
 
-class AskRecord(_Versioned, frozen=True, kw_only=True):
+class AskRecord(Versioned, frozen=True, kw_only=True):
     """A request to whoever leads the run."""
 
     verb: Literal["cancel", "resume"]
@@ -214,7 +199,7 @@ class AskRecord(_Versioned, frozen=True, kw_only=True):
     retry_failed: bool = False
 
 
-class ProgressRecord(_Versioned, frozen=True, kw_only=True):
+class ProgressRecord(Versioned, frozen=True, kw_only=True):
     """Where the run stands, for people; never used to decide."""
 
     epoch: int
@@ -227,130 +212,6 @@ class ProgressRecord(_Versioned, frozen=True, kw_only=True):
     started_ns: int
 
 
-class Epoch(msgspec.Struct, frozen=True, array_like=True, tag="E"):
-    """A leader took over. `last_act_ns`: the last durable act seen of the one before."""
-
-    epoch: int
-    leader: str
-    last_act_ns: int
-
-
-class Claimed(msgspec.Struct, frozen=True, array_like=True, tag="c"):
-    """A node was given to a worker; `worker` indexes the batch's table of workers."""
-
-    node: int
-    attempt: int
-    worker: int
-
-
-class Succeeded(msgspec.Struct, frozen=True, array_like=True, tag="s"):
-    """A finish was accepted after `ms`. `result`: 1 if `result/<this seq>` holds its result."""
-
-    node: int
-    attempt: int
-    result: int = 0
-    ms: int = 0
-
-
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag="x"):
-    """A failure was accepted; tried again at `retry_ns` (wall clock), or never if None."""
-
-    node: int
-    attempt: int
-    reason: str
-    retry_ns: int | None
-
-
-class Lost(msgspec.Struct, frozen=True, array_like=True, tag="l"):
-    """The claim's worker is gone; tried again at `retry_ns`, or never if None."""
-
-    node: int
-    attempt: int
-    reason: str
-    retry_ns: int | None
-
-
-class Revoked(msgspec.Struct, frozen=True, array_like=True, tag="v"):
-    """A claim was taken back because somebody cancelled the run; no fault of the task."""
-
-    node: int
-    attempt: int
-
-
-class Adopted(msgspec.Struct, frozen=True, array_like=True, tag="a"):
-    """A running claim goes on under this batch's epoch."""
-
-    node: int
-    attempt: int
-    from_epoch: int
-
-
-class Refused(msgspec.Struct, frozen=True, array_like=True, tag="r"):
-    """A finish did not equal the present claim: nothing changed but the count."""
-
-    node: int
-    attempt: int
-    epoch: int
-    reason: str
-
-
-class Retried(msgspec.Struct, frozen=True, array_like=True, tag="y"):
-    """A failed node is tried again because somebody resumed the run so."""
-
-    node: int
-
-
-class Cancelled(msgspec.Struct, frozen=True, array_like=True, tag="C"):
-    """The run was cancelled; its running claims are revoked."""
-
-    by: str
-
-
-class Resumed(msgspec.Struct, frozen=True, array_like=True, tag="R"):
-    """The run goes on."""
-
-    by: str
-
-
-class Ended(msgspec.Struct, frozen=True, array_like=True, tag="Z"):
-    """Nothing is left to do."""
-
-    state: RunOutcome
-
-
-Transition = (
-    Epoch
-    | Claimed
-    | Succeeded
-    | Failed
-    | Lost
-    | Revoked
-    | Adopted
-    | Refused
-    | Retried
-    | Cancelled
-    | Resumed
-    | Ended
-)
-
-
-class LogBatch(_Versioned, frozen=True, kw_only=True):
-    """One append: transitions in order, by one leader.
-
-    Attributes:
-        epoch: The leader's epoch.
-        at_ns: Its wall clock; for people and for retry times, never for safety.
-        workers: The lives that `Claimed` transitions point to:
-            `(worker_id, incarnation, lease token)`.
-        t: The transitions.
-    """
-
-    epoch: int
-    at_ns: int
-    t: tuple[Transition, ...]
-    workers: tuple[tuple[str, int, int], ...] = ()
-
-
 class EpochSpan(msgspec.Struct, frozen=True, array_like=True):
     """The reign of one epoch, as the log shows it; instants are Unix nanoseconds."""
 
@@ -361,7 +222,7 @@ class EpochSpan(msgspec.Struct, frozen=True, array_like=True):
     last_act_ns: int
 
 
-class SnapshotPart(_Versioned, frozen=True, kw_only=True):
+class SnapshotPart(Versioned, frozen=True, kw_only=True):
     """A stretch of nodes, of accepted finishes, or of what is open; each part in its limit.
 
     Arrays are little-endian, base64 in JSON.
@@ -380,7 +241,7 @@ class SnapshotPart(_Versioned, frozen=True, kw_only=True):
     reasons: dict[int, str] = {}
 
 
-class SnapshotHead(_Versioned, frozen=True, kw_only=True):
+class SnapshotHead(Versioned, frozen=True, kw_only=True):
     """Names the newest snapshot: the fold of the log up to and including `seq`."""
 
     seq: int
@@ -394,11 +255,11 @@ class SnapshotHead(_Versioned, frozen=True, kw_only=True):
     epochs: tuple[EpochSpan, ...]
 
 
-_T = TypeVar("_T", bound=_Versioned)
+_T = TypeVar("_T", bound=Versioned)
 _encoder = msgspec.json.Encoder()
 
 
-def encode(record: _Versioned) -> bytes:
+def encode(record: Versioned) -> bytes:
     """Turn a record into the JSON that is stored."""
     return _encoder.encode(record)
 
@@ -440,73 +301,3 @@ def _check_version(record: Record, version: int) -> None:
             found=version,
             hint="it was written by a newer federlib; upgrade this one",
         )
-
-
-class RunKeys:
-    """The keys of one run.
-
-    Raises:
-        InvalidInput: The run id is empty, longer than 96 bytes, or not plain text.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        if not isinstance(run_id, str):
-            raise InvalidInput("run_id", expected="text", found=run_id)
-        self.run_id = run_id
-        self.root = f"dag/{segment(run_id, field='run_id', max_bytes=96)}/"
-        self.run = self.root + "run"
-        self.epoch = self.root + "epoch"
-        self.progress = self.root + "progress"
-        self.snap_head = self.root + "snap-head"
-        self.logs = self.root + "log/"
-        self.plans = self.root + "plan/"
-        self.workers = self.root + "worker/"
-        self.dones = self.root + "done/"
-        self.asks = self.root + "ask/"
-        self.results = self.root + "result/"
-        self.lease = f"dag/{run_id}/leader"
-
-    def log(self, seq: int) -> str:
-        """Key of log record `seq`."""
-        return f"{self.logs}{seq:012d}"
-
-    def plan(self, chunk: int) -> str:
-        """Key of plan chunk `chunk`."""
-        return f"{self.plans}{chunk:06d}"
-
-    def result(self, seq: int) -> str:
-        """Key of the results accepted by log record `seq`."""
-        return f"{self.results}{seq:012d}"
-
-    def snap(self, seq: int, part: int) -> str:
-        """Key of one part of the snapshot at `seq`."""
-        return f"{self.root}snap/{seq:012d}/{part:04d}"
-
-    def worker(self, worker_id: str) -> str:
-        """Key of a worker's record."""
-        return self.workers + segment(worker_id, field="worker_id")
-
-    def worker_lease(self, worker_id: str, incarnation: int) -> str:
-        """Name of the lease that says this life of a worker goes on."""
-        return f"dag/{self.run_id}/worker/{worker_id}.{incarnation}"
-
-    def assign(self, worker_id: str) -> str:
-        """Key of a worker's claims."""
-        return f"{self.root}assign/{segment(worker_id, field='worker_id')}"
-
-    def done(self, worker_id: str, incarnation: int, token: int, number: int) -> str:
-        """Key of a worker's finishes.
-
-        Tokens start again with each incarnation, whose lease has another name, so it takes
-        both to keep two lives of a worker apart.
-        """
-        life = f"{incarnation:08d}.{token:012d}"
-        return f"{self.done_by(worker_id)}{life}-{number:08d}"
-
-    def done_by(self, worker_id: str) -> str:
-        """Prefix of all finishes of a worker."""
-        return f"{self.dones}{segment(worker_id, field='worker_id')}/"
-
-    def ask(self, token: str) -> str:
-        """Key of a request."""
-        return self.asks + segment(token, field="ask")

@@ -7,22 +7,21 @@ the epoch record, so an old leader's append fails by token, whatever the clocks 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from contextlib import aclosing
-from typing import TypeVar
 
 import anyio
 import attrs
 import msgspec
 
+from federlib.dag.keys import RunKeys
+from federlib.dag.patience import commit_surely, scan_all
 from federlib.dag.plan import Plan, join_chunks
 from federlib.dag.records import (
     EpochRecord,
-    LogBatch,
     PlanChunk,
     ProgressRecord,
     ResultBatch,
-    RunKeys,
     RunRecord,
     SnapshotHead,
     SnapshotPart,
@@ -31,6 +30,7 @@ from federlib.dag.records import (
 )
 from federlib.dag.runstate import RunState
 from federlib.dag.schedule import Draft
+from federlib.dag.transitions import LogBatch
 from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.storage import (
     Absent,
@@ -40,13 +40,12 @@ from federlib.storage import (
     Conflicted,
     Delete,
     Put,
-    Record,
     RecordStore,
     Transaction,
     Write,
 )
 
-__all__ = ["Fold", "RunLog", "Seat", "commit_surely", "read_surely", "scan_all", "transaction_id"]
+__all__ = ["Fold", "RunLog", "Seat", "transaction_id"]
 
 SNAPSHOT_EVERY = 65_536
 """Transitions between snapshots; design §5."""
@@ -54,44 +53,6 @@ SNAPSHOT_EVERY = 65_536
 _DELETE_CHUNK = 60
 _MAX_CHECKED_CHUNKS = 62
 _UNKNOWN_PAUSE_S, _AWAY_PAUSE_S = 0.05, 0.2
-_T = TypeVar("_T")
-
-
-async def scan_all(
-    store: RecordStore, prefix: str, *, after: str | None = None
-) -> AsyncGenerator[Record, None]:
-    """Yield every record under `prefix`, page by page."""
-    while True:
-        page = await store.scan(prefix, after=after)
-        for record in page.records:
-            yield record
-        if page.next is None:
-            return
-        after = page.next
-
-
-async def commit_surely(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
-    """Commit a transaction that has an id, repeating it while its outcome is unknown.
-
-    Ends when the store answers or the caller is cancelled (its lease ran out, say).
-    """
-    assert transaction.id is not None
-    while True:
-        try:
-            return await store.commit(transaction)
-        except OutcomeUnknown:
-            await anyio.sleep(_UNKNOWN_PAUSE_S)
-        except Unavailable:
-            await anyio.sleep(_AWAY_PAUSE_S)
-
-
-async def read_surely(read: Callable[[], Awaitable[_T]]) -> _T:
-    """Read, repeating it while the store is away, until the caller is cancelled."""
-    while True:
-        try:
-            return await read()
-        except Unavailable:
-            await anyio.sleep(_AWAY_PAUSE_S)
 
 
 def transaction_id(*parts: str | int) -> str:

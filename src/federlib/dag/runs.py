@@ -9,7 +9,9 @@ import anyio
 import attrs
 
 from federlib._tasks import open_task_group
+from federlib.dag.handler import Handler
 from federlib.dag.leader import RunLeader
+from federlib.dag.patience import scan_all
 from federlib.dag.plan import split_plan
 from federlib.dag.records import (
     MAX_SLOTS,
@@ -20,9 +22,9 @@ from federlib.dag.records import (
     decode,
     encode,
 )
-from federlib.dag.runlog import SNAPSHOT_EVERY, RunLog, scan_all
+from federlib.dag.runlog import SNAPSHOT_EVERY, RunLog
 from federlib.dag.runstate import RunState
-from federlib.dag.worker import Handler, Hold, RunWorker
+from federlib.dag.worker import Hold, RunWorker
 from federlib.dag.workflow import TaskSpec, Workflow, check_workflow, plan_diff, plan_hash
 from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, PlanMismatch, Unavailable
 from federlib.leadership import Elector, LeaderState

@@ -10,22 +10,23 @@ Source: design §5, dag; HA plan §4 (node states).
 from __future__ import annotations
 
 import heapq
-import sys
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import TypeVar, assert_never
+from collections.abc import Sequence
+from typing import assert_never
 
 import attrs
 import msgspec
 
+from federlib.dag.arrays import cut, pack, unpack, where
+from federlib.dag.keys import RunKeys
 from federlib.dag.plan import Plan
-from federlib.dag.records import (
+from federlib.dag.records import EpochSpan, RunOutcome, RunRecord, SnapshotHead, SnapshotPart
+from federlib.dag.transitions import (
     Adopted,
     Cancelled,
     Claimed,
     Ended,
     Epoch,
-    EpochSpan,
     Failed,
     LogBatch,
     Lost,
@@ -33,11 +34,6 @@ from federlib.dag.records import (
     Resumed,
     Retried,
     Revoked,
-    RunKeys,
-    RunOutcome,
-    RunRecord,
-    SnapshotHead,
-    SnapshotPart,
     Succeeded,
     Transition,
 )
@@ -410,11 +406,11 @@ class RunState:
             SnapshotPart(
                 first=cut.start,
                 states=states[cut],
-                attempts=_pack(self._attempts[cut]),
-                losses=_pack(self._losses[cut]),
-                forgiven=_pack(self._forgiven[cut]),
-                results=_pack(self._results[cut]),
-                durations=_pack(self._durations[cut]),
+                attempts=pack(self._attempts[cut]),
+                losses=pack(self._losses[cut]),
+                forgiven=pack(self._forgiven[cut]),
+                results=pack(self._results[cut]),
+                durations=pack(self._durations[cut]),
             )
             for cut in cuts
         ]
@@ -422,7 +418,7 @@ class RunState:
     def _finish_parts(self) -> list[SnapshotPart]:
         step, flat = _PART // 2, self._accepted
         return [
-            SnapshotPart(first=first, accepted=_pack(flat[3 * first : 3 * (first + step)]))
+            SnapshotPart(first=first, accepted=pack(flat[3 * first : 3 * (first + step)]))
             for first in range(0, len(flat) // 3, step)
         ]
 
@@ -431,9 +427,9 @@ class RunState:
         # Reasons are for people: the newest are enough.
         reasons = list(self._reasons.items())[-_KEPT_REASONS:]
         return [
-            *(SnapshotPart(claims=part) for part in _cut(claims, _PART_CLAIMS)),
-            *(SnapshotPart(delayed=part) for part in _cut(self._delayed.items(), _PART_DELAYED)),
-            *(SnapshotPart(reasons=dict(part)) for part in _cut(reasons, _PART_REASONS)),
+            *(SnapshotPart(claims=part) for part in cut(claims, _PART_CLAIMS)),
+            *(SnapshotPart(delayed=part) for part in cut(self._delayed.items(), _PART_DELAYED)),
+            *(SnapshotPart(reasons=dict(part)) for part in cut(reasons, _PART_REASONS)),
         ]
 
     def restore(self, head: SnapshotHead, parts: Sequence[SnapshotPart]) -> None:
@@ -458,7 +454,7 @@ class RunState:
         for part in parts:
             states += part.states
             for name in _ARRAYS:
-                _unpack(getattr(self, name), getattr(part, name[1:]))
+                unpack(getattr(self, name), getattr(part, name[1:]))
             for claim in part.claims:
                 self._take(Running(*claim))
             self._delayed.update(part.delayed)
@@ -469,8 +465,8 @@ class RunState:
             raise ValueError(f"arrays of {sorted(sizes)}")
         self.frontier = Frontier.restore(
             self.plan.graph,
-            done=_where(states, 3),
-            failed=_where(states, 4),
+            done=where(states, 3),
+            failed=where(states, 4),
             running=self.claims,
             deferred=self._delayed,
         )
@@ -486,32 +482,8 @@ class RunState:
 
 _ARRAYS = ("_attempts", "_losses", "_forgiven", "_results", "_durations", "_accepted")
 _MAX_INT = 2**31 - 1
-_Item = TypeVar("_Item")
 
 
 def _require(legal: bool, transition: Transition) -> None:  # noqa: FBT001 (reads as a sentence)
     if not legal:
         raise KeyError(type(transition).__name__)
-
-
-def _cut(items: Iterable[_Item], size: int) -> list[tuple[_Item, ...]]:
-    whole = tuple(items)
-    return [whole[first : first + size] for first in range(0, len(whole), size)]
-
-
-def _where(states: bytearray, code: int) -> list[int]:
-    return [node for node, found in enumerate(states) if found == code]
-
-
-def _pack(numbers: array[int]) -> bytes:
-    if sys.byteorder == "big":  # pragma: no cover (stored little-endian everywhere)
-        numbers = numbers[:]
-        numbers.byteswap()
-    return numbers.tobytes()
-
-
-def _unpack(into: array[int], data: bytes) -> None:
-    numbers = array(into.typecode, data)
-    if sys.byteorder == "big":  # pragma: no cover (as above)
-        numbers.byteswap()
-    into.extend(numbers)

@@ -20,31 +20,33 @@ import msgspec
 
 from federlib.dag.records import (
     MAX_SLOTS,
-    MAX_TRANSITIONS,
-    Adopted,
     AskRecord,
     AssignRecord,
-    Cancelled,
     Claim,
-    Claimed,
     DoneRecord,
+    Finish,
+    ResultBatch,
+    RunOutcome,
+    RunRecord,
+)
+from federlib.dag.runstate import Life, Running, RunState
+from federlib.dag.transitions import (
+    MAX_TRANSITIONS,
+    Adopted,
+    Cancelled,
+    Claimed,
     Ended,
     Epoch,
     Failed,
-    Finish,
     LogBatch,
     Lost,
     Refused,
-    ResultBatch,
     Resumed,
     Retried,
     Revoked,
-    RunOutcome,
-    RunRecord,
     Succeeded,
     Transition,
 )
-from federlib.dag.runstate import Life, Running, RunState
 
 __all__ = ["Draft", "Inbox", "WorkerView", "decide"]
 

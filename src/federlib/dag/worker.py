@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import anyio
-import attrs
 import msgspec
 from anyio.abc import TaskGroup
 
 from federlib._json import encode_json
 from federlib._tasks import open_task_group
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
+from federlib.dag.handler import Handler, TaskRun, describe
+from federlib.dag.patience import commit_surely, follow_changes, follow_key, read_surely
 from federlib.dag.plan import Plan
 from federlib.dag.records import (
     MAX_FINISHES,
@@ -33,70 +34,27 @@ from federlib.dag.records import (
     decode,
     encode,
 )
-from federlib.dag.runlog import RunLog, commit_surely, read_surely, transaction_id
-from federlib.dag.workflow import TaskSpec
+from federlib.dag.runlog import RunLog, transaction_id
 from federlib.errors import Fenced, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease import HeldLease
 from federlib.skewclock import Clock
 from federlib.storage import (
     Absent,
     AtRevision,
-    Batch,
     Committed,
     Conflicted,
     Delete,
     Put,
-    Record,
     RecordStore,
-    Resync,
     Transaction,
 )
 from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["Handler", "RunWorker", "TaskFailed", "TaskRun"]
+__all__ = ["RunWorker"]
 
 _MAX_DONE_BYTES = 256 * 1024
 _MAX_REASON = 300
 
-
-class TaskFailed(Exception):  # noqa: N818 (reads as what happened)
-    """Raise it from a handler to fail an attempt with a reason in your own words."""
-
-
-@attrs.frozen
-class TaskRun:
-    """One attempt at a task, as its handler sees it.
-
-    Attributes:
-        run_id: The run.
-        task: The task as it was submitted.
-        attempt: From 1.
-        epoch: The epoch under which it was claimed.
-        inputs: Results of its parents by task id, where they had one.
-    """
-
-    run_id: str
-    task: TaskSpec
-    attempt: int
-    epoch: int
-    inputs: dict[str, object]
-
-    @property
-    def task_id(self) -> str:
-        """The task's id."""
-        return self.task.id
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same at every attempt: hand it to whatever has effects outside the store."""
-        return f"{self.run_id}:{self.task.id}"
-
-
-Handler = Callable[[TaskRun], Awaitable[object]]
-"""Does a task; what it returns, as JSON of at most 64 KiB, reaches the task's children.
-
-Any exception means that the attempt failed. It is cancelled when the claim is revoked.
-"""
 
 Hold = Callable[[str], AbstractAsyncContextManager[HeldLease]]
 
@@ -242,7 +200,7 @@ class _Life:
     async def _stay_registered(self) -> None:
         """Come back if a leader that misjudged our lease has struck us off."""
         key = self.log.keys.worker(self.worker_id)
-        async with aclosing(_follow_changes(self.log.store, key, self.registered)) as changes:
+        async with aclosing(follow_changes(self.log.store, key, self.registered)) as changes:
             async for record in changes:
                 if record is None:
                     await self._register_surely()
@@ -397,42 +355,6 @@ class _Life:
         self._perform(self.book.refused(epoch))
 
 
-async def follow_key(store: RecordStore, key: str) -> AsyncGenerator[Record, None]:
-    """Yield a record as it is now, if it is there, and after each change of it.
-
-    Never an older one after a newer one; a store that is away is waited for.
-    """
-    page = await read_surely(lambda: store.scan(key, limit=1))
-    seen = 0
-    if page.records and page.records[0].key == key:
-        seen = page.records[0].revision
-        yield page.records[0]
-    async with aclosing(_follow_changes(store, key, page.revision)) as changes:
-        async for record in changes:
-            if record is not None and record.revision > seen:
-                seen = record.revision
-                yield record
-
-
-async def _follow_changes(
-    store: RecordStore, key: str, after: int
-) -> AsyncGenerator[Record | None, None]:
-    """Yield what becomes of a key after a revision; None when it is gone."""
-    async with store.watch(key, after=after) as changes:
-        while True:
-            try:
-                item = await anext(changes)
-            except Unavailable:
-                await anyio.sleep(0.2)
-                continue
-            if isinstance(item, Resync):
-                yield await read_surely(lambda: store.get(key))
-            elif isinstance(item, Batch):
-                for event in item.events:
-                    if event.key == key:
-                        yield event.record
-
-
 async def _await_end(store: RecordStore, key: str, after: int) -> RunRecord:
     async with aclosing(follow_key(store, key)) as records:
         async for record in records:
@@ -449,16 +371,3 @@ def _is_being_cancelled() -> bool:
 
 def _encode_result(value: object) -> msgspec.Raw:
     return msgspec.Raw(encode_json(value, field="result", max_bytes=MAX_RESULT_BYTES))
-
-
-def describe(error: BaseException) -> str:
-    """Say in one line what went wrong, in text that can be stored."""
-    name = type(error).__name__
-    try:
-        text = str(error).strip().replace("\n", " ")
-    except Exception as worse:
-        text = f"its text fails with {type(worse).__name__}"
-    text = text.encode("utf-8", "replace").decode()
-    if isinstance(error, TaskFailed):
-        return text
-    return f"{name}: {text}" if text else name

@@ -254,7 +254,7 @@ def _launch(far: socket.socket) -> tuple[Path, subprocess.Popen[bytes]]:
     try:
         if not sys.executable:
             raise OSError("this Python does not know its own program")
-        process = subprocess.Popen(  # noqa: S603 (our own program)
+        process = subprocess.Popen(
             [sys.executable, *flags, guard_program.__file__, str(os.getpid()), str(scratch)],
             stdin=far.fileno(),
             stdout=subprocess.DEVNULL,

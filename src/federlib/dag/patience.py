@@ -1,0 +1,98 @@
+"""Reading, following and committing through a store's bad moments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+import anyio
+
+from federlib.errors import OutcomeUnknown, Unavailable
+from federlib.storage import (
+    Batch,
+    Committed,
+    Conflicted,
+    Record,
+    RecordStore,
+    Resync,
+    Transaction,
+)
+
+__all__ = ["commit_surely", "follow_changes", "follow_key", "read_surely", "scan_all"]
+
+_UNKNOWN_PAUSE_S, _AWAY_PAUSE_S = 0.05, 0.2
+_T = TypeVar("_T")
+
+
+async def scan_all(
+    store: RecordStore, prefix: str, *, after: str | None = None
+) -> AsyncGenerator[Record, None]:
+    """Yield every record under `prefix`, page by page."""
+    while True:
+        page = await store.scan(prefix, after=after)
+        for record in page.records:
+            yield record
+        if page.next is None:
+            return
+        after = page.next
+
+
+async def commit_surely(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
+    """Commit a transaction that has an id, repeating it while its outcome is unknown.
+
+    Ends when the store answers or the caller is cancelled (its lease ran out, say).
+    """
+    assert transaction.id is not None
+    while True:
+        try:
+            return await store.commit(transaction)
+        except OutcomeUnknown:
+            await anyio.sleep(_UNKNOWN_PAUSE_S)
+        except Unavailable:
+            await anyio.sleep(_AWAY_PAUSE_S)
+
+
+async def read_surely(read: Callable[[], Awaitable[_T]]) -> _T:
+    """Read, repeating it while the store is away, until the caller is cancelled."""
+    while True:
+        try:
+            return await read()
+        except Unavailable:
+            await anyio.sleep(_AWAY_PAUSE_S)
+
+
+async def follow_key(store: RecordStore, key: str) -> AsyncGenerator[Record, None]:
+    """Yield a record as it is now, if it is there, and after each change of it.
+
+    Never an older one after a newer one; a store that is away is waited for.
+    """
+    page = await read_surely(lambda: store.scan(key, limit=1))
+    seen = 0
+    if page.records and page.records[0].key == key:
+        seen = page.records[0].revision
+        yield page.records[0]
+    async with aclosing(follow_changes(store, key, page.revision)) as changes:
+        async for record in changes:
+            if record is not None and record.revision > seen:
+                seen = record.revision
+                yield record
+
+
+async def follow_changes(
+    store: RecordStore, key: str, after: int
+) -> AsyncGenerator[Record | None, None]:
+    """Yield what becomes of a key after a revision; None when it is gone."""
+    async with store.watch(key, after=after) as changes:
+        while True:
+            try:
+                item = await anext(changes)
+            except Unavailable:
+                await anyio.sleep(0.2)
+                continue
+            if isinstance(item, Resync):
+                yield await read_surely(lambda: store.get(key))
+            elif isinstance(item, Batch):
+                for event in item.events:
+                    if event.key == key:
+                        yield event.record
