@@ -398,7 +398,7 @@ async def test_failover_recovers_the_run_without_doing_a_living_workers_task_twi
     work = Work("x", "y")
     async with (
         fleet.connect_cuttable("a", ttl_s=0.5) as (dying, store),
-        fleet.connect("b", ttl_s=2) as heir,
+        fleet.connect("b", ttl_s=10) as heir,
         anyio.create_task_group() as living,
     ):
         run = await dying.dag.submit(
