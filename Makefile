@@ -61,7 +61,7 @@ test: .venv-test/ready
 	.venv-test/bin/python -m coverage report --skip-covered | tail -40
 
 soak: .venv-test/ready
-	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest -m soak tests
+	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_sqlite_kill.py tests/proof
 
 check: lint types contracts docs examples
 
