@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import anyio
-import pytest
 
 from federlib.storage import Committed, NotSeen, Record, RecordStore
 from storage.sqlite_processes import start
@@ -72,7 +71,6 @@ def run_and_kill(url: str, delay_s: float) -> list[str]:
     return [line for line in lines if line.endswith("\n")]
 
 
-@pytest.mark.soak
 def test_a_killed_writer_leaves_whole_transactions_and_tokens_never_go_back(
     tmp_path: Path,
 ) -> None:
@@ -90,7 +88,6 @@ def test_a_killed_writer_leaves_whole_transactions_and_tokens_never_go_back(
     assert announced[0] >= KILLS
 
 
-@pytest.mark.soak
 def test_a_process_killed_while_it_creates_the_store_leaves_a_store_or_nothing(
     tmp_path: Path,
 ) -> None:
