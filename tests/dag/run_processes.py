@@ -142,7 +142,7 @@ class Fleet:
         async def body(process: Process) -> None:
             worker_id, incarnation = await process.fed.dag._identity()
             worker = RunWorker(
-                process.fed.dag._log(run),
+                log=process.fed.dag._log(run),
                 hold=process.fed.hold,
                 worker_id=worker_id,
                 incarnation=incarnation,

@@ -18,7 +18,7 @@ async def main(url: str, run_id: str, ttl_s: float) -> None:
     async with connect(url, ttl_s=ttl_s) as fed, TaskRunner() as runner:
         identity = await fed.identity()
         worker = RunWorker(
-            RunLog(fed.store, run_id),
+            log=RunLog(fed.store, run_id),
             hold=fed.hold,
             worker_id=identity.worker_id,
             incarnation=identity.incarnation,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
+import attrs
 from anyio.abc import TaskGroup
 
 from federlib._tasks import open_task_group
@@ -51,10 +52,11 @@ _T = TypeVar("_T", DoneRecord, AskRecord, WorkerRecord)
 _Take = Callable[[str, Record | None], None]
 
 
+@attrs.frozen(kw_only=True)
 class RunLeader:
     """Leads one run under one epoch at a time.
 
-    Args:
+    Attributes:
         log: The run's records.
         leases: Says which workers live.
         leader_id: Who we are.
@@ -65,26 +67,14 @@ class RunLeader:
         telemetry: Where it is told.
     """
 
-    def __init__(
-        self,
-        log: RunLog,
-        *,
-        leases: LeaseBackend,
-        leader_id: str,
-        clock: Clock,
-        jitter: Callable[[], float],
-        inspect_s: float,
-        snapshot_every: int = SNAPSHOT_EVERY,
-        telemetry: Telemetry = SILENT,
-    ) -> None:
-        self._log = log
-        self._leases = leases
-        self._leader_id = leader_id
-        self._clock = clock
-        self._jitter = jitter
-        self._inspect_s = inspect_s
-        self._snapshot_every = snapshot_every
-        self._telemetry = telemetry
+    log: RunLog
+    leases: LeaseBackend
+    leader_id: str
+    clock: Clock
+    jitter: Callable[[], float]
+    inspect_s: float
+    snapshot_every: int = SNAPSHOT_EVERY
+    telemetry: Telemetry = SILENT
 
     async def lead(self, epoch: int, check: Callable[[], object]) -> RunOutcome:
         """Take the run over, and lead it until it ends.
@@ -108,14 +98,14 @@ class _Reign:
     """One epoch of one leader."""
 
     def __init__(self, leader: RunLeader, epoch: int, check: Callable[[], object]) -> None:
-        self.log = leader._log  # noqa: SLF001 (one class in two parts)
-        self.leases = leader._leases  # noqa: SLF001
-        self.leader_id = leader._leader_id  # noqa: SLF001
-        self.clock = leader._clock  # noqa: SLF001
-        self.jitter = leader._jitter  # noqa: SLF001
-        self.inspect_s = leader._inspect_s  # noqa: SLF001
-        self.snapshot_every = leader._snapshot_every  # noqa: SLF001
-        self.telemetry = leader._telemetry  # noqa: SLF001
+        self.log = leader.log
+        self.leases = leader.leases
+        self.leader_id = leader.leader_id
+        self.clock = leader.clock
+        self.jitter = leader.jitter
+        self.inspect_s = leader.inspect_s
+        self.snapshot_every = leader.snapshot_every
+        self.telemetry = leader.telemetry
         self.epoch = epoch
         self.check = check
         self.inbox = Inbox()

@@ -226,7 +226,7 @@ class Runs:
             telemetry=self._telemetry,
         )
         worker = RunWorker(
-            log,
+            log=log,
             hold=self._hold,
             worker_id=worker_id,
             incarnation=incarnation,
@@ -246,7 +246,7 @@ class Runs:
 
     async def _lead(self, log: RunLog, seat: Elector) -> None:
         leader = RunLeader(
-            log,
+            log=log,
             leases=self._leases,
             leader_id=seat.holder_id,
             clock=self._clock,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import anyio
+import attrs
 import msgspec
 from anyio.abc import TaskGroup
 
@@ -59,10 +60,11 @@ _MAX_REASON = 300
 Hold = Callable[[str], AbstractAsyncContextManager[HeldLease]]
 
 
+@attrs.frozen(kw_only=True)
 class RunWorker:
     """Works on one run until it ends.
 
-    Args:
+    Attributes:
         log: The run's records.
         hold: Holds the lease that says this worker lives.
         worker_id: Who we are; no two live processes share it.
@@ -73,26 +75,14 @@ class RunWorker:
         telemetry: Where it is told.
     """
 
-    def __init__(
-        self,
-        log: RunLog,
-        *,
-        hold: Hold,
-        worker_id: str,
-        incarnation: int,
-        slots: int,
-        handler: Handler,
-        clock: Clock,
-        telemetry: Telemetry = SILENT,
-    ) -> None:
-        self._log = log
-        self._hold = hold
-        self._worker_id = worker_id
-        self._incarnation = incarnation
-        self._slots = slots
-        self._handler = handler
-        self._clock = clock
-        self._telemetry = telemetry
+    log: RunLog
+    hold: Hold
+    worker_id: str
+    incarnation: int
+    slots: int
+    handler: Handler
+    clock: Clock
+    telemetry: Telemetry = SILENT
 
     async def run(self, *, after: int = 0) -> RunRecord:
         """Work until the run ends; return its last record.
@@ -103,16 +93,16 @@ class RunWorker:
             after: Do not take the run's record of this revision for its end: somebody has
                 asked to resume it.
         """
-        plan = await self._log.plan()
-        name = self._log.keys.worker_lease(self._worker_id, self._incarnation)
+        plan = await self.log.plan()
+        name = self.log.keys.worker_lease(self.worker_id, self.incarnation)
         while True:
             try:
-                async with self._hold(name) as lease:
+                async with self.hold(name) as lease:
                     return await self._serve(plan, lease, after)
             except LeaseLost as lost:
-                self._tell("worker_lease_lost", reason=lost.reason, token=lost.token)
+                self.tell("worker_lease_lost", reason=lost.reason, token=lost.token)
             except (Unavailable, OutcomeUnknown) as error:
-                self._tell("store_unavailable", reason=str(error))
+                self.tell("store_unavailable", reason=str(error))
                 await anyio.sleep(0.5)
 
     async def _serve(self, plan: Plan, lease: HeldLease, after: int) -> RunRecord:
@@ -127,9 +117,10 @@ class RunWorker:
                 await life.leave()
         return ended
 
-    def _tell(self, event: str, **fields: str | int) -> None:
-        self._telemetry.log(
-            "warning", event, run_id=self._log.run_id, worker_id=self._worker_id, **fields
+    def tell(self, event: str, **fields: str | int) -> None:
+        """Log a warning about this worker."""
+        self.telemetry.log(
+            "warning", event, run_id=self.log.run_id, worker_id=self.worker_id, **fields
         )
 
 
@@ -137,13 +128,13 @@ class _Life:
     """One life of a worker, under one lease."""
 
     def __init__(self, worker: RunWorker, plan: Plan, lease: HeldLease) -> None:
-        self.log = worker._log  # noqa: SLF001 (one class in two parts)
-        self.worker_id = worker._worker_id  # noqa: SLF001
-        self.incarnation = worker._incarnation  # noqa: SLF001
-        self.slots = worker._slots  # noqa: SLF001
-        self.handler = worker._handler  # noqa: SLF001
-        self.clock = worker._clock  # noqa: SLF001
-        self.tell = worker._tell  # noqa: SLF001
+        self.log = worker.log
+        self.worker_id = worker.worker_id
+        self.incarnation = worker.incarnation
+        self.slots = worker.slots
+        self.handler = worker.handler
+        self.clock = worker.clock
+        self.tell = worker.tell
         self.plan = plan
         self.lease = lease
         self.book = ClaimBook()
