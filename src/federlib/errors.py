@@ -274,7 +274,7 @@ class InvalidInput(FederlibError, ValueError):
         super().__init__()
         self.field = field
         self.expected = expected
-        self.found = _shorten(found)
+        self.found: str = _shorten(found)
         self.problems = problems
 
     def _sentence(self) -> str:
@@ -296,7 +296,7 @@ class CorruptRecord(FederlibError):
         super().__init__()
         self.where = where
         self.expected = expected
-        self.found = _shorten(found)
+        self.found: str = _shorten(found)
         self.hint = hint
 
     def _sentence(self) -> str:

@@ -64,7 +64,9 @@ class Federation:
         self.store = store
         self.clock = clock
         self.telemetry = telemetry
-        self.leases = StoreLeaseBackend(store, clock, tolerance, telemetry=telemetry)
+        self.leases: StoreLeaseBackend = StoreLeaseBackend(
+            store, clock, tolerance, telemetry=telemetry
+        )
         self._where = where
         self._identities = identity if isinstance(identity, IdentityStore) else None
         self._claimed = identity if isinstance(identity, ClaimedIdentity) else None
@@ -73,7 +75,7 @@ class Federation:
         self._group = group
         self._ttl_s = ttl_s
         self._loose: list[HeldLease] = []
-        self.dag = Runs(
+        self.dag: Runs = Runs(
             store,
             leases=self.leases,
             hold=self.hold,
@@ -85,7 +87,9 @@ class Federation:
             telemetry=telemetry,
         )
 
-        self.commands = Commands(store, member=self._worker_id, clock=clock, telemetry=telemetry)
+        self.commands: Commands = Commands(
+            store, member=self._worker_id, clock=clock, telemetry=telemetry
+        )
 
     async def identity(self) -> ClaimedIdentity:
         """Return this process's identity; claim it on first use.

@@ -41,7 +41,7 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-store_option = click.option(
+_store_option = click.option(
     "--store",
     "url",
     envvar=STORE_ENV,
@@ -50,8 +50,8 @@ store_option = click.option(
     callback=hide_credentials,
     help=f"The store's URL. Credentials belong into {STORE_ENV}, not on the command line.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-ttl_option = click.option(
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_ttl_option = click.option(
     "--ttl",
     "ttl_s",
     type=FiniteRange(0.2, 3600),
@@ -69,12 +69,12 @@ def app() -> None:
 
 @app.command("run")
 @click.argument("workflow", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@store_option
+@_store_option
 @click.option("--workers", type=click.IntRange(1, 256), default=4, show_default=True,
               help="How many worker processes to start.")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1, 1000), default=None,
               help="Tasks at once per worker. [default: 4; 64 for recorded runtimes]")  # fmt: skip
-@ttl_option
+@_ttl_option
 @click.option("--run-id", default=None, help="Name of the run; the same name goes on with it.")
 @click.option("--time-scale", type=FiniteRange(0, 1e6), default=None,
               help="Factor for recorded runtimes. [default: a critical path of 20 s]")  # fmt: skip
@@ -147,11 +147,11 @@ def _arguments(options: RunOptions) -> list[str]:
 
 
 @app.command("worker")
-@store_option
+@_store_option
 @click.option("--run-id", required=True, help="The run to join.")
 @click.option("--slots", type=click.IntRange(1, 1000), default=4, show_default=True,
               help="Tasks at once.")  # fmt: skip
-@ttl_option
+@_ttl_option
 @runs_async
 async def worker_command(*, url: str, run_id: str, slots: int, ttl_s: float | None) -> int:
     """Join a run from this terminal or host, and leave when it ends."""
@@ -161,7 +161,7 @@ async def worker_command(*, url: str, run_id: str, slots: int, ttl_s: float | No
 
 @app.command("status")
 @click.argument("url", envvar=STORE_ENV, default=DEFAULT_STORE, callback=hide_credentials)
-@json_option
+@_json_option
 def status_command(*, url: str, as_json: bool) -> None:
     """Show leaders, runs and commands at one look.
 
@@ -173,7 +173,7 @@ def status_command(*, url: str, as_json: bool) -> None:
 @app.command("logs")
 @click.argument("run")
 @click.argument("task")
-@store_option
+@_store_option
 @click.option("--attempt", type=click.IntRange(1), default=None, help="[default: the last]")
 def logs_command(*, run: str, task: str, url: str, attempt: int | None) -> None:
     """Print what TASK of RUN wrote on this host."""
@@ -188,8 +188,8 @@ def lease_group() -> None:
 
 
 @lease_group.command("ls")
-@store_option
-@json_option
+@_store_option
+@_json_option
 @runs_async
 async def lease_ls(*, url: str, as_json: bool) -> int:
     """List all leases."""
@@ -198,8 +198,8 @@ async def lease_ls(*, url: str, as_json: bool) -> int:
 
 @lease_group.command("show")
 @click.argument("name")
-@store_option
-@json_option
+@_store_option
+@_json_option
 @runs_async
 async def lease_show(*, name: str, url: str, as_json: bool) -> int:
     """Show one lease. Exit code: 0 held, 1 free."""
@@ -208,12 +208,12 @@ async def lease_show(*, name: str, url: str, as_json: bool) -> int:
 
 @lease_group.command("acquire")
 @click.argument("name")
-@store_option
-@ttl_option
+@_store_option
+@_ttl_option
 @click.option("--holder", required=True, help="Who holds it: any name of your own.")
 @click.option("--wait", "wait_s", type=FiniteRange(0), default=0.0, show_default=True,
               help="How long to wait for it; seconds.")  # fmt: skip
-@json_option
+@_json_option
 @runs_async
 async def lease_acquire(
     *, name: str, url: str, ttl_s: float | None, holder: str, wait_s: float, as_json: bool
@@ -231,7 +231,7 @@ async def lease_acquire(
 @lease_group.command("release")
 @click.argument("name")
 @click.option("--token", type=int, required=True, help="The fencing token, as acquire printed it.")
-@store_option
+@_store_option
 @runs_async
 async def lease_release(*, name: str, token: int, url: str) -> int:
     """Release a lease, if it is still held under this token. Exit code: 0 released, 1 not held."""
@@ -244,11 +244,11 @@ def commands_group() -> None:
 
 
 @commands_group.command("ls")
-@store_option
+@_store_option
 @click.option("--scope", default=None, help="Only commands of this election.")
 @click.option("--status", default=None, help="Only commands with this outcome.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
-@json_option
+@_json_option
 @runs_async
 async def commands_ls(
     *, url: str, scope: str | None, status: str | None, limit: int, as_json: bool
@@ -261,8 +261,8 @@ async def commands_ls(
 
 @commands_group.command("show")
 @click.argument("command_id")
-@store_option
-@json_option
+@_store_option
+@_json_option
 @runs_async
 async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
     """Show one command: what was asked, under which epoch, and what came of it."""
@@ -277,7 +277,7 @@ def store_group() -> None:
 @store_group.command("raise-floor")
 @click.option("--to", "token", type=click.IntRange(0, 2**63 - 2), required=True,
               help="Every later grant, on any name, is higher than this.")  # fmt: skip
-@store_option
+@_store_option
 @runs_async
 async def store_raise_floor(*, token: int, url: str) -> int:
     """Raise the floor of all fencing tokens: after a restore, or before a new store is used.

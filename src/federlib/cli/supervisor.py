@@ -73,7 +73,7 @@ class Crew:
         self._tell = tell
         self._members = [_Member(number) for number in range(size)]
         self._stopping = False
-        self.failed = anyio.Event()
+        self.failed: anyio.Event = anyio.Event()
 
     def start(self, group: TaskGroup) -> None:
         """Start every worker, and again whenever it dies before its time."""
@@ -202,7 +202,7 @@ class Supervisor:
         self._tell = tell
         self._show = show
         self.kills: dict[int, int] = {}
-        self.unfired = list(chaos)
+        self.unfired: list[Fault] = list(chaos)
         self._away = False
         self._began_ns = fed.clock.wall_ns()
 

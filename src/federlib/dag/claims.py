@@ -61,7 +61,7 @@ class ClaimBook:
         self._finished: dict[_Key, Finish] = {}
         self._presented: dict[_Key, int] = {}
         self._claims: dict[_Key, Claim] = {}
-        self.epoch = 0
+        self.epoch: int = 0
 
     @property
     def running(self) -> int:

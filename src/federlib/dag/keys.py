@@ -19,18 +19,18 @@ class RunKeys:
         if not isinstance(run_id, str):
             raise InvalidInput("run_id", expected="text", found=run_id)
         self.run_id = run_id
-        self.root = f"dag/{segment(run_id, field='run_id', max_bytes=96)}/"
-        self.run = self.root + "run"
-        self.epoch = self.root + "epoch"
-        self.progress = self.root + "progress"
-        self.snap_head = self.root + "snap-head"
-        self.logs = self.root + "log/"
-        self.plans = self.root + "plan/"
-        self.workers = self.root + "worker/"
-        self.dones = self.root + "done/"
-        self.asks = self.root + "ask/"
-        self.results = self.root + "result/"
-        self.lease = f"dag/{run_id}/leader"
+        self.root: str = f"dag/{segment(run_id, field='run_id', max_bytes=96)}/"
+        self.run: str = self.root + "run"
+        self.epoch: str = self.root + "epoch"
+        self.progress: str = self.root + "progress"
+        self.snap_head: str = self.root + "snap-head"
+        self.logs: str = self.root + "log/"
+        self.plans: str = self.root + "plan/"
+        self.workers: str = self.root + "worker/"
+        self.dones: str = self.root + "done/"
+        self.asks: str = self.root + "ask/"
+        self.results: str = self.root + "result/"
+        self.lease: str = f"dag/{run_id}/leader"
 
     def log(self, seq: int) -> str:
         """Key of log record `seq`."""

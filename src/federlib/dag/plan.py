@@ -30,7 +30,7 @@ class Plan:
 
     def __init__(self, graph: Graph, specs: Sequence[msgspec.Raw]) -> None:
         self.graph = graph
-        self.ids = graph.ids
+        self.ids: tuple[str, ...] = graph.ids
         self._raw = specs
         self._specs: dict[int, TaskSpec] = {}
 

@@ -101,7 +101,7 @@ class RunLog:
 
     def __init__(self, store: RecordStore, run_id: str) -> None:
         self.store = store
-        self.keys = RunKeys(run_id)
+        self.keys: RunKeys = RunKeys(run_id)
         self.run_id = run_id
         self._plan: Plan | None = None
 

@@ -94,19 +94,19 @@ class RunState:
 
     def __init__(self, plan: Plan, record: RunRecord) -> None:
         self.plan = plan
-        self.record = record
-        self.frontier = Frontier(plan.graph)
+        self.record: RunRecord = record
+        self.frontier: Frontier = Frontier(plan.graph)
         size = len(plan.graph)
         self.claims: dict[int, Running] = {}
         self.claims_by: dict[Life, dict[int, Running]] = {}
         self.outcome: RunOutcome = "running"
-        self.epoch = 0
+        self.epoch: int = 0
         self.epochs: list[EpochSpan] = []
-        self.refused = 0
-        self.adopted = 0
-        self.total_attempts = 0
-        self.transitions = 0
-        self.last_append_ns = 0
+        self.refused: int = 0
+        self.adopted: int = 0
+        self.total_attempts: int = 0
+        self.transitions: int = 0
+        self.last_append_ns: int = 0
         self._attempts = array("i", bytes(4 * size))
         # Losses count against `max_lost`; forgiven attempts are all that are no failures.
         self._losses = array("i", bytes(4 * size))

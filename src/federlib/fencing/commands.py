@@ -57,7 +57,7 @@ class Commands:
         self._member = member
         self._clock = clock
         self._telemetry = telemetry
-        self.log = OutcomeLog(store)
+        self.log: OutcomeLog = OutcomeLog(store)
 
     async def issue(
         self,

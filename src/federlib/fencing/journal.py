@@ -123,8 +123,8 @@ class CommandJournal:
         telemetry: Telemetry = SILENT,
         token: Callable[[], str] = draw_token,
     ) -> None:
-        self.prefix = scope_prefix(scope)
-        self.guard = FenceGuard(store, scope)
+        self.prefix: str = scope_prefix(scope)
+        self.guard: FenceGuard = FenceGuard(store, scope)
         self._store = store
         self._scope = scope
         self._author = author

@@ -238,18 +238,21 @@ class _Edges:
     """
 
     def __init__(self, index: Mapping[str, int], rows: Sequence[Collection[str]]) -> None:
-        self.parent_counts = list(map(len, rows))
-        self.parents = list(map(index.__getitem__, chain.from_iterable(rows)))
-        self.nodes = list(chain.from_iterable(map(repeat, range(len(rows)), self.parent_counts)))
+        self.parent_counts: list[int] = list(map(len, rows))
+        self.parents: list[int] = list(map(index.__getitem__, chain.from_iterable(rows)))
+        self.nodes: list[int] = list(
+            chain.from_iterable(map(repeat, range(len(rows)), self.parent_counts))
+        )
         self._sort_by_parent(len(rows))
 
     def _sort_by_parent(self, nodes: int) -> None:
         counts = [0] * nodes
         for parent in self.parents:
             counts[parent] += 1
-        self.child_starts = list(accumulate(counts, initial=0))
+        self.child_starts: list[int] = list(accumulate(counts, initial=0))
         places = self.child_starts[:-1]
-        self.child_nodes = children = [0] * len(self.parents)
+        children = [0] * len(self.parents)
+        self.child_nodes: list[int] = children
         for parent, node in zip(self.parents, self.nodes, strict=True):
             place = places[parent]
             children[place] = node

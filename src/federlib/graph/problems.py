@@ -39,7 +39,7 @@ class _NotAList:
     __slots__ = ("found",)
 
     def __init__(self, found: object) -> None:
-        self.found = found
+        self.found: object = found
 
 
 Parents = Collection[object] | _NotAList
@@ -53,7 +53,7 @@ class Problems:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._lines: list[str] = []
 
     def add(self, line: str) -> None:

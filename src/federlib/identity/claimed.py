@@ -28,8 +28,8 @@ class ClaimedIdentity:
     __slots__ = ("_lock", "_pid", "_released", "identity", "incarnation")
 
     def __init__(self, identity: WorkerIdentity, incarnation: int, lock: ProcessLock) -> None:
-        self.identity = identity
-        self.incarnation = incarnation
+        self.identity: WorkerIdentity = identity
+        self.incarnation: int = incarnation
         self._lock = lock
         self._pid = os.getpid()
         self._released = False

@@ -39,7 +39,7 @@ class Line:
     ) -> None:
         self.busy: Busy | None = None
         self.error: FederlibError | None = None
-        self.sent_boot_ns = 0
+        self.sent_boot_ns: int = 0
         self._backend = backend
         self._name = name
         self._holder = holder

@@ -57,9 +57,9 @@ class ClockId:
     def __init__(self, text: str) -> None:
         machine, _, rest = text.partition("/")
         boot, _, namespace = rest.partition("/")
-        self.machine = None if machine in ("", "-") else machine
-        self.boot = boot
-        self.namespace = namespace
+        self.machine: str | None = None if machine in ("", "-") else machine
+        self.boot: str = boot
+        self.namespace: str = namespace
 
     def is_other_boot_of(self, other: ClockId) -> bool:
         """Say whether both name one machine, in two different boots of it."""

@@ -72,7 +72,7 @@ class SqliteEngine:
             CorruptRecord: What lies there is not a store that this version reads.
             InvalidInput: The path cannot be a file.
         """
-        self.where = f"sqlite store {path}"
+        self.where: str = f"sqlite store {path}"
         self.on_commit: Callable[[], None] = _ignore
         self.path = path
         self._pid = os.getpid()
