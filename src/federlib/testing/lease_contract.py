@@ -1,4 +1,3 @@
-# ruff: noqa: D102 (the names of the tests are the sentences)
 """`LeaseBackendContract`: a test for every sentence of the `LeaseBackend` protocol.
 
     class TestMyBackend(LeaseBackendContract):
@@ -71,6 +70,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_a_free_lease_is_granted_as_asked(self) -> None:
+        """Check name, holder, session, ttl and expiry of a grant; its token is at least 1."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             assert (lease.name, lease.holder_id, lease.session) == (NAME, "ada", "1.1")
@@ -80,6 +80,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_a_held_lease_is_refused_and_says_who_has_it_until_when(self) -> None:
+        """Check what `Busy` tells: the holder, its expiry, and a `retry_in_s` above 0."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             busy = await self._refused(backend, BEN)
@@ -88,6 +89,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_acquiring_never_waits(self) -> None:
+        """Have `acquire` refuse within `patience_s`, with and without `queue`."""
         async with self.backend() as backend:
             await self._take(backend, ADA)
             with anyio.fail_after(self.patience_s):
@@ -96,6 +98,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_its_own_session_gets_it_again_renewed_with_the_same_token(self) -> None:
+        """Acquire twice under one session: token and `acquired_at` stay, `renewed_at` rises."""
         async with self.backend() as backend:
             first = await self._take(backend, ADA)
             await self.advance(self.ttl_s / 2)
@@ -106,12 +109,14 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_another_session_of_the_same_holder_is_a_rival(self) -> None:
+        """Acquire under a second session of the holder: it is refused."""
         async with self.backend() as backend:
             await self._take(backend, ADA)
             assert (await self._refused(backend, ADA_AGAIN)).holder == "ada"
 
     @pytest.mark.anyio
     async def test_each_grant_has_a_higher_token(self) -> None:
+        """Compare the tokens of one name, across releases and an expiry: strictly rising."""
         async with self.backend() as backend:
             tokens = []
             for holder in (ADA, BEN, ADA, ADA_AGAIN):
@@ -125,6 +130,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_names_do_not_touch_each_other(self) -> None:
+        """Lease names that begin alike, one with a slash, to three holders at once."""
         async with self.backend() as backend:
             await self._take(backend, ADA, name="a")
             await self._take(backend, BEN, name="a/b")
@@ -133,6 +139,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_renewing_pushes_the_expiry_and_keeps_the_token(self) -> None:
+        """Renew before expiry: rivals are refused beyond the first ttl."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             await self.advance(self.ttl_s * 0.7)
@@ -145,6 +152,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_an_expired_lease_that_nobody_took_may_be_renewed(self) -> None:
+        """Renew after expiry: the token stays, and rivals are refused again."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             await self._expire(backend)
@@ -155,6 +163,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_a_lease_that_another_took_is_not_renewed(self) -> None:
+        """Renew a lost lease: `NotHeld` names the new holder, whose lease is unchanged."""
         async with self.backend() as backend:
             old = await self._take(backend, ADA)
             await self._expire(backend)
@@ -164,6 +173,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_releasing_frees_at_once(self) -> None:
+        """Release: a rival gets the lease without a wait, and the highest token is still known."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             assert await backend.release(lease) == Released(NAME, lease.fencing_token)
@@ -174,6 +184,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_releasing_what_is_no_longer_held_has_no_effect(self) -> None:
+        """Release twice, the second time also under a new holder: `NotHeld`, nothing changes."""
         async with self.backend() as backend:
             old = await self._take(backend, ADA)
             assert isinstance(await backend.release(old), Released)
@@ -184,6 +195,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_what_was_never_leased_is_neither_renewed_nor_released(self) -> None:
+        """Present a lease of a name that was never granted: `NotHeld` without a holder."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA, name="elsewhere")
             other = Lease(
@@ -201,6 +213,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_an_expired_lease_can_be_taken_and_a_live_one_cannot(self) -> None:
+        """Try before the ttl ends, and at ttl + `failover_slack_s`, where a rival must succeed."""
         async with self.backend() as backend:
             await self._take(backend, ADA)
             await self.advance(self.ttl_s * 0.8)
@@ -211,6 +224,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_inspecting_reads_without_effect(self) -> None:
+        """Inspect an unknown name (token 0), and a held one twice with the same answer."""
         async with self.backend() as backend:
             nothing = await backend.inspect(NAME)
             assert nothing == LeaseState(name=NAME, fencing_token=0, lease=None, is_live=False)
@@ -222,6 +236,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_watching_tells_the_present_state_first_and_then_every_change(self) -> None:
+        """Watch a renewal, a release and a grant; each is heard within `patience_s`."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             async with backend.watch(NAME) as states:
@@ -236,6 +251,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_queued_holders_are_served_in_the_order_in_which_they_came(self) -> None:
+        """Release twice in front of two waiters. Skipped where no `fair_queue` is declared."""
         async with self.backend() as backend:
             if not backend.capabilities.fair_queue:
                 pytest.skip("declared: no fair queue")
@@ -254,6 +270,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_who_does_not_queue_never_passes_a_living_waiter(self) -> None:
+        """Try without `queue` past a waiter. Skipped where no `fair_queue` is declared."""
         async with self.backend() as backend:
             if not backend.capabilities.fair_queue:
                 pytest.skip("declared: no fair queue")
@@ -266,6 +283,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_a_place_is_kept_by_calling_again_and_lost_in_silence(self) -> None:
+        """Let one of two waiters be silent for 3 ttl. Skipped where no `fair_queue` is declared."""
         async with self.backend() as backend:
             if not backend.capabilities.fair_queue:
                 pytest.skip("declared: no fair queue")
@@ -282,6 +300,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_withdrawing_leaves_the_queue_and_may_be_repeated(self) -> None:
+        """Withdraw the only waiter twice: no waiter is left, and a newcomer gets the lease."""
         async with self.backend() as backend:
             lease = await self._take(backend, ADA)
             await self._refused(backend, BEN, queue=True)
@@ -293,6 +312,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_tokens_survive_a_restart_where_that_is_declared(self) -> None:
+        """Close and open the backend again. Skipped where no `survives_restart` is declared."""
         async with self.backend() as backend:
             if not backend.capabilities.survives_restart:
                 pytest.skip("declared: does not survive a restart")
@@ -304,6 +324,7 @@ class LeaseBackendContract:
 
     @pytest.mark.anyio
     async def test_two_who_ask_at_once_are_never_both_granted(self) -> None:
+        """Acquire from ten tasks at once: exactly one is granted."""
         async with self.backend() as backend:
             answers: list[Lease | Busy] = []
 
