@@ -58,7 +58,7 @@ test: .venv-test/ready
 	.venv-test/bin/python -m coverage erase
 	.venv-test/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
 	.venv-test/bin/python -m coverage combine --quiet
-	.venv-test/bin/python -m coverage report --skip-covered | tail -40
+	.venv-test/bin/python -m coverage report --skip-covered --fail-under=80
 
 soak: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_sqlite_kill.py tests/proof

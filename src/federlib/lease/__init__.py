@@ -29,6 +29,7 @@ from federlib.lease.protocol import (
     Released,
 )
 from federlib.lease.settings import DEFAULT_TTL_S, LEASE_TTL_ENV, lease_ttl_s
+from federlib.lease.urls import from_url
 
 __all__ = [
     "DEFAULT_TTL_S",
@@ -45,6 +46,7 @@ __all__ = [
     "Released",
     "Sessions",
     "StoreLeaseBackend",
+    "from_url",
     "hold",
     "lease_ttl_s",
     "try_acquire",

@@ -15,7 +15,7 @@ from federlib.skewclock import Clock, SystemClock
 from federlib.storage.protocol import RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["ENTRY_POINTS", "Opener", "open_store", "redact_url"]
+__all__ = ["ENTRY_POINTS", "Opener", "open_store", "redact_url", "url_scheme"]
 
 ENTRY_POINTS = "federlib.stores"
 _HIDDEN = "***"
@@ -40,7 +40,7 @@ async def open_store(
         Unavailable: The store cannot be reached or created.
         CorruptRecord: What lies there is not a federlib store of a format this version reads.
     """
-    scheme = _scheme_of(url)
+    scheme = url_scheme(url)
     found = entry_points(group=ENTRY_POINTS)
     if scheme not in found.names:
         known = ", ".join(f"{name}://" for name in sorted(found.names))
@@ -75,7 +75,8 @@ def _split(rest: str) -> tuple[str, str, str]:
     return host, slash + path, rest[len(head) :]
 
 
-def _scheme_of(url: object) -> str:
+def url_scheme(url: object) -> str:
+    """Return the scheme of a URL in lower case; "" for what is none."""
     # Not `urlsplit`: it raises on some URLs, with the password in its message.
     return url.partition("://")[0].lower() if isinstance(url, str) and "://" in url else ""
 

@@ -61,7 +61,7 @@ def _transaction_id() -> str:
 class StoreLeaseBackend(LeaseBackend):
     """Leases kept as records of a store.
 
-    Safe for concurrent tasks of one event loop. The store is borrowed: `aclose` leaves it.
+    Safe for concurrent tasks of one event loop.
 
     Args:
         store: Where the records lie.
@@ -69,6 +69,7 @@ class StoreLeaseBackend(LeaseBackend):
         tolerance: For holders on other machines.
         telemetry: Skipped waiters and collected names are logged there.
         grant_grace_s: How long a free lease is left to each waiter in turn; seconds.
+        owns_store: Whether `aclose` closes the store; by default it is borrowed.
         transaction_ids: Draws an id that no other transaction has.
     """
 
@@ -80,6 +81,7 @@ class StoreLeaseBackend(LeaseBackend):
         telemetry: Telemetry = SILENT,
         *,
         grant_grace_s: float = GRANT_GRACE_S,
+        owns_store: bool = False,
         transaction_ids: Callable[[], str] = _transaction_id,
     ) -> None:
         self._store = store
@@ -87,6 +89,7 @@ class StoreLeaseBackend(LeaseBackend):
         self._terms = Terms(tolerance, grant_grace_s)
         self._telemetry = telemetry
         self._ids = transaction_ids
+        self._owns_store = owns_store
         self._sightings = Sightings()
         self._mirrors: dict[str, list[Mirror]] = {}
         self._floor: Floor | None = None
@@ -241,6 +244,11 @@ class StoreLeaseBackend(LeaseBackend):
         removed = await collect_free(self._store, now_ns, self._ids, self._telemetry)
         self._floor = None
         return removed
+
+    async def aclose(self) -> None:
+        """Close the store if it is ours."""
+        if self._owns_store:
+            await self._store.aclose()
 
     async def raise_floor(self, token: int) -> None:
         """Make every later grant, on any name, higher than `token`.
