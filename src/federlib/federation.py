@@ -29,7 +29,8 @@ from federlib.lease import (
     try_acquire,
 )
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
-from federlib.storage import RecordStore, open_store, redact_url
+from federlib.storage import RecordStore, open_store
+from federlib.storage.urls import store_place
 from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["STORE_ENV", "Federation", "connect"]
@@ -103,7 +104,7 @@ class Federation:
                 assert self._identities is not None
                 claimed = await self._identities.claim_async()
                 try:
-                    await self._check_store(self._identities)
+                    await self.check_store()
                 except BaseException:
                     claimed.release()
                     raise
@@ -111,9 +112,17 @@ class Federation:
             self._claimed.check()
             return self._claimed
 
-    async def _check_store(self, identities: IdentityStore) -> None:
-        """Refuse an empty store where there was another: tokens would start again."""
-        if not self.store.capabilities.durable:
+    async def check_store(self) -> None:
+        """Refuse an empty store where there was another: tokens would start again.
+
+        Done whenever an identity is claimed; call it where work is prepared for others.
+
+        Raises:
+            StoreReplaced: The store is empty, and this host has used another one here.
+            CorruptRecord, Unavailable: What this host remembers cannot be read.
+        """
+        identities = self._identities
+        if identities is None or not self.store.capabilities.durable:
             return
         store_id = self.store.store_id
         seen = await anyio.to_thread.run_sync(identities.remember_store, self._where, store_id)
@@ -124,8 +133,8 @@ class Federation:
                 f"store {self._where}",
                 expected=f"store {seen}, which this identity has used",
                 actual=f"an empty store {store_id}: its fencing tokens would start again",
-                hint="restore the old store, or raise the floor above every token of it with "
-                "`federlib store raise-floor --to N`",
+                hint="restore the old store; or, to begin anew, raise the floor above every "
+                "token of the old one: `federlib store raise-floor --to 1000000`, say",
             )
         await anyio.to_thread.run_sync(
             lambda: identities.remember_store(self._where, store_id, replace=True)
@@ -337,7 +346,7 @@ async def _connected(
             fed = Federation(
                 store,
                 group=group,
-                where=redact_url(url) if isinstance(url, str) else f"store {store.store_id}",
+                where=store_place(url) if isinstance(url, str) else f"store {store.store_id}",
                 identity=identity or IdentityStore(),
                 clock=clock,
                 telemetry=telemetry,

@@ -284,3 +284,21 @@ def test_a_reader_that_goes_away_is_no_traceback(fleet: Fleet, tmp_path: Path) -
     fleet.write("w.json", [{"id": "a", "run": line}])
     assert fleet.run("w.json", "--run-id", "r", "--workers", "1").code == 0
     assert "Traceback" not in fleet.text("err")
+
+
+def test_an_emptied_store_is_refused_at_once_and_a_raised_floor_begins_anew(fleet: Fleet) -> None:
+    flow = fleet.write("flow.json", [{"id": "a", "run": "true"}])
+    assert fleet.run(flow, "--run-id", "r").code == 0
+    for path in (fleet.root / ".federlib").glob("store.db*"):
+        path.unlink()
+    refused = fleet.run(flow, "--run-id", "r")
+    assert refused.code == 3
+    assert "raise-floor" in refused.err
+    assert "starting it again" not in refused.out
+    assert fleet.call("store", "raise-floor", "--to", "1000").code == 0
+    assert fleet.run(flow, "--run-id", "r", "--report", "report.json").code == 0
+    shown = msgspec.json.decode(
+        fleet.call("lease", "show", "dag/r/leader", "--json").out, type=dict[str, object]
+    )
+    assert isinstance(shown["token"], int)
+    assert shown["token"] > 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
 from federlib.storage import RecordStore, open_store, redact_url
+from federlib.storage.urls import store_place
 from federlib.telemetry import SILENT
 from federlib.testing import ManualClock
 
@@ -113,3 +115,15 @@ def test_importing_storage_imports_no_driver() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_is_named_by_its_whole_path_wherever_we_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert store_place("sqlite:///a/fleet.db") == f"sqlite:///{tmp_path}/a/fleet.db"
+    assert store_place(f"sqlite:///{tmp_path}/x.db?allow_network_fs=1") == (
+        f"sqlite:///{tmp_path}/x.db"
+    )
+    assert store_place("etcd://u:secret@host:2379/p") == "etcd://u:***@host:2379/p"
+    assert store_place("memory://") == "memory://"

@@ -66,6 +66,8 @@ async def run_workflow(options: RunOptions, console: Console) -> int:
         console.print(line, markup=False, highlight=False)
 
     async with connect(options.url, ttl_s=options.ttl_s) as fed:
+        # Told here, once, and not by each worker in its log.
+        await fed.check_store()
         run = await fed.dag.submit(workflow, run_id=options.run_id)
         led_by = await _led_elsewhere(fed, run.run_id)
         before = await fed.dag.inspect(run.run_id)
@@ -216,6 +218,7 @@ async def detach(arguments: list[str], options: RunOptions) -> int:
     """
     workflow = load_workflow(options.workflow, time_scale=options.time_scale)
     async with connect(options.url, ttl_s=options.ttl_s) as fed:
+        await fed.check_store()
         await fed.dag.submit(workflow, run_id=options.run_id)
     logs = logs_root(options.url) / segment(options.run_id, field="run_id")
     make_private_dir(logs)

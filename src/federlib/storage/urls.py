@@ -6,6 +6,7 @@ A third party's driver is reached like ours: its entry point names an async call
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from importlib.metadata import entry_points
 from typing import cast
@@ -15,7 +16,7 @@ from federlib.skewclock import Clock, SystemClock
 from federlib.storage.protocol import RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["ENTRY_POINTS", "Opener", "open_store", "redact_url", "url_scheme"]
+__all__ = ["ENTRY_POINTS", "Opener", "open_store", "redact_url", "store_place", "url_scheme"]
 
 ENTRY_POINTS = "federlib.stores"
 _HIDDEN = "***"
@@ -65,6 +66,18 @@ def redact_url(url: str) -> str:
     who, at, where = host.rpartition("@")
     user, colon, _ = who.partition(":")
     return f"{scheme}://{user}{':' + _HIDDEN if colon else ''}{at}{where}{path}"
+
+
+def store_place(url: str) -> str:
+    """Name where a store is, without secrets: a file by its whole path.
+
+    The same from whichever directory a process was started.
+    """
+    redacted = redact_url(url)
+    scheme, _, rest = redacted.partition("://")
+    if scheme.lower() not in _FILE_SCHEMES or not rest.startswith("/"):
+        return redacted
+    return f"{scheme}:///{os.path.abspath(rest[1:])}"  # noqa: PTH100 (links are not followed)
 
 
 def _split(rest: str) -> tuple[str, str, str]:
