@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+import federlib
 from federlib.dag import load_workflow
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +20,22 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 def blocks(page: Path, language: str) -> list[str]:
     found = FENCE.findall(page.read_text(encoding="utf-8"))
     return [body for name, body in found if name == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """Name a page's headings as GitHub and MkDocs link to them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).strip().replace(" ", "-") for t in titles}
+
+
+def written_files() -> list[Path]:
+    """List what we wrote: text that a reader of the repository may open."""
+    folders = ("src", "tests", "docs", "examples", "benchmarks", ".ci")
+    deep = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    flat = [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.yml"), ROOT / "Makefile"]
+    kinds = {".md", ".py", ".toml", ".yml", ".yaml", ".json", ""}
+    return [path for path in [*deep, *flat] if path.is_file() and path.suffix in kinds]
 
 
 def name(page: Path) -> str:
@@ -34,6 +52,58 @@ def test_relative_links_lead_to_a_file(page: Path) -> None:
     targets = [link.split("#")[0] for link in LINK.findall(text) if "://" not in link]
     missing = [t for t in targets if t and not (page.parent / t).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_to_a_heading_find_it(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    targets = [link for link in LINK.findall(text) if "#" in link and "://" not in link]
+    pages = [(target, *target.split("#")) for target in targets]
+    missing = [
+        link
+        for link, file, anchor in pages
+        if anchor not in anchors(page.parent / file if file else page)
+    ]
+    assert missing == []
+
+
+def test_no_file_names_the_machine_it_was_written_on() -> None:
+    places = "|".join(
+        re.escape(f"{place}/") for place in (ROOT, Path.home()) if len(place.parts) > 1
+    )
+    here = re.compile(rf"(?<![\w.])(?:{places})")
+    telling = [
+        name(path) for path in written_files() if here.search(path.read_text(encoding="utf-8"))
+    ]
+    assert telling == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_page_is_in_the_navigation(page: Path) -> None:
+    if page.parent == ROOT:
+        return
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert str(page.relative_to(ROOT / "docs")) in listed
+
+
+def test_every_package_has_its_page_in_the_reference() -> None:
+    described = set(
+        re.findall(
+            r"^::: (\S+)",
+            "".join(
+                page.read_text(encoding="utf-8")
+                for page in (ROOT / "docs/reference/api").glob("*.md")
+            ),
+            re.MULTILINE,
+        )
+    )
+    public = {
+        module.name
+        for module in pkgutil.iter_modules(federlib.__path__, "federlib.")
+        if not module.name.startswith("federlib._")
+    }
+    # The command line has a page of its own, and no API.
+    assert public - {"federlib.cli"} <= described
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
