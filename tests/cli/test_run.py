@@ -207,12 +207,22 @@ def test_what_is_no_store_exits_with_3_and_is_left_alone(fleet: Fleet) -> None:
 
 
 def test_workers_that_cannot_live_end_the_run_with_3(fleet: Fleet) -> None:
-    fleet.env["OPAL_IDENTITY_ROOT"] = "/proc/nowhere"
+    host = fleet.root / "runtime" / "identities" / "host.json"
+    host.parent.mkdir(parents=True, mode=0o700)
+    host.write_bytes(b"torn")
     name = fleet.write("w.json", [{"id": "a", "run": "true"}])
     done = fleet.run(name, "--run-id", "r", "--workers", "2")
     assert done.code == 3, done.out
     assert "no worker could be kept alive" in done.out
     assert "see .federlib/logs/r/~worker-0.log" in done.out
+
+
+def test_an_identity_root_that_cannot_be_is_told_at_once(fleet: Fleet) -> None:
+    fleet.env["OPAL_IDENTITY_ROOT"] = "/proc/nowhere"
+    done = fleet.run(fleet.write("w.json", [{"id": "a", "run": "true"}]), "--run-id", "r")
+    assert done.code == 2
+    assert "identity root" in done.err
+    assert done.out == ""
 
 
 def test_a_store_of_a_newer_version_exits_with_3(fleet: Fleet) -> None:
