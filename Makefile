@@ -6,11 +6,12 @@ WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts examples bench soak docs clean
+.PHONY: help demo test test-lowest check lint types contracts examples bench soak docs clean
 
 help:
 	@echo "make demo    run a workflow on this repository and kill its leader half-way"
 	@echo "make test    all tests, on the installed wheel, with branch coverage"
+	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows"
 	@echo "make check   lint, types, import contracts, docs and examples"
 	@echo "make bench   measure against named peers; writes benchmarks/results.json"
 	@echo "make soak    the long runs: hundreds of kills"
@@ -39,6 +40,11 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml
 	.venv-test/bin/python $(PIP) "$$(ls $(WHEEL_DIR)/*.whl)[cli,testing]"
 	@touch $@
 
+.venv-lowest/ready: .venv-lowest/made $(SOURCES) .ci/lowest.py
+	.venv-lowest/bin/python .ci/lowest.py pyproject.toml > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python $(PIP) --group test '.[cli,testing]' -c .venv-lowest/constraints.txt
+	@touch $@
+
 .venv-check/ready: .venv-check/made $(SOURCES)
 	.venv-check/bin/python $(PIP) --group lint --group test --group docs
 	.venv-check/bin/python $(PIP) --force-reinstall --no-deps .
@@ -60,14 +66,18 @@ test: .venv-test/ready
 	.venv-test/bin/python -m coverage combine --quiet
 	.venv-test/bin/python -m coverage report --skip-covered --fail-under=80
 
+# Not part of CI: as long as `test` again. Run it when a bound in pyproject.toml changes.
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS)
+
 soak: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_sqlite_kill.py tests/proof
 
 check: lint types contracts docs examples
 
 lint: .venv-check/ready
-	.venv-check/bin/ruff format --check src tests examples benchmarks
-	.venv-check/bin/ruff check src tests examples benchmarks
+	.venv-check/bin/ruff format --check src tests examples benchmarks .ci
+	.venv-check/bin/ruff check src tests examples benchmarks .ci
 
 types: .venv-check/ready
 	.venv-check/bin/mypy src tests
@@ -86,4 +96,4 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks
 
 clean:
-	rm -rf .venv-* dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-* dist site .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
