@@ -302,3 +302,11 @@ def test_an_emptied_store_is_refused_at_once_and_a_raised_floor_begins_anew(flee
     )
     assert isinstance(shown["token"], int)
     assert shown["token"] > 1000
+
+
+def test_two_scripts_under_one_name_exclude_each_other(fleet: Fleet) -> None:
+    first = fleet.call("lease", "acquire", "a", "--holder", "script", "--ttl", "60")
+    assert (first.code, first.out) == (0, "1\n")
+    second = fleet.call("lease", "acquire", "a", "--holder", "script", "--ttl", "60")
+    assert second.code == 1
+    assert "busy" in second.out

@@ -15,6 +15,7 @@ import msgspec
 import psutil
 import pytest
 
+from federlib import Federation
 from fleet import Fleet, alive, all_gone, command, descendants, until
 
 YAML = """\
@@ -228,7 +229,6 @@ def test_an_identity_root_that_cannot_be_is_told_at_once(fleet: Fleet) -> None:
 def test_a_store_of_a_newer_version_exits_with_3(fleet: Fleet) -> None:
     name = fleet.write("w.json", [{"id": "a", "run": "true"}])
     assert fleet.run(name, "--run-id", "r", "--workers", "1").code == 0
-    from federlib import Federation
     from federlib.storage import Put, Transaction
 
     async def make_newer(fed: Federation) -> None:
@@ -460,3 +460,24 @@ def test_the_logs_are_private(fleet: Fleet) -> None:
     files: list[Path] = [root, *root.rglob("*")]
     assert len(files) == 4
     assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_failed_tasks_that_are_to_be_tried_again_are_waited_for(fleet: Fleet) -> None:
+    flow = fleet.write("w.json", [{"id": "a", "run": "test -e ready && sleep 3"}])
+    assert fleet.run(flow, "--run-id", "r", "--workers", "1").code == 1
+    (fleet.root / "ready").touch()
+
+    async def ask(fed: Federation) -> None:
+        await fed.dag.resume("r", retry_failed=True)
+
+    fleet.ask(ask)
+    done = fleet.run(flow, "--run-id", "r", "--workers", "1", "--report", "report.json")
+    assert done.code == 0, done.out
+    assert fleet.json("report.json")["state"] == "success"
+
+
+def test_a_store_that_lives_in_one_process_is_refused(fleet: Fleet) -> None:
+    flow = fleet.write("w.json", [{"id": "a", "run": "true"}])
+    done = fleet.run(flow, "--store", "memory://")
+    assert done.code == 2
+    assert "several processes" in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets  # noqa: TID251  # two calls under one name exclude each other
 import sys
 from collections import deque
 from contextlib import aclosing
@@ -133,7 +134,9 @@ async def acquire_lease(
 ) -> int:
     """Acquire a lease for a holder of the caller's own naming, and leave it to run out."""
     async with connect(url) as fed:
-        got = await _acquire(fed, name, Holder(holder, "command-line"), ttl_s, wait_s)
+        got = await _acquire(
+            fed, name, Holder(holder, f"command-line-{secrets.token_hex(4)}"), ttl_s, wait_s
+        )
     if isinstance(got, Busy):
         if as_json:
             print_json({"acquired": False, "holder": got.holder, "expires_at_ns": got.expires})

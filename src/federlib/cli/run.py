@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -31,6 +30,7 @@ from federlib.cli.supervisor import PROGRAM, Crew, Supervisor, open_private, wor
 from federlib.cli.tasks import TaskHandler
 from federlib.cli.view import RunView
 from federlib.dag import RunRecord, Workflow, load_workflow
+from federlib.errors import InvalidInput
 from federlib.federation import STORE_ENV, Federation, connect
 from federlib.leadership import LeaderState
 from federlib.storage import redact_url, segment
@@ -68,6 +68,12 @@ async def run_workflow(options: RunOptions, console: Console) -> int:
     async with connect(options.url, ttl_s=options.ttl_s) as fed:
         # Told here, once, and not by each worker in its log.
         await fed.check_store()
+        if not fed.store.capabilities.shared:
+            raise InvalidInput(
+                "--store",
+                expected="a store that several processes share",
+                found=redact_url(options.url),
+            )
         run = await fed.dag.submit(workflow, run_id=options.run_id)
         led_by = await _led_elsewhere(fed, run.run_id)
         before = await fed.dag.inspect(run.run_id)
@@ -102,7 +108,7 @@ async def run_workflow(options: RunOptions, console: Console) -> int:
             fed, run.run_id, crew, chaos=options.chaos, tell=view.line, show=view.show
         )
         with view:
-            record, interrupted = await _supervise(supervisor, crew, _end_of(before.record))
+            record, interrupted = await _supervise(supervisor, crew)
         state = await fed.dag.inspect(run.run_id)
         planned = workflow.critical_path_s() if simulated else None
         report = make_report(
@@ -131,21 +137,11 @@ async def _led_elsewhere(fed: Federation, run_id: str) -> str | None:
     return seen.lease.holder_id if seen.lease is not None and seen.is_live else None
 
 
-def _end_of(before: RunRecord) -> Callable[[RunRecord], bool]:
-    """Tell the end of the run from the end it may have had before it was resumed."""
-    resumed = before.state == "cancelled"
-    return lambda record: (
-        record.state != "running" and not (resumed and record.ended_ns == before.ended_ns)
-    )
-
-
 def _standing(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no tasks"
 
 
-async def _supervise(
-    supervisor: Supervisor, crew: Crew, ended: Callable[[RunRecord], bool]
-) -> tuple[RunRecord | None, bool]:
+async def _supervise(supervisor: Supervisor, crew: Crew) -> tuple[RunRecord | None, bool]:
     """Watch the run; stop the workers at its end, or at SIGINT or SIGTERM."""
     record: RunRecord | None = None
     interrupted = False
@@ -166,7 +162,7 @@ async def _supervise(
         crew.start(group)
         try:
             with watching:
-                record = await supervisor.watch(ended)
+                record = await supervisor.watch()
             if record is not None:
                 await crew.finish()
         finally:

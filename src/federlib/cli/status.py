@@ -144,7 +144,8 @@ async def _run(fed: Federation, record: RunRecord, problems: list[tuple[int, str
         state=record.state,
         tasks={"total": record.tasks} | (dict(progress.counts) if progress else {}),
         leader=leader,
-        epoch=seen.fencing_token,
+        # After the end members still take the empty seat by turns: the last reign counts.
+        epoch=progress.epoch if progress and leader is None else seen.fencing_token,
         workers=len(workers),
     )
 

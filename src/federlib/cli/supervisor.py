@@ -206,13 +206,16 @@ class Supervisor:
         self._away = False
         self._began_ns = fed.clock.wall_ns()
 
-    async def watch(self, ended: Callable[[RunRecord], bool]) -> RunRecord | None:
-        """Watch until `ended` says so of the run's record; None if no worker can live."""
+    async def watch(self) -> RunRecord | None:
+        """Watch until the run has ended for good; None if no worker can live.
+
+        A run that has ended, and is asked to go on, has not ended for good.
+        """
         async with open_task_group() as group:
             group.start_soon(self._break_things)
             while True:
                 record = await self._look_or_wait()
-                if record is not None and ended(record):
+                if record is not None and record.state != "running":
                     group.cancel_scope.cancel()
                     return record
                 if self._crew.failed.is_set():
@@ -223,6 +226,8 @@ class Supervisor:
     async def _look_or_wait(self) -> RunRecord | None:
         """Show how things stand; a store that is away is told once, and waited for."""
         try:
+            # Asked first: the answer to a request and the run's record change together.
+            is_asked = await self._fed.dag.is_asked(self._run_id)
             record = await self._fed.dag.record(self._run_id)
             self._show(await self._look())
         except (Unavailable, OutcomeUnknown) as error:
@@ -231,7 +236,7 @@ class Supervisor:
             self._away = True
             return None
         self._away = False
-        return record
+        return None if is_asked else record
 
     async def _look(self) -> Snapshot:
         progress = await self._fed.dag.progress(self._run_id)

@@ -209,7 +209,7 @@ class Runs:
         record, after = await log.run_at()
         if record.state == "running":
             after = 0
-        elif not await self._has_asks(log):
+        elif not await self.is_asked(run):
             # A request may have been answered between the two looks.
             again = await log.require_run()
             if again.state != "running":
@@ -271,8 +271,9 @@ class Runs:
 
         await seat.lead(reign)
 
-    async def _has_asks(self, log: RunLog) -> bool:
-        page = await self._store.scan(log.keys.asks, limit=1)
+    async def is_asked(self, run: Run | str) -> bool:
+        """Say whether a request to cancel or resume a run waits for its leader."""
+        page = await self._store.scan(self._log(_run_id(run)).keys.asks, limit=1)
         return bool(page.records)
 
     async def cancel(self, run: Run | str, *, by: str = "") -> None:
