@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
+from federlib.storage.backends._file_url import FileUrl
 from federlib.storage.backends._filesystem import (
     NETWORK_FILESYSTEMS,
     Mount,
     find_mount,
     refuse_network_filesystem,
 )
-from federlib.storage.backends.sqlite import SqliteUrl, parse_url
+from federlib.storage.backends.sqlite import parse_url
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
@@ -75,15 +76,15 @@ def test_a_local_file_system_is_accepted(kind: str) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("sqlite:///fleet.db", SqliteUrl("fleet.db")),
-        ("sqlite:///a/b/fleet.db", SqliteUrl("a/b/fleet.db")),
-        ("sqlite:////var/lib/fleet.db", SqliteUrl("/var/lib/fleet.db")),
-        ("sqlite:///my%20fleet%23.db", SqliteUrl("my fleet#.db")),
-        ("sqlite:///.federlib/store.db?allow_network_fs=1", SqliteUrl(".federlib/store.db", True)),
-        ("sqlite:///fleet.db?allow_network_fs=0", SqliteUrl("fleet.db")),
+        ("sqlite:///fleet.db", FileUrl("fleet.db")),
+        ("sqlite:///a/b/fleet.db", FileUrl("a/b/fleet.db")),
+        ("sqlite:////var/lib/fleet.db", FileUrl("/var/lib/fleet.db")),
+        ("sqlite:///my%20fleet%23.db", FileUrl("my fleet#.db")),
+        ("sqlite:///.federlib/store.db?allow_network_fs=1", FileUrl(".federlib/store.db", True)),
+        ("sqlite:///fleet.db?allow_network_fs=0", FileUrl("fleet.db")),
     ],
 )
-def test_a_url_names_a_path_and_the_option(url: str, expected: SqliteUrl) -> None:
+def test_a_url_names_a_path_and_the_option(url: str, expected: FileUrl) -> None:
     assert parse_url(url) == expected
 
 

@@ -202,7 +202,7 @@ def test_a_subscription_left_behind_by_its_event_loop_holds_up_nobody(tmp_path: 
         await store.aclose()
 
     anyio.run(use, backend="trio")
-    assert not any(t.name == "federlib-sqlite-watch" for t in threading.enumerate())
+    assert not any(t.name == "federlib-watch" for t in threading.enumerate())
 
 
 def test_watching_an_idle_store_costs_less_than_one_percent_of_a_core(tmp_path: Path) -> None:

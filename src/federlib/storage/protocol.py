@@ -13,6 +13,7 @@ Source: design §4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +29,7 @@ __all__ = [
     "Batch",
     "Capabilities",
     "Check",
+    "Checkable",
     "Committed",
     "Conflicted",
     "Delete",
@@ -42,6 +44,7 @@ __all__ = [
     "Resync",
     "ServerClock",
     "StoreMeta",
+    "StoreProblem",
     "Subscription",
     "Transaction",
     "WatchItem",
@@ -216,6 +219,20 @@ class StoreMeta(msgspec.Struct, frozen=True):
     format: int = 1
 
 
+class StoreProblem(msgspec.Struct, frozen=True):
+    """One thing that `Checkable.check` found wrong.
+
+    Attributes:
+        what: What is wrong: a record by its key, a file by its name, a change by its revision.
+        expected: What should be there.
+        found: What is there.
+    """
+
+    what: str
+    expected: str
+    found: str
+
+
 @attrs.frozen(kw_only=True)
 class Capabilities:
     """What a driver can do, as data; the contract suite tests what is declared.
@@ -335,4 +352,21 @@ class ServerClock(Protocol):
 
     async def server_now_ns(self) -> int:
         """Read the server's wall clock; Unix nanoseconds."""
+        ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A store that can verify all that it keeps (optional)."""
+
+    async def check(self) -> Sequence[StoreProblem]:
+        """Read everything that is stored, and return what is wrong with it.
+
+        Repairs nothing. Commits may go on beside it; what they write meanwhile is not
+        taken for damage. It may take as long as reading the whole store takes.
+
+        Raises:
+            Unavailable: The store cannot be read.
+            CorruptRecord: The store is no longer the one that was opened.
+        """
         ...

@@ -26,7 +26,9 @@ from federlib.storage.backends._filesystem import (
     make_private_directory,
     translate_os_error,
 )
+from federlib.storage.backends._sqlite_check import find_problems
 from federlib.storage.backends._sqlite_errors import primary_code, translate, translate_commit
+from federlib.storage.backends._sqlite_feed import SqliteFeed
 from federlib.storage.backends._sqlite_readers import ReaderPool
 from federlib.storage.backends._ticket import Ticket
 from federlib.storage.protocol import (
@@ -36,6 +38,7 @@ from federlib.storage.protocol import (
     NotSeen,
     Page,
     Record,
+    StoreProblem,
 )
 
 __all__ = ["SqliteEngine"]
@@ -205,6 +208,16 @@ class SqliteEngine:
             connection.close()
             raise
         return connection
+
+    def open_feed(self) -> SqliteFeed:
+        """Open what a watching thread asks; the caller closes it."""
+        with self._translating():
+            return SqliteFeed(self.open_reader(), self.explain)
+
+    def check(self) -> Sequence[StoreProblem]:
+        """Read everything that is stored, and return what is wrong; repairs nothing."""
+        with self._reading() as connection:
+            return find_problems(connection)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -12,21 +12,21 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from federlib.errors import FederlibError
-from federlib.storage.backends._sqlite_engine import SqliteEngine
-from federlib.storage.backends._sqlite_watch import CHUNK, Watcher, narrow
+from federlib.storage.backends._engine import Engine
+from federlib.storage.backends._watch import CHUNK, Watcher, narrow
 from federlib.storage.protocol import Batch, Progress, Resync, WatchItem
 
-__all__ = ["SqliteSubscription"]
+__all__ = ["EngineSubscription"]
 
 _PROGRESS_EVERY_S = 1.0
 
 
-class SqliteSubscription:
+class EngineSubscription:
     """An endless stream of `WatchItem`; belongs to the event loop that made it."""
 
     def __init__(
         self,
-        engine: SqliteEngine,
+        engine: Engine,
         watcher: Watcher,
         prefix: str,
         *,
@@ -58,7 +58,7 @@ class SqliteSubscription:
     def _ring(self) -> None:
         self._news.set()
 
-    def __aiter__(self) -> SqliteSubscription:
+    def __aiter__(self) -> EngineSubscription:
         return self
 
     async def __anext__(self) -> WatchItem:

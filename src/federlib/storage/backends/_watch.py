@@ -1,7 +1,7 @@
-"""Watching an SQLite store: one thread per open store asks, everybody hears.
+"""Watching an embedded store: one thread per open store asks, everybody hears.
 
-SQLite cannot notify another process, but `PRAGMA data_version` says in microseconds whether
-anybody has committed. A daemon thread asks on a connection of its own: 1 ms after activity,
+Neither SQLite nor a file can notify another process, but either says in microseconds whether
+anybody has committed. A daemon thread asks through a feed of its own: 1 ms after activity,
 more and more rarely down to every 50 ms, and at once when its own process has committed. It
 reads each new commit once and hands it to the inbox of every subscription.
 
@@ -11,14 +11,12 @@ reads it from the log at its own pace.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from federlib.errors import FederlibError, Unavailable
-from federlib.storage.backends._sqlite_engine import SqliteEngine
-from federlib.storage.backends._sqlite_rows import read_changes, read_revision
+from federlib.storage.backends._engine import Engine, Feed
 from federlib.storage.protocol import MAX_BEHIND, Batch, Resync
 
 __all__ = ["CHUNK", "Inbox", "Watcher", "narrow"]
@@ -96,7 +94,7 @@ def _size(batch: Batch) -> int:
 class Watcher:
     """The thread of one open store, and the inboxes that it fills."""
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._mutex = threading.Lock()
         self._inboxes: list[Inbox] = []
@@ -132,9 +130,7 @@ class Watcher:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._follow, name="federlib-sqlite-watch", daemon=True
-            )
+            self._thread = threading.Thread(target=self._follow, name="federlib-watch", daemon=True)
             self._thread.start()
 
     def unsubscribe(self, inbox: Inbox) -> None:
@@ -188,42 +184,39 @@ class Watcher:
         return Unavailable(self._engine.where, "it was closed by this process")
 
     def _follow(self) -> None:
-        connection: sqlite3.Connection | None = None
-        seen, pause_s = -1, _MIN_PAUSE_S
+        feed: Feed | None = None
+        pause_s = _MIN_PAUSE_S
         while not self._is_stopping:
             try:
                 self._engine.check_usable()
-                if connection is None:
-                    connection, seen = self._engine.open_reader(), -1
-                version: int = connection.execute("PRAGMA data_version").fetchone()[0]
-                if version != seen:
-                    self._catch_up(connection)
-                    seen, pause_s = version, _MIN_PAUSE_S
+                if feed is None:
+                    feed = self._engine.open_feed()
+                if feed.has_news():
+                    self._catch_up(feed)
+                    pause_s = _MIN_PAUSE_S
                 else:
                     pause_s = min(pause_s * _PAUSE_GROWTH, _MAX_PAUSE_S)
-            except (sqlite3.Error, FederlibError) as error:
-                if connection is not None:
-                    connection.close()
-                    connection = None
-                self._fail(
-                    self._engine.explain(error) if isinstance(error, sqlite3.Error) else error
-                )
+            except FederlibError as error:
+                if feed is not None:
+                    feed.close()
+                    feed = None
+                self._fail(error)
                 pause_s = _PAUSE_AFTER_ERROR_S
             if self._pause(pause_s):
                 pause_s = _MIN_PAUSE_S
-        if connection is not None:
-            connection.close()
+        if feed is not None:
+            feed.close()
 
     def _pause(self, pause_s: float) -> bool:
         was_nudged = self._nudged.wait(pause_s if self._inboxes else None)
         self._nudged.clear()
         return was_nudged
 
-    def _catch_up(self, connection: sqlite3.Connection) -> None:
+    def _catch_up(self, feed: Feed) -> None:
         while not self._is_stopping:
             position = self._position
-            batches = read_changes(connection, position, CHUNK)
-            head = read_revision(connection) if batches is None else position
+            batches = feed.read_changes(position, CHUNK)
+            head = feed.read_revision() if batches is None else position
             with self._mutex:
                 if self._position != position:
                     continue
