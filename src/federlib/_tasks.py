@@ -1,4 +1,4 @@
-"""A task group whose error comes out as itself."""
+"""Task groups and scopes whose errors come out as themselves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 
-__all__ = ["open_task_group"]
+__all__ = ["leave_scope", "open_task_group"]
 
 
 @asynccontextmanager
@@ -26,6 +27,16 @@ async def open_task_group() -> AsyncGenerator[TaskGroup, None]:
         for other in others:
             first.add_note(f"also: {other!r}")
         raise first from first.__cause__
+
+
+def leave_scope(scope: CancelScope, error: BaseException | None) -> BaseException | None:
+    """Leave a scope that was entered by hand; return what is still to be raised."""
+    kind, traceback = (None, None) if error is None else (type(error), error.__traceback__)
+    try:
+        return None if scope.__exit__(kind, error, traceback) else error
+    except BaseException as rest:
+        # Trio takes its Cancelled out of a group and raises what is left of it.
+        return rest
 
 
 def _leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:

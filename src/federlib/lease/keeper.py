@@ -19,6 +19,7 @@ import anyio.lowlevel
 from anyio import CancelScope
 from anyio.abc import TaskGroup
 
+from federlib._tasks import leave_scope
 from federlib.errors import FederlibError, InvalidInput, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease.protocol import Lease, LeaseBackend, NotHeld
 from federlib.skewclock import Clock
@@ -223,7 +224,7 @@ class HeldLease:
             LeaseLost: It was lost, and `on_loss` is ``cancel``.
         """
         reason = self._find_loss()
-        left = _leave_scope(self._body, error)
+        left = leave_scope(self._body, error)
         try:
             await self._stop_keeping()
         finally:
@@ -325,13 +326,3 @@ class HeldLease:
 
     async def _sleep_until(self, boot_ns: int) -> None:
         await anyio.sleep(max(0, boot_ns - self._clock.boot_ns()) / _NS)
-
-
-def _leave_scope(scope: CancelScope, error: BaseException | None) -> BaseException | None:
-    """Leave the body's scope; return what is still to be raised."""
-    kind, traceback = (None, None) if error is None else (type(error), error.__traceback__)
-    try:
-        return None if scope.__exit__(kind, error, traceback) else error
-    except BaseException as rest:
-        # Trio takes its Cancelled out of a group and raises what is left of it.
-        return rest
