@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 from federlib.errors import Unavailable
-from federlib.identity._files import open_regular, translated
+from federlib.identity._files import FILES
 
 __all__ = ["ProcessLock", "holder_of"]
 
@@ -72,7 +72,7 @@ class ProcessLock:
         raise Unavailable(f"identity file {path}", "it is replaced again and again")
 
     def _lock(self) -> bool:
-        with translated(self._path):
+        with FILES.translated(self._path):
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -91,13 +91,13 @@ class ProcessLock:
 
     def is_marked(self) -> bool:
         """Say whether `mark` was ever called on this file."""
-        with translated(self._path):
+        with FILES.translated(self._path):
             return os.fstat(self._descriptor).st_size > 0
 
     def mark(self) -> None:
         """Write this process's id into the file, for people and for `holder`."""
         text = f"{self._pid}\n".encode()
-        with translated(self._path):
+        with FILES.translated(self._path):
             os.pwrite(self._descriptor, text, 0)
             os.ftruncate(self._descriptor, len(text))
 
@@ -118,8 +118,8 @@ class ProcessLock:
 
 
 def _open_noted(path: Path) -> int:
-    with _guard, translated(path):
-        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+    with _guard, FILES.translated(path):
+        descriptor = FILES.open_regular(path, os.O_RDWR | os.O_CREAT)
         _open_here.add(descriptor)
     return descriptor
 
@@ -127,9 +127,9 @@ def _open_noted(path: Path) -> int:
 def holder_of(path: Path) -> int | None:
     """Return the process id that the holder wrote, or None where none can be read."""
     try:
-        descriptor = open_regular(path, os.O_RDONLY)
+        descriptor = FILES.open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    with os.fdopen(descriptor, "rb") as file, translated(path):
+    with os.fdopen(descriptor, "rb") as file, FILES.translated(path):
         text = file.read(32)
     return int(text) if _PID.fullmatch(text) else None

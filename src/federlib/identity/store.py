@@ -27,7 +27,7 @@ from federlib.errors import (
     InvalidInput,
     Unavailable,
 )
-from federlib.identity import _files
+from federlib.identity._files import FILES
 from federlib.identity._process_lock import ProcessLock, holder_of
 from federlib.identity.claimed import ClaimedIdentity
 from federlib.identity.records import (
@@ -103,7 +103,7 @@ class IdentityStore:
             InvalidInput: The root is not a directory.
             Unavailable: The directory cannot be read or written (`StoreDenied`, `StoreFull`).
         """
-        _files.ensure_directory(self._root)
+        FILES.ensure_directory(self._root)
         host = self._read("host.json", HostRecord) or self._draw_host()
         here = self._here()
         if host.machine_id is not None and here is not None and host.machine_id != here:
@@ -164,7 +164,7 @@ class IdentityStore:
         """
         _check_text("key", key, 2048)
         _check_text("store_id", store_id, 256)
-        _files.ensure_directory(self._root)
+        FILES.ensure_directory(self._root)
         record = SeenStoreRecord(key=key, store_id=store_id, seen_ns=self._now_ns())
         name = f"store-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
         path = self._root / f"{name}.json"
@@ -184,8 +184,8 @@ class IdentityStore:
         if lock is None:
             raise Unavailable(f"identity file {path}", "another process is writing it")
         try:
-            with _files.translated(path):
-                _files.replace(path, content)
+            with FILES.translated(path):
+                FILES.replace(path, content)
         finally:
             lock.release()
 
@@ -219,8 +219,8 @@ class IdentityStore:
             slot = SlotRecord(
                 host_id=host.host_id, seq=seq, incarnation=last + 1, claimed_ns=self._now_ns()
             )
-            with _files.translated(path):
-                _files.replace(path, encode_record(slot))
+            with FILES.translated(path):
+                FILES.replace(path, encode_record(slot))
             if not last:
                 # Only now: a marked lock without a record tells that a record was lost.
                 lock.mark()
@@ -268,19 +268,19 @@ class IdentityStore:
         return self._root / f"worker-{seq}.{suffix}"
 
     def _any_slot_record(self) -> str | None:
-        with _files.translated(self._root):
+        with FILES.translated(self._root):
             return min((path.name for path in self._root.glob("worker-*.json")), default=None)
 
     def _read(self, name: str, kind: type[_Record]) -> _Record | None:
         path = self._root / name
-        raw = _files.read_file(path, MAX_RECORD_BYTES)
+        raw = FILES.read(path, MAX_RECORD_BYTES)
         return None if raw is None else decode_record(kind, raw, where=str(path))
 
     def _create_once(self, path: Path, content: bytes) -> bool:
         # Only has to differ from the temporary names of those who try at the same time.
         unique = f"{os.getpid()}-{uuid.uuid4().hex}"  # noqa: TID251
-        with _files.translated(path):
-            return _files.create_once(path, content, unique=unique)
+        with FILES.translated(path):
+            return FILES.create_once(path, content, unique=unique)
 
 
 def _check_root(root: object) -> Path:
