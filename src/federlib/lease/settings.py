@@ -10,13 +10,32 @@ from collections.abc import Mapping
 
 from federlib.errors import InvalidInput
 
-__all__ = ["DEFAULT_TTL_S", "LEASE_TTL_ENV", "MAX_TTL_S", "MIN_TTL_S", "lease_ttl_s"]
+__all__ = [
+    "DEFAULT_TTL_S",
+    "LEASE_TTL_ENV",
+    "MAX_TTL_S",
+    "MIN_TTL_S",
+    "check_ttl",
+    "lease_ttl_s",
+]
 
 LEASE_TTL_ENV = "OPAL_LEASE_TTL_SECS"
 DEFAULT_TTL_S = 15.0
 
 # A ttl is stored in whole milliseconds; a day is far beyond any use of a lease.
 MIN_TTL_S, MAX_TTL_S = 0.001, 86_400.0
+
+
+def check_ttl(ttl_s: float) -> int:
+    """Return a time to live in whole milliseconds.
+
+    Raises:
+        InvalidInput: Not a number from 0.001 to 86,400.
+    """
+    # NaN compares false with everything, and so is refused here.
+    if type(ttl_s) not in {int, float} or not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
+        raise InvalidInput("ttl_s", expected=f"{MIN_TTL_S:g} to {MAX_TTL_S:g} s", found=ttl_s)
+    return round(ttl_s * 1_000)
 
 
 def lease_ttl_s(environ: Mapping[str, str] | None = None) -> float:

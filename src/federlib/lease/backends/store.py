@@ -9,7 +9,7 @@ import secrets  # noqa: TID251 (a shell: transaction ids)
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from federlib.errors import InvalidInput, OutcomeUnknown
+from federlib.errors import OutcomeUnknown
 from federlib.lease.backends.mirror import Mirror, Sightings, States, read_moment
 from federlib.lease.backends.sweep import Floor, collect_free, raise_floor, read_floor
 from federlib.lease.backends.transactions import (
@@ -33,7 +33,7 @@ from federlib.lease.protocol import (
 )
 from federlib.lease.queue import GRANT_GRACE_S, Decision, Grant, Line, Terms, View, decide
 from federlib.lease.records import decode_lease, lease_key, name_prefix, waiter_key
-from federlib.lease.settings import MAX_TTL_S, MIN_TTL_S
+from federlib.lease.settings import check_ttl
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.protocol import (
     Committed,
@@ -116,7 +116,7 @@ class StoreLeaseBackend(LeaseBackend):
             CorruptRecord: What is stored under this name cannot be trusted.
             Conflict: The name's last possible token has been granted.
         """
-        ttl_ms = _check_ttl(ttl_s)
+        ttl_ms = check_ttl(ttl_s)
         key = waiter_key(name, holder)
         mirror = self._freshest(name, key) if queue else None
         is_copy = mirror is not None
@@ -294,13 +294,6 @@ class StoreLeaseBackend(LeaseBackend):
             with suppress(OutcomeUnknown):
                 return await self._store.commit(transaction)
         return await self._store.commit(transaction)
-
-
-def _check_ttl(ttl_s: float) -> int:
-    # NaN compares false with everything, and so is refused here.
-    if type(ttl_s) not in {int, float} or not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
-        raise InvalidInput("ttl_s", expected=f"{MIN_TTL_S:g} to {MAX_TTL_S:g} s", found=ttl_s)
-    return round(ttl_s * 1_000)
 
 
 def _not_held(lease: Lease, found: Lease | None) -> NotHeld:
