@@ -7,5 +7,22 @@ Not imported by anything else in federlib. The contract suites live in modules o
 from __future__ import annotations
 
 from federlib.testing.clocks import ManualClock, SkewedClock
+from federlib.testing.disk import (
+    DiskOperation,
+    Fault,
+    ProcessEnded,
+    SimulatedDisk,
+    every_choice,
+    swarm_choice,
+)
 
-__all__ = ["ManualClock", "SkewedClock"]
+__all__ = [
+    "DiskOperation",
+    "Fault",
+    "ManualClock",
+    "ProcessEnded",
+    "SimulatedDisk",
+    "SkewedClock",
+    "every_choice",
+    "swarm_choice",
+]

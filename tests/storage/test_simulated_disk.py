@@ -1,0 +1,378 @@
+"""The simulated disk: like the operating system's while all goes well, and worse afterwards."""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from federlib.errors import InvalidInput
+from federlib.testing import (
+    DiskOperation,
+    Fault,
+    ProcessEnded,
+    SimulatedDisk,
+    every_choice,
+    swarm_choice,
+)
+
+OLD, NEW = b"o" * 700, b"n" * 700
+
+
+def keep(_options: int) -> int:
+    return 0
+
+
+def every_disk(disk: SimulatedDisk, *, names_in_order: bool = False) -> list[dict[str, bytes]]:
+    """Return each content that the loss of power may leave, the best first."""
+    found: list[dict[str, bytes]] = []
+    for choose in every_choice(limit=5_000):
+        content = disk.cut_power(choose, names_in_order=names_in_order).contents()
+        if content not in found:
+            found.append(content)
+    return found
+
+
+def synced(data: bytes = OLD) -> SimulatedDisk:
+    """Return a disk on which the file `f` lasts."""
+    disk = SimulatedDisk()
+    file = disk.open("f", create=True)
+    file.append(data)
+    file.sync()
+    disk.sync_directory("")
+    return disk
+
+
+def test_what_is_synced_lasts_and_nothing_else_is_in_doubt() -> None:
+    disk = synced()
+    assert disk.doubts == 0
+    assert every_disk(disk) == [{"f": OLD}]
+
+
+def test_option_0_everywhere_keeps_all_that_was_done() -> None:
+    disk = synced()
+    disk.open("f").append(NEW)
+    disk.make_directory("d")
+    disk.rename("f", "d/g")
+    assert disk.cut_power(keep).contents() == {"d/": b"", "d/g": OLD + NEW}
+
+
+def test_each_unsynced_sector_and_the_size_are_lost_alone() -> None:
+    disk = synced(b"")
+    disk.open("f").append(b"1" * 512 + b"2" * 512)
+    found = {content["f"] for content in every_disk(disk)}
+    zeros, garbage = b"\0" * 512, b"\xa5" * 512
+    assert {b"", b"1" * 512, zeros, garbage} < found
+    assert {b"1" * 512 + zeros, zeros + b"2" * 512, garbage + b"2" * 512} < found
+
+
+def test_an_append_never_hurts_what_lasts_in_the_same_sector() -> None:
+    disk = synced(b"kept")
+    disk.open("f").append(b"new and more than eight bytes")
+    found = {content["f"] for content in every_disk(disk)}
+    assert all(data.startswith(b"kept") for data in found)
+    assert {b"kept", b"kept" + b"\0" * 29, b"keptnew and " + b"\0" * 21} < found
+
+
+def test_sizes_grow_in_whole_sectors_without_their_data() -> None:
+    disk = synced(b"x" * 100)
+    disk.open("f").append(b"y" * 1_000)
+    assert {len(content["f"]) for content in every_disk(disk)} == {100, 512, 1_024, 1_100}
+
+
+def test_a_cut_is_undone_or_not_and_what_was_cut_off_is_as_it_was() -> None:
+    disk = synced(OLD + NEW)
+    disk.open("f").truncate(512)
+    assert [content["f"] for content in every_disk(disk)] == [(OLD + NEW)[:512], OLD + NEW]
+    disk.open("f").sync()
+    assert every_disk(disk) == [{"f": OLD[:512]}]
+
+
+def test_in_the_sector_of_a_cut_the_zeros_may_come_before_the_size() -> None:
+    disk = synced(b"x" * 10)
+    disk.open("f").truncate(4)
+    found = {content["f"] for content in every_disk(disk)}
+    assert found == {b"x" * 4, b"x" * 10, b"x" * 4 + b"\0" * 6}
+
+
+def test_after_a_cut_and_an_append_old_and_new_sectors_mix() -> None:
+    disk = synced(b"a" * 512 + b"b" * 512)
+    file = disk.open("f")
+    file.truncate(0)
+    file.append(b"c" * 512 + b"d" * 512)
+    found = {content["f"] for content in every_disk(disk)}
+    assert {b"a" * 512 + b"d" * 512, b"c" * 512 + b"b" * 512, b"", b"c" * 512} < found
+
+
+def test_what_another_file_left_behind_may_lie_in_a_new_one() -> None:
+    disk = synced(b"old secret".ljust(512, b"!"))
+    disk.remove("f")
+    disk.sync_directory("")
+    disk.open("g", create=True).append(b"n" * 512)
+    disk.sync_directory("")
+    assert {"g": b"old secret".ljust(512, b"!")} in every_disk(disk)
+
+
+def test_a_file_may_last_without_its_name() -> None:
+    disk = SimulatedDisk()
+    file = disk.open("f", create=True)
+    file.append(b"x")
+    file.sync()
+    assert every_disk(disk) == [{"f": b"x"}, {}]
+    disk.sync_directory("")
+    assert every_disk(disk) == [{"f": b"x"}]
+
+
+def test_a_name_may_last_without_its_data() -> None:
+    disk = SimulatedDisk()
+    disk.open("f", create=True).append(b"x")
+    disk.sync_directory("")
+    assert {"f": b""} in every_disk(disk)
+    assert {"f": b"\0"} in every_disk(disk)
+
+
+def test_a_rename_happens_whole_or_not_at_all() -> None:
+    disk = synced()
+    file = disk.open("new", create=True)
+    file.append(b"x")
+    file.sync()
+    disk.sync_directory("")
+    disk.rename("new", "f")
+    assert every_disk(disk) == [{"f": b"x"}, {"f": OLD, "new": b"x"}]
+
+
+def test_a_rename_between_directories_may_happen_by_half() -> None:
+    disk = synced()
+    disk.make_directory("d")
+    disk.sync_directory("")
+    disk.rename("f", "d/f")
+    assert every_disk(disk) == [
+        {"d/": b"", "d/f": OLD},
+        {"d/": b""},
+        {"d/": b"", "d/f": OLD, "f": OLD},
+        {"d/": b"", "f": OLD},
+    ]
+
+
+def test_names_last_in_any_subset_or_in_order() -> None:
+    disk = SimulatedDisk()
+    for name in "abc":
+        disk.open(name, create=True).sync()
+    assert len(every_disk(disk)) == 8
+    in_order = every_disk(disk, names_in_order=True)
+    assert [sorted(content) for content in in_order] == [["a", "b", "c"], ["a", "b"], ["a"], []]
+
+
+def test_in_order_a_synced_directory_takes_earlier_names_elsewhere_along() -> None:
+    disk = SimulatedDisk()
+    disk.make_directory("d")
+    disk.make_directory("e")
+    disk.sync_directory("e")
+    disk.open("f", create=True)
+    in_order = every_disk(disk, names_in_order=True)
+    assert in_order == [{"d/": b"", "e/": b"", "f": b""}, {"d/": b"", "e/": b""}]
+
+
+def test_a_directory_that_is_lost_takes_all_below_along() -> None:
+    disk = SimulatedDisk()
+    disk.make_directory("d")
+    disk.open("d/f", create=True)
+    disk.sync_directory("d")
+    assert every_disk(disk) == [{"d/": b"", "d/f": b""}, {}]
+
+
+def test_the_end_of_the_process_alone_loses_nothing_yet() -> None:
+    disk = synced()
+    disk.open("f").append(NEW)
+    left = disk.kill()
+    assert left.contents() == {"f": OLD + NEW}
+    assert {"f": OLD} in every_disk(left)
+    left.open("f").sync()
+    assert every_disk(left) == [{"f": OLD + NEW}]
+    assert {"f": OLD} in every_disk(disk)
+
+
+def test_a_sync_that_failed_makes_the_next_one_lie() -> None:
+    disk = synced()
+    disk.faults = (Fault(2, "io_error", of="sync"),)
+    file = disk.open("f")
+    file.append(NEW)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        file.sync()
+    assert caught.value.errno == errno.EIO
+    file.sync()
+    assert file.read(700, 700) == NEW
+    assert {"f": OLD + b"\0" * 700} in every_disk(disk)
+
+
+def test_after_a_failed_sync_what_is_written_again_lasts() -> None:
+    disk = synced()
+    disk.faults = (Fault(2, "io_error", of="sync"),)
+    file = disk.open("f")
+    file.append(NEW)
+    with pytest.raises(OSError, match="Input/output error"):
+        file.sync()
+    file.truncate(700)
+    file.append(NEW)
+    file.sync()
+    assert every_disk(disk) == [{"f": OLD + NEW}]
+
+
+def test_a_failed_sync_of_a_directory_leaves_its_names_in_doubt_for_good() -> None:
+    disk = synced(b"")
+    disk.faults = (Fault(2, "io_error", of="sync_directory"),)
+    disk.open("g", create=True)
+    disk.open("h", create=True)
+    with pytest.raises(OSError, match="Input/output error"):
+        disk.sync_directory("")
+    disk.remove("h")
+    disk.sync_directory("")
+    assert every_disk(disk) == [{"f": b"", "g": b""}, {"f": b""}]
+
+
+def test_a_disk_that_lies_about_sync_says_done_and_does_nothing() -> None:
+    disk = SimulatedDisk(faults=[Fault(1, "lost_sync", times=10)])
+    file = disk.open("f", create=True)
+    file.append(b"x")
+    file.sync()
+    disk.sync_directory("")
+    assert {} in every_disk(disk)
+
+
+def test_a_full_disk_writes_a_part_of_an_append() -> None:
+    disk = synced()
+    disk.faults = (Fault(disk.operations + 1, "no_space", part=0.25),)
+    with pytest.raises(OSError, match="No space left") as caught:
+        disk.open("f").append(b"12345678")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "f")
+    assert disk.contents() == {"f": OLD + b"12"}
+
+
+ACTS: dict[str, Callable[[SimulatedDisk], object]] = {
+    "truncate": lambda disk: disk.open("f").truncate(0),
+    "remove": lambda disk: disk.remove("f"),
+    "rename": lambda disk: disk.rename("f", "g"),
+    "make_directory": lambda disk: disk.make_directory("d"),
+    "create": lambda disk: disk.open("g", create=True),
+    "sync_directory": lambda disk: disk.sync_directory(""),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+@pytest.mark.parametrize("fault", [Fault(1, "no_space", times=99), Fault(1, "io_error", times=99)])
+def test_what_fails_changes_nothing(fault: Fault, act: Callable[[SimulatedDisk], object]) -> None:
+    disk = synced()
+    disk.faults = (attrs.evolve(fault, at=disk.operations + 1),)
+    with pytest.raises(OSError, match=r"No space left|Input/output"):
+        act(disk)
+    assert disk.contents() == {"f": OLD}
+
+
+def test_a_read_fails_or_returns_one_wrong_bit_and_the_next_one_is_right() -> None:
+    disk = synced()
+    disk.faults = (Fault(1, "flipped_bit", of="read"), Fault(2, "io_error", of="read"))
+    file = disk.open("f")
+    assert file.read(0, 4) == b"oono"
+    with pytest.raises(OSError, match="Input/output error"):
+        file.read(0, 4)
+    assert file.read(0, 4) == b"oooo"
+    assert disk.counts["read"] == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        (Fault(2, "stop", of="append"), b""),
+        (Fault(2, "stop_after", of="append"), b"x"),
+    ],
+)
+def test_a_process_that_was_stopped_does_nothing_any_more(fault: Fault, left: bytes) -> None:
+    disk = synced(b"")
+    disk.faults = (fault,)
+    file = disk.open("f")
+    with pytest.raises(ProcessEnded):
+        file.append(b"x")
+    for act in ACTS.values():
+        with pytest.raises(ProcessEnded):
+            act(disk)
+    with pytest.raises(ProcessEnded):
+        file.sync()
+    with pytest.raises(ProcessEnded):
+        file.read(0, 1)
+    file.close()
+    assert disk.kill().contents() == {"f": left}
+
+
+def test_operations_are_counted_and_told_before_they_happen() -> None:
+    told: list[tuple[DiskOperation, int]] = []
+    disk = SimulatedDisk(on_operation=lambda op: told.append((op, len(disk.contents()))))
+    file = disk.open("f", create=True)
+    file.append(b"x")
+    file.read(0, 1)
+    disk.rename("f", "g")
+    assert told == [
+        (DiskOperation(1, "create", "f"), 0),
+        (DiskOperation(2, "append", "f", b"x"), 1),
+        (DiskOperation(3, "rename", "f"), 1),
+    ]
+    assert disk.operations == 3
+
+
+def test_every_choice_goes_through_all_combinations_once() -> None:
+    seen = [(choose(2), choose(3)) for choose in every_choice(limit=100)]
+    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert len([choose(10) for choose in every_choice(limit=4)]) == 4
+
+
+def test_every_choice_follows_doubts_that_depend_on_earlier_ones() -> None:
+    seen = [[choose(3) for _ in range(choose(3))] for choose in every_choice(limit=99)]
+    pairs = [[first, second] for first in range(3) for second in range(3)]
+    assert seen == [[], [0], [1], [2], *pairs]
+
+
+def test_one_seed_gives_one_disk_and_many_seeds_give_nearly_all_and_nearly_nothing() -> None:
+    disk = synced(b"")
+    disk.open("f").append(b"x" * 20_480)
+    seeds = [
+        disk.cut_power(swarm_choice(random.Random(seed))).contents()["f"] for seed in range(60)
+    ]
+    again = disk.cut_power(swarm_choice(random.Random(3))).contents()["f"]
+    assert seeds[3] == again
+    shares = {round(data.count(b"x") / 20_480, 1) for data in seeds}
+    assert {0.0, 1.0} < shares
+
+
+@pytest.mark.parametrize(
+    ("field", "make"),
+    [
+        ("at", lambda: Fault(0, "stop")),
+        ("times", lambda: Fault(1, "stop", times=0)),
+        ("part", lambda: Fault(1, "no_space", part=1.0)),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused(field: str, make: Callable[[], Fault]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        make()
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("path", ["", "/f", "../f", "a//f", "a/.", "."])
+def test_a_path_that_leaves_the_disk_is_refused(path: str) -> None:
+    with pytest.raises(InvalidInput):
+        SimulatedDisk().open(path, create=True)
+
+
+def test_a_closed_file_is_closed() -> None:
+    file = synced().open("f")
+    file.close()
+    file.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file.size()
+
+
+def test_a_file_does_not_grow_by_a_cut() -> None:
+    with pytest.raises(InvalidInput):
+        synced().open("f").truncate(701)
