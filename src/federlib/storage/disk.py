@@ -1,4 +1,4 @@
-"""The disk, as the `file://` driver sees it: a directory tree, and files that only grow.
+"""The disk, as the `file://` driver sees it: a directory tree of regular files.
 
 The protocol has exactly the promises that a crash of the machine leaves standing, so that
 `federlib.testing` can run the driver on a simulated disk which keeps those and no others.
@@ -20,13 +20,29 @@ __all__ = ["Disk", "DiskFile", "SystemDisk"]
 
 
 class DiskFile(Protocol):
-    """One open file that only grows at its end. Every verb may raise `OSError`."""
+    """One open file. Every verb may raise `OSError`."""
 
     def append(self, data: bytes) -> None:
         """Write at the end.
 
         After an error any part of it may be there. In a crash before `sync` any part of
         it may be lost, in any order; what was synced before stays.
+        """
+        ...
+
+    def reserve(self, size: int) -> None:
+        """Lengthen the file with zeros up to `size` bytes, which then have their space.
+
+        Writing into space that is there already is what makes a commit fast: its `sync`
+        need not also store a new size. After an error a part may be there.
+        """
+        ...
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write over bytes that are there; never beyond the end of the file.
+
+        After an error any part of it may be there. In a crash before `sync` any part of
+        it may be lost, in any order; bytes that are written over as they were stay so.
         """
         ...
 
@@ -117,7 +133,7 @@ class SystemDisk:
     def open(self, path: str, *, create: bool = False) -> DiskFile:
         """Open a regular file for reading and appending."""
         # Not blocking: opening a pipe would wait for somebody at its other end.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         handle = os.open(self._path(path), flags | (os.O_CREAT if create else 0), 0o600)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
@@ -157,9 +173,17 @@ class _SystemFile:
 
     def append(self, data: bytes) -> None:
         """Write at the end."""
-        written = os.write(self._handle, data)
+        self.write(self.size(), data)
+
+    def reserve(self, size: int) -> None:
+        """Lengthen the file with zeros."""
+        os.posix_fallocate(self._handle, 0, size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write over bytes that are there."""
+        written = os.pwrite(self._handle, data, offset)
         while written < len(data):
-            written += os.write(self._handle, memoryview(data)[written:])
+            written += os.pwrite(self._handle, memoryview(data)[written:], offset + written)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read at an offset."""
