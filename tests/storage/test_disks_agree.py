@@ -35,6 +35,23 @@ def read(path: str, offset: int, size: int, disk: Disk) -> bytes:
         file.close()
 
 
+def reserve(path: str, size: int, disk: Disk) -> int:
+    file = disk.open(path)
+    try:
+        file.reserve(size)
+        return file.size()
+    finally:
+        file.close()
+
+
+def write(path: str, share: float, data: bytes, disk: Disk) -> None:
+    file = disk.open(path)
+    try:
+        file.write(int(max(0, file.size() - len(data)) * share), data[: file.size()])
+    finally:
+        file.close()
+
+
 def cut(path: str, share: float, disk: Disk) -> int:
     file = disk.open(path)
     try:
@@ -73,6 +90,8 @@ directories = st.sampled_from(("", "a", "d", "e"))
 steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(partial, st.just(append), names, st.binary(max_size=1_500)),
     st.builds(partial, st.just(read), names, st.integers(0, 2_000), st.integers(0, 2_000)),
+    st.builds(partial, st.just(reserve), names, st.integers(1, 2_000)),
+    st.builds(partial, st.just(write), names, st.floats(0, 1), st.binary(max_size=1_500)),
     st.builds(partial, st.just(cut), names, st.floats(0, 1)),
     st.builds(partial, st.just(rename), names, names),
     st.builds(partial, st.just(remove), names),

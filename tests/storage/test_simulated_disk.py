@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import random
 from collections.abc import Callable
 
 import attrs
@@ -16,7 +15,6 @@ from federlib.testing import (
     ProcessEnded,
     SimulatedDisk,
     every_choice,
-    swarm_choice,
 )
 
 OLD, NEW = b"o" * 700, b"n" * 700
@@ -105,6 +103,54 @@ def test_after_a_cut_and_an_append_old_and_new_sectors_mix() -> None:
     file.append(b"c" * 512 + b"d" * 512)
     found = {content["f"] for content in every_disk(disk)}
     assert {b"a" * 512 + b"d" * 512, b"c" * 512 + b"b" * 512, b"", b"c" * 512} < found
+
+
+def test_reserved_space_is_zeros_whatever_lay_there_before() -> None:
+    disk = synced(b"old secret" * 60)
+    disk.remove("f")
+    disk.sync_directory("")
+    file = disk.open("g", create=True)
+    disk.sync_directory("")
+    file.reserve(600)
+    assert [content["g"] for content in every_disk(disk)] == [bytes(600), bytes(512), b""]
+    file.sync()
+    file.reserve(10)
+    assert every_disk(disk) == [{"g": bytes(600)}]
+
+
+def test_a_write_over_what_is_there_tears_but_the_size_and_the_rest_last() -> None:
+    disk = synced(b"k" * 8 + b"o" * 24 + b"k" * 8)
+    disk.open("f").write(8, b"n" * 24)
+    found = {content["f"][8:-8] for content in every_disk(disk)}
+    assert {content["f"][:8] + content["f"][-8:] for content in every_disk(disk)} == {b"k" * 16}
+    assert found == {
+        b"n" * 24,
+        b"o" * 24,
+        b"n" * 8 + b"o" * 16,
+        b"n" * 12 + b"o" * 12,
+        b"o" * 12 + b"n" * 12,
+    }
+
+
+def test_bytes_that_are_written_over_as_they_were_stay_so() -> None:
+    disk = synced(b"same" * 10 + bytes(100))
+    disk.open("f").write(0, b"same" * 10 + b"new!" * 10)
+    assert {content["f"][:40] for content in every_disk(disk)} == {b"same" * 10}
+
+
+def test_a_write_never_reaches_beyond_the_end() -> None:
+    with pytest.raises(InvalidInput):
+        synced().open("f").write(699, b"xx")
+
+
+def test_a_full_disk_reserves_or_writes_a_part() -> None:
+    disk = synced(b"1234")
+    disk.faults = (Fault(1, "no_space", of="write"), Fault(1, "no_space", of="reserve"))
+    with pytest.raises(OSError, match="No space left"):
+        disk.open("f").write(0, b"abcd")
+    with pytest.raises(OSError, match="No space left"):
+        disk.open("f").reserve(8)
+    assert disk.contents() == {"f": b"ab34" + bytes(2)}
 
 
 def test_what_another_file_left_behind_may_lie_in_a_new_one() -> None:
@@ -319,30 +365,6 @@ def test_operations_are_counted_and_told_before_they_happen() -> None:
         (DiskOperation(3, "rename", "f"), 1),
     ]
     assert disk.operations == 3
-
-
-def test_every_choice_goes_through_all_combinations_once() -> None:
-    seen = [(choose(2), choose(3)) for choose in every_choice(limit=100)]
-    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
-    assert len([choose(10) for choose in every_choice(limit=4)]) == 4
-
-
-def test_every_choice_follows_doubts_that_depend_on_earlier_ones() -> None:
-    seen = [[choose(3) for _ in range(choose(3))] for choose in every_choice(limit=99)]
-    pairs = [[first, second] for first in range(3) for second in range(3)]
-    assert seen == [[], [0], [1], [2], *pairs]
-
-
-def test_one_seed_gives_one_disk_and_many_seeds_give_nearly_all_and_nearly_nothing() -> None:
-    disk = synced(b"")
-    disk.open("f").append(b"x" * 20_480)
-    seeds = [
-        disk.cut_power(swarm_choice(random.Random(seed))).contents()["f"] for seed in range(60)
-    ]
-    again = disk.cut_power(swarm_choice(random.Random(3))).contents()["f"]
-    assert seeds[3] == again
-    shares = {round(data.count(b"x") / 20_480, 1) for data in seeds}
-    assert {0.0, 1.0} < shares
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ __all__ = ["DiskOperation", "Fault", "FaultKind", "OperationKind", "ProcessEnded
 
 OperationKind = Literal[
     "append",
+    "reserve",
+    "write",
     "truncate",
     "sync",
     "create",
@@ -43,7 +45,7 @@ class DiskOperation:
         number: Counts from 1; reads are not counted.
         kind: What is done.
         path: The file or directory; of a rename, the source.
-        data: What is appended; else empty.
+        data: What is appended or written; else empty.
     """
 
     number: int
@@ -79,7 +81,7 @@ class Fault:
     """One thing that goes wrong, as data.
 
     * `stop`, `stop_after`: the process ends before or after the operation: `ProcessEnded`.
-    * `no_space`, `io_error`: `OSError` with ENOSPC or EIO; a part of an append is written.
+    * `no_space`, `io_error`: `OSError` with ENOSPC or EIO; a part is written.
       A sync that fails forgets what it had to write: a later one says 'done' and lies.
     * `lost_sync`: a sync says 'done' and does nothing.
     * `flipped_bit`: a read returns one wrong bit.
@@ -89,8 +91,8 @@ class Fault:
         kind: What goes wrong.
         of: Count only operations of this kind; None for all that are no reads.
         times: At how many operations in a row.
-        part: How much of an append is written, or where in what is read the bit lies; a
-            share, below 1.
+        part: How much is appended, reserved or written all the same, or where in what is
+            read the wrong bit lies; a share, below 1.
     """
 
     at: int = attrs.field(validator=_check_at)

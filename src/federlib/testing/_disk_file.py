@@ -34,12 +34,40 @@ class SimulatedFile:
     def append(self, data: bytes) -> None:
         """Write at the end; nothing of it lasts before `sync`."""
 
-        def write_part(fault: Fault) -> None:
+        def append_part(fault: Fault) -> None:
             self._node.append(data[: int(len(data) * fault.part)])
 
         self._check_open()
-        with self._gate.changing("append", self._path, bytes(data), on_failure=write_part):
+        with self._gate.changing("append", self._path, bytes(data), on_failure=append_part):
             self._node.append(data)
+
+    def reserve(self, size: int) -> None:
+        """Lengthen the file with zeros up to `size` bytes; that does not last before `sync`."""
+
+        def reserve_part(fault: Fault) -> None:
+            missing = size - len(self._node.data)
+            self._node.reserve(len(self._node.data) + int(missing * fault.part))
+
+        self._check_open()
+        with self._gate.changing("reserve", self._path, on_failure=reserve_part):
+            self._node.reserve(size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write over bytes that are there; nothing of it lasts before `sync`.
+
+        Raises:
+            InvalidInput: It would reach beyond the end of the file.
+        """
+
+        def write_part(fault: Fault) -> None:
+            self._node.write(offset, data[: int(len(data) * fault.part)])
+
+        self._check_open()
+        last = len(self._node.data) - len(data)
+        if not 0 <= offset <= last:
+            raise InvalidInput("offset", expected=f"0 to {last}", found=offset)
+        with self._gate.changing("write", self._path, bytes(data), on_failure=write_part):
+            self._node.write(offset, data)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read as programs see it, synced or not."""

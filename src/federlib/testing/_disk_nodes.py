@@ -25,14 +25,36 @@ class _Sector:
     """A sector of which nobody knows what lasts.
 
     Attributes:
-        stable: So many bytes at its beginning are the same in every version.
-        is_written: There was something to write into it, not only a file that was cut.
+        first: The first byte in it that was changed.
+        last: The end of what was changed in it; not above `first` where the file was cut.
+        grown: The first byte in it that was appended.
         versions: What it held before, the oldest first; each a whole sector.
     """
 
-    stable: int
-    is_written: bool = False
+    first: int = SECTOR_BYTES
+    last: int = 0
+    grown: int = SECTOR_BYTES
     versions: list[bytes] = attrs.field(factory=list)
+
+    def options(self, new: bytes, garbage: bytes) -> list[bytes]:
+        """Return what it may hold after the loss of power, the newest first."""
+        old, middle = self.versions[0], (self.first + self.last) // 2
+        if self.last <= self.first:
+            # What is cut off is not written over; only the sector of the cut gets zeros.
+            return _distinct(new, old) if self.first else [old]
+        header = min(self.first + _TEAR_BYTES, SECTOR_BYTES)
+        return _distinct(
+            new,
+            *self.versions,
+            new[:header] + old[header:],
+            new[:middle] + old[middle:],
+            old[:middle] + new[middle:],
+            old[: self.grown] + garbage[self.grown :],
+        )
+
+
+def _distinct(*options: bytes) -> list[bytes]:
+    return list(dict.fromkeys(options))
 
 
 class FileNode:
@@ -61,32 +83,52 @@ class FileNode:
 
     def append(self, data: bytes) -> None:
         """Grow; nothing of it lasts yet."""
+        start = len(self.data)
+        for index, found in self._touch(start, start + len(data)):
+            found.grown = min(found.grown, max(0, start - index * SECTOR_BYTES))
+        self._grow(data)
+
+    def reserve(self, size: int) -> None:
+        """Grow with zeros. What another file left is never seen in reserved space."""
+        start = len(self.data)
+        self._touch(start, size)
+        self._grow(bytes(max(0, size - start)))
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write over what is there; nothing of it lasts yet."""
+        self._touch(offset, offset + len(data))
+        self.data[offset : offset + len(data)] = data
+
+    def truncate(self, size: int) -> None:
+        """Shrink; that does not last yet."""
+        self._touch(size, len(self.data), is_cut=True)
+        del self.data[size:]
+        self._add_size(size)
+
+    def _grow(self, data: bytes) -> None:
         start, end = len(self.data), len(self.data) + len(data)
-        self._touch(start, end, is_written=True)
         self.data += data
         # The size may last without the data, and in steps: the kernel writes when it likes.
         for size in [*range((start // SECTOR_BYTES + 1) * SECTOR_BYTES, end, SECTOR_BYTES), end]:
             self._add_size(size)
-
-    def truncate(self, size: int) -> None:
-        """Shrink; that does not last yet."""
-        self._touch(size, len(self.data), is_written=False)
-        del self.data[size:]
-        self._add_size(size)
 
     def _add_size(self, size: int) -> None:
         if size in self._sizes:
             self._sizes.remove(size)
         self._sizes.append(size)
 
-    def _touch(self, start: int, end: int, *, is_written: bool) -> None:
-        for index in range(start // SECTOR_BYTES, _count_sectors(end)):
-            stable = max(0, start - index * SECTOR_BYTES)
-            found = self._doubtful.setdefault(index, _Sector(stable))
-            found.stable = min(found.stable, stable)
-            found.is_written = found.is_written or is_written
+    def _touch(self, start: int, end: int, *, is_cut: bool = False) -> list[tuple[int, _Sector]]:
+        touched = []
+        indexes = range(start // SECTOR_BYTES, _count_sectors(end)) if start < end else ()
+        for index in indexes:
+            found = self._doubtful.setdefault(index, _Sector())
+            found.first = min(found.first, max(0, start - index * SECTOR_BYTES))
+            if not is_cut:
+                found.last = max(found.last, min(SECTOR_BYTES, end - index * SECTOR_BYTES))
             found.versions.append(self.sector(index))
             self._dirty.add(index)
+            touched.append((index, found))
+        return touched
 
     def sync(self) -> None:
         """Make everything last that is still marked as not yet written."""
@@ -109,30 +151,10 @@ class FileNode:
         for index in sorted(self._doubtful):
             start = index * SECTOR_BYTES
             if start < size:
-                options = self._options(index, garbage(index))
-                data[start:size] = (options[choose(len(options))] + data[start + SECTOR_BYTES :])[
-                    : size - start
-                ]
+                options = self._doubtful[index].options(self.sector(index), garbage(index))
+                chosen = options[choose(len(options))]
+                data[start:size] = (chosen + data[start + SECTOR_BYTES :])[: size - start]
         return FileNode(bytes(data))
-
-    def _options(self, index: int, garbage: bytes) -> list[bytes]:
-        found = self._doubtful[index]
-        new, old = self.sector(index), found.versions[0]
-        if not found.is_written:
-            # What is cut off is not written over; only the sector of the cut gets zeros.
-            return list(dict.fromkeys((new, old) if found.stable else (old,)))
-        end = min(SECTOR_BYTES, len(self.data) - index * SECTOR_BYTES)
-        tears = (min(found.stable + _TEAR_BYTES, SECTOR_BYTES), (found.stable + end) // 2)
-        return list(
-            dict.fromkeys(
-                (
-                    new,
-                    *found.versions,
-                    *(new[:tear] + old[tear:] for tear in tears),
-                    old[: found.stable] + garbage[found.stable :],
-                )
-            )
-        )
 
 
 def _count_sectors(size: int) -> int:
