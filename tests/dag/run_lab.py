@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from federlib.dag.inbox import Draft, Inbox, WorkerView
 from federlib.dag.plan import Plan, join_chunks, split_plan
 from federlib.dag.records import DoneRecord, Finish, RunRecord, decode, encode
 from federlib.dag.runstate import RunState
-from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.dag.schedule import decide
 from federlib.dag.transitions import Claimed, Epoch, LogBatch, Transition
 from federlib.dag.workflow import TaskSpec, Workflow
 from federlib.storage import Put, Record, Transaction

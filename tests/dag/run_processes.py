@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 import federlib
 from federlib.dag.handler import Handler
+from federlib.dag.handover import Handover
 from federlib.dag.worker import RunWorker
 from federlib.errors import Unavailable
 from federlib.federation import Federation
@@ -130,7 +131,7 @@ class Fleet:
             dag = process.fed.dag
             log = dag._log(run)
             async with process.fed.elect(log.keys.lease) as seat:
-                await dag._lead(log, seat)
+                await dag._lead(log, seat, Handover())
 
         return await self.start(body, ttl_s=ttl_s)
 

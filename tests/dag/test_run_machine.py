@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
+from federlib.dag.inbox import Draft, Inbox, WorkerView
 from federlib.dag.records import (
     AskRecord,
     AssignRecord,
@@ -28,7 +29,7 @@ from federlib.dag.records import (
     encode,
 )
 from federlib.dag.runstate import RunState
-from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.dag.schedule import decide
 from federlib.dag.transitions import (
     Adopted,
     Cancelled,

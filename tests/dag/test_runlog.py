@@ -5,12 +5,12 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from federlib.dag.inbox import Draft
 from federlib.dag.keys import RunKeys
 from federlib.dag.patience import commit_surely
 from federlib.dag.plan import split_plan
 from federlib.dag.records import EpochRecord, encode
 from federlib.dag.runlog import Fold, RunLog, Seat, transaction_id
-from federlib.dag.schedule import Draft
 from federlib.dag.transitions import Epoch, LogBatch, Refused
 from federlib.errors import CorruptRecord, Fenced, OutcomeUnknown
 from federlib.skewclock import SystemClock

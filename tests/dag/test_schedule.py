@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from federlib.dag.inbox import WorkerView
 from federlib.dag.records import MAX_RESULT_BYTES, AskRecord
-from federlib.dag.schedule import WorkerView
 from federlib.dag.transitions import (
     Adopted,
     Cancelled,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import attrs
 
+from federlib.dag.handover import Handout
 from federlib.dag.records import AssignRecord, Claim, Finish
 
 __all__ = ["Acknowledged", "ClaimBook", "Effect", "Present", "Start", "Stop"]
@@ -92,6 +93,19 @@ class ClaimBook:
             if key not in self._finished:
                 self._running[key] = claim.epoch
         return tuple(effects)
+
+    def hand(self, handout: Handout) -> tuple[Effect, ...]:
+        """Take in what changed, from a leader in the same process."""
+        self.epoch = max(self.epoch, handout.epoch)
+        for key in handout.settled:
+            self._claims.pop(key, None)
+            self._finished.pop(key, None)
+            self._presented.pop(key, None)
+        for claim in handout.claims:
+            key = (claim.node, claim.attempt)
+            self._claims[key] = claim
+            self._running[key] = claim.epoch
+        return tuple(map(Start, handout.claims))
 
     def finish(self, finish: Finish) -> tuple[Effect, ...]:
         """Take in the end of a task; nothing if the claim is no longer ours."""

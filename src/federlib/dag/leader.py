@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ import attrs
 from anyio.abc import TaskGroup
 
 from federlib._tasks import open_task_group
+from federlib.dag.handover import Handover
+from federlib.dag.inbox import Draft, Inbox, WorkerView
 from federlib.dag.patience import read_surely
 from federlib.dag.records import (
     MAX_FINISHES,
@@ -23,7 +26,7 @@ from federlib.dag.records import (
 )
 from federlib.dag.runlog import SNAPSHOT_EVERY, Fold, RunLog, Seat
 from federlib.dag.runstate import RunState
-from federlib.dag.schedule import Draft, Inbox, WorkerView, decide
+from federlib.dag.schedule import decide
 from federlib.dag.transitions import Epoch
 from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.lease import LeaseBackend
@@ -63,6 +66,7 @@ class RunLeader:
         clock: Wall clock for retry times and for people.
         jitter: Draws from [0, 1), for the pause before a retry.
         inspect_s: How often the workers' leases are looked at; seconds.
+        handover: Where the worker of this process is met.
         snapshot_every: Transitions between snapshots.
         telemetry: Where it is told.
     """
@@ -73,6 +77,7 @@ class RunLeader:
     clock: Clock
     jitter: Callable[[], float]
     inspect_s: float
+    handover: Handover = attrs.field(factory=Handover)
     snapshot_every: int = SNAPSHOT_EVERY
     telemetry: Telemetry = SILENT
 
@@ -88,9 +93,13 @@ class RunLeader:
             Fenced: Another leader took over, or our lease is lost.
         """
         reign = _Reign(self, epoch, check)
-        async with open_task_group() as group:
-            outcome = await reign.run(group)
-            group.cancel_scope.cancel()
+        self.handover.open(epoch, reign.notice)
+        try:
+            async with open_task_group() as group:
+                outcome = await reign.run(group)
+                group.cancel_scope.cancel()
+        finally:
+            self.handover.close()
         return outcome
 
 
@@ -104,11 +113,12 @@ class _Reign:
         self.clock = leader.clock
         self.jitter = leader.jitter
         self.inspect_s = leader.inspect_s
+        self.handover = leader.handover
         self.snapshot_every = leader.snapshot_every
         self.telemetry = leader.telemetry
         self.epoch = epoch
         self.check = check
-        self.inbox = Inbox()
+        self.inbox = Inbox(finishes=leader.handover.finishes)
         self.records: dict[str, tuple[WorkerRecord, int]] = {}
         # What we have settled and of whose deletion the watch has not told yet, oldest first.
         self.settled: dict[str, None] = {}
@@ -141,6 +151,10 @@ class _Reign:
                 return self.state.outcome
             else:
                 await self._sleep()
+
+    def notice(self) -> None:
+        """Come and look: something has come in."""
+        self.wake.set()
 
     def _begin_from(self, fold: Fold) -> None:
         self.state, self.seat.next_seq = fold.state, fold.next_seq
@@ -296,6 +310,7 @@ class _Reign:
                     reason=f"epoch {current[0].epoch} leads it, ours is {self.epoch}",
                 )
             last_act_ns = await self._last_act_ns()
+            self.inbox.beside = self.handover.life
             draft = decide(
                 self.state,
                 self.inbox,
@@ -324,6 +339,7 @@ class _Reign:
         return max(told_ns, self.state.last_append_ns)
 
     def _decide(self) -> Draft | None:
+        self.inbox.beside = self.handover.life
         return decide(
             self.state,
             self.inbox,
@@ -356,8 +372,11 @@ class _Reign:
             if takeover is not None:
                 return False
             raise Fenced(f"run {self.log.run_id!r}", reason="another leader took over")
-        for transition in draft.batch.t:
-            self.telemetry.emit(TRANSITIONS, kind=type(transition).__name__.lower())
+        if draft.handout is not None:
+            self.handover.give(draft.handout)
+        kinds = Counter(map(type, draft.batch.t))
+        for kind, count in kinds.items():
+            self.telemetry.emit(TRANSITIONS, float(count), kind=kind.__name__.lower())
         await self._maybe_snapshot(len(draft.batch.t))
         return True
 

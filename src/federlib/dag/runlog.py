@@ -14,6 +14,7 @@ import anyio
 import attrs
 import msgspec
 
+from federlib.dag.inbox import Draft
 from federlib.dag.keys import RunKeys
 from federlib.dag.patience import commit_surely, scan_all
 from federlib.dag.plan import Plan, join_chunks
@@ -29,7 +30,6 @@ from federlib.dag.records import (
     encode,
 )
 from federlib.dag.runstate import RunState
-from federlib.dag.schedule import Draft
 from federlib.dag.transitions import LogBatch
 from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.storage import (

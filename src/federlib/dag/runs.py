@@ -10,6 +10,7 @@ import attrs
 
 from federlib._tasks import open_task_group
 from federlib.dag.handler import Handler
+from federlib.dag.handover import Handover
 from federlib.dag.leader import RunLeader
 from federlib.dag.patience import scan_all
 from federlib.dag.plan import split_plan
@@ -225,6 +226,7 @@ class Runs:
             clock=self._clock,
             telemetry=self._telemetry,
         )
+        handover = Handover()
         worker = RunWorker(
             log=log,
             hold=self._hold,
@@ -233,18 +235,19 @@ class Runs:
             slots=slots,
             handler=handler,
             clock=self._clock,
+            handover=handover,
             telemetry=self._telemetry,
         )
         async with open_task_group() as group:
             group.start_soon(seat.run)
-            group.start_soon(self._lead, log, seat)
+            group.start_soon(self._lead, log, seat, handover)
             if on_role is not None:
                 group.start_soon(_tell_roles, seat, on_role)
             ended = await worker.run(after=after)
             group.cancel_scope.cancel()
         return ended
 
-    async def _lead(self, log: RunLog, seat: Elector) -> None:
+    async def _lead(self, log: RunLog, seat: Elector, handover: Handover) -> None:
         leader = RunLeader(
             log=log,
             leases=self._leases,
@@ -252,6 +255,7 @@ class Runs:
             clock=self._clock,
             jitter=self._jitter,
             inspect_s=min(2.0, self._ttl_s / 8),
+            handover=handover,
             snapshot_every=self._snapshot_every,
             telemetry=self._telemetry,
         )

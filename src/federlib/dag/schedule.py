@@ -12,21 +12,19 @@ Source: design §5, dag; HA plan §4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Sequence
 
-import attrs
 import msgspec
 
+from federlib.dag.handover import Handout
+from federlib.dag.inbox import Draft, Inbox, WorkerView
 from federlib.dag.records import (
     MAX_SLOTS,
     AskRecord,
     AssignRecord,
     Claim,
-    DoneRecord,
     Finish,
     ResultBatch,
-    RunOutcome,
     RunRecord,
 )
 from federlib.dag.runstate import Life, Running, RunState
@@ -48,7 +46,7 @@ from federlib.dag.transitions import (
     Transition,
 )
 
-__all__ = ["Draft", "Inbox", "WorkerView", "decide"]
+__all__ = ["decide"]
 
 # Room in a transaction of 64 writes: the log, the results, the run, the epoch, progress.
 _MAX_DELETES = 26
@@ -65,52 +63,6 @@ _MAX_RETRIED = MAX_TRANSITIONS // 2
 _MAX_INPUTS = 64
 _INPUTS_BY_SLOTS = 16_000
 _CLAIM_BYTES, _INPUT_BYTES, _TRANSITION_BYTES = 80, 13, 100
-
-
-@attrs.frozen
-class WorkerView:
-    """A worker as the leader sees it.
-
-    Attributes:
-        incarnation: Of its identity.
-        slots: Its credit: how many claims it may have at once; at most `MAX_SLOTS` count.
-        state: `live` by its lease; `dead`; or `unknown` until first inspected, when it
-            gets no new claims and loses none.
-        token: Of its lease; with the incarnation it names one life.
-    """
-
-    incarnation: int
-    slots: int
-    state: Literal["live", "dead", "unknown"]
-    token: int = 1
-
-
-@attrs.define
-class Inbox:
-    """What has come in and is not yet settled, by key of its record."""
-
-    dones: dict[str, DoneRecord] = attrs.field(factory=dict)
-    asks: dict[str, AskRecord] = attrs.field(factory=dict)
-    workers: dict[str, WorkerView] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class Draft:
-    """One append and what goes with it.
-
-    Attributes:
-        batch: The log record.
-        results: For `result/<seq>`, or None.
-        settled: Keys of `done` and `ask` records to delete.
-        assigns: New claims by worker id.
-        outcome: The run's state if the batch ends, cancels or resumes it, else None.
-    """
-
-    batch: LogBatch
-    results: ResultBatch | None
-    settled: tuple[str, ...]
-    assigns: Mapping[str, AssignRecord]
-    outcome: RunOutcome | None
 
 
 def decide(
@@ -139,11 +91,13 @@ def decide(
         step.add(takeover)
     if step.answer_requests() and state.outcome == "running":
         step.adopt_or_lose()
+        step.accept_beside()
         step.accept_finishes()
         step.lose_dead()
         step.claim_ready()
         step.end_if_done()
     elif state.outcome != "running":
+        step.accept_beside()
         step.accept_finishes()
     return step.draft()
 
@@ -170,6 +124,12 @@ class _Step:
         self.settled: list[str] = []
         self.assign_bytes = 0
         self.touched: set[str] = set()
+        # The worker beside the leader is told all its claims, or only what has changed.
+        self.beside: Life | None = inbox.beside
+        self.beside_id: str | None = inbox.beside[0] if inbox.beside is not None else None
+        self.tells_all = False
+        self.handed: list[int] = []
+        self.heard: list[tuple[int, int]] = []
 
     def add(self, transition: Transition) -> None:
         self.transitions.append(transition)
@@ -184,6 +144,9 @@ class _Step:
 
     def touch(self, worker_id: str) -> bool:
         """Have a worker's assign record written with this batch; False if there is no room."""
+        if worker_id == self.beside_id:
+            self.tells_all = True
+            return True
         if worker_id in self.touched:
             return True
         size = sum(self._claim_bytes(worker_id, node) for node in self._held(worker_id))
@@ -239,7 +202,8 @@ class _Step:
                         return False
                     self.add(Revoked(running.node, running.attempt))
         # All that is left is taken back by the transition itself, so nothing is written of it.
-        self.touched.update(owners)
+        self.tells_all = self.tells_all or self.beside_id in owners
+        self.touched.update(owner for owner in owners if owner != self.beside_id)
         self.add(Cancelled(ask.by))
         return True
 
@@ -273,6 +237,18 @@ class _Step:
 
     # Finishes
 
+    def accept_beside(self) -> None:
+        """Settle what the worker beside the leader says; each finish is a record of its own."""
+        finishes, life = self.inbox.finishes, self.beside
+        while finishes and life is not None:
+            size = len(finishes[0].result)
+            full = self.result_bytes + size > _MAX_RESULT_BYTES and self.result_bytes > 0
+            if full or not self.has_room():
+                return
+            finish = finishes.popleft()
+            self._settle(life, self.state.epoch, finish)
+            self.heard.append((finish.node, finish.attempt))
+
     def accept_finishes(self) -> None:
         for key, done in list(self.inbox.dones.items()):
             size = sum(len(finish.result) for finish in done.finishes)
@@ -285,8 +261,9 @@ class _Step:
                 or not self.touch(done.worker_id)
             ):
                 return
+            life = (done.worker_id, done.incarnation, done.token)
             for finish in done.finishes:
-                self._settle(done, finish)
+                self._settle(life, done.epoch, finish)
             self.settled.append(key)
             del self.inbox.dones[key]
 
@@ -298,11 +275,11 @@ class _Step:
             and self.log_bytes + log_bytes <= _MAX_LONE_LOG_BYTES
         )
 
-    def _settle(self, done: DoneRecord, finish: Finish) -> None:
+    def _settle(self, life: Life, epoch: int, finish: Finish) -> None:
         running = self.state.claims.get(finish.node)
-        refusal = _refusal(running, done, finish, self.state.epoch)
+        refusal = _refusal(running, life, epoch, finish, self.state.epoch)
         if refusal:
-            self.add(Refused(finish.node, finish.attempt, done.epoch, refusal))
+            self.add(Refused(finish.node, finish.attempt, epoch, refusal))
         elif finish.ok:
             if finish.has_result:
                 self.results[finish.node] = finish.result
@@ -353,17 +330,25 @@ class _Step:
                 return
             # The worker with most room first: claims spread out before they pile up.
             worker_id = max(free, key=lambda name: (free[name], name))
-            size = self._claim_bytes(worker_id, node)
-            if not self.touch(worker_id) or self.assign_bytes + size > _MAX_ASSIGN_BYTES:
+            if worker_id == self.beside_id:
+                self.handed.append(node)
+            elif not self._has_room_to_tell(worker_id, node):
                 del free[worker_id]
                 continue
-            self.assign_bytes += size
             free[worker_id] -= 1
             if not free[worker_id]:
                 del free[worker_id]
             who = _life(worker_id, self.inbox.workers[worker_id])
             index = self.table.setdefault(who, len(self.table))
             self.add(Claimed(node, self.state.attempts(node) + 1, index))
+
+    def _has_room_to_tell(self, worker_id: str, node: int) -> bool:
+        """Make room for one claim in a worker's assign record; False if there is none."""
+        size = self._claim_bytes(worker_id, node)
+        if not self.touch(worker_id) or self.assign_bytes + size > _MAX_ASSIGN_BYTES:
+            return False
+        self.assign_bytes += size
+        return True
 
     def _free_slots(self) -> dict[str, int]:
         room = max(0, _MAX_ASSIGNS - len(self.touched))
@@ -372,7 +357,7 @@ class _Step:
             slots = min(view.slots, MAX_SLOTS) - len(self._held(worker_id))
             if view.state != "live" or slots <= 0:
                 continue
-            if worker_id not in self.touched:
+            if worker_id != self.beside_id and worker_id not in self.touched:
                 if room == 0:
                     continue
                 room -= 1
@@ -403,20 +388,39 @@ class _Step:
             settled=tuple(self.settled),
             assigns=assigns,
             outcome=state.outcome if moved else None,
+            handout=self._handout(),
+        )
+
+    def _handout(self) -> AssignRecord | Handout | None:
+        """Say what the worker beside the leader must hear."""
+        life = self.beside
+        if life is None:
+            return None
+        claims, limit = self.state.claims, self._max_inputs(life[0])
+        if self.tells_all:
+            held = self.state.claims_by.get(life, {})
+            return self._assigned(life, [self._claim(r, limit) for r in held.values()])
+        if not self.handed and not self.heard:
+            return None
+        return Handout(
+            self.state.epoch,
+            tuple(self._claim(claims[node], limit) for node in self.handed),
+            tuple(self.heard),
         )
 
     def _assign(self, worker_id: str) -> AssignRecord:
         view = self.inbox.workers.get(worker_id)
         if view is None:
             # Nobody is there to read it: it only says that nothing is claimed.
-            return AssignRecord(epoch=self.state.epoch, incarnation=0, token=0, claims=())
+            return self._assigned((worker_id, 0, 0), ())
         limit = self._max_inputs(worker_id)
+        # What an earlier life of the worker still holds is about to be lost: not theirs.
+        held = self._held(worker_id).values()
+        return self._assigned(_life(worker_id, view), [self._claim(r, limit) for r in held])
+
+    def _assigned(self, life: Life, claims: Sequence[Claim]) -> AssignRecord:
         return AssignRecord(
-            epoch=self.state.epoch,
-            incarnation=view.incarnation,
-            token=view.token,
-            # What an earlier life of the worker still holds is about to be lost: not theirs.
-            claims=tuple(self._claim(held, limit) for held in self._held(worker_id).values()),
+            epoch=self.state.epoch, incarnation=life[1], token=life[2], claims=tuple(claims)
         )
 
     def _claim(self, running: Running, limit: int) -> Claim:
@@ -452,14 +456,16 @@ def _millis(ms: int) -> int:
     return max(0, min(ms, 2**31 - 1))
 
 
-def _refusal(running: Running | None, done: DoneRecord, finish: Finish, epoch: int) -> str:
+def _refusal(
+    running: Running | None, life: Life, epoch: int, finish: Finish, present_epoch: int
+) -> str:
     """Say why a finish does not equal the present claim; "" if it does."""
     if running is None:
         return "no such claim"
-    if running.life != (done.worker_id, done.incarnation, done.token):
+    if running.life != life:
         return "claimed by another worker"
     if running.attempt != finish.attempt:
         return f"attempt {running.attempt} is current"
-    if running.epoch != done.epoch or done.epoch != epoch:
+    if running.epoch != epoch or epoch != present_epoch:
         return f"epoch {running.epoch} is current"
     return ""

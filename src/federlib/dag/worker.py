@@ -19,7 +19,9 @@ from anyio.abc import TaskGroup
 from federlib._json import encode_json
 from federlib._tasks import open_task_group
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
-from federlib.dag.handler import Handler, TaskRun, describe
+from federlib.dag.executor import Executor
+from federlib.dag.handler import Handler, TaskFailed, TaskRun, describe
+from federlib.dag.handover import Handout, Handover
 from federlib.dag.patience import commit_surely, follow_changes, follow_key, read_surely
 from federlib.dag.plan import Plan
 from federlib.dag.records import (
@@ -36,6 +38,7 @@ from federlib.dag.records import (
     encode,
 )
 from federlib.dag.runlog import RunLog, transaction_id
+from federlib.dag.task import TaskSpec
 from federlib.errors import Fenced, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease import HeldLease
 from federlib.skewclock import Clock
@@ -72,6 +75,7 @@ class RunWorker:
         slots: How many tasks to take at once.
         handler: Does them.
         clock: Measures how long they take.
+        handover: Where a leader in this process is met.
         telemetry: Where it is told.
     """
 
@@ -82,6 +86,7 @@ class RunWorker:
     slots: int
     handler: Handler
     clock: Clock
+    handover: Handover = attrs.field(factory=Handover)
     telemetry: Telemetry = SILENT
 
     async def run(self, *, after: int = 0) -> RunRecord:
@@ -112,6 +117,7 @@ class RunWorker:
                 ended = await life.run(group, after)
                 group.cancel_scope.cancel()
         finally:
+            self.handover.leave()
             # Only now that no task of ours runs any more may others have our claims.
             with anyio.move_on_after(2, shield=True):
                 await life.leave()
@@ -134,20 +140,27 @@ class _Life:
         self.slots = worker.slots
         self.handler = worker.handler
         self.clock = worker.clock
+        self.handover = worker.handover
         self.tell = worker.tell
         self.plan = plan
         self.lease = lease
         self.book = ClaimBook()
-        self.scopes: dict[tuple[int, int], anyio.CancelScope] = {}
         self.outbox: list[Present] = []
         self.wake = anyio.Event()
         self.written = 0
         self.registered = 0
-        self.group: TaskGroup
+        self.executor: Executor
 
     async def run(self, group: TaskGroup, after: int) -> RunRecord:
-        self.group = group
+        self.executor = Executor(
+            group,
+            perform=self._execute,
+            failed=self._failed_late,
+            clock_ns=self.clock.monotonic_ns,
+        )
         keys = self.log.keys
+        life = (self.worker_id, self.incarnation, self.lease.token)
+        self.handover.enter(life, self._take)
         await self._register()
         group.start_soon(self._stay_registered)
         group.start_soon(self._present_all)
@@ -226,62 +239,65 @@ class _Life:
                 if (assigned.incarnation, assigned.token) == life:
                     self._perform(self.book.assign(assigned))
 
+    def _take(self, told: AssignRecord | Handout) -> None:
+        if isinstance(told, Handout):
+            self._perform(self.book.hand(told))
+        else:
+            self._perform(self.book.assign(told))
+
     def _perform(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             match effect:
                 case Start(claim):
-                    # Its scope is there before it first runs, so that it can be stopped.
-                    scope = self.scopes[claim.node, claim.attempt] = anyio.CancelScope()
-                    self.group.start_soon(self._execute, claim, scope)
+                    self.executor.start(claim)
+                case Present(finish, epoch):
+                    if not self.handover.present(finish, epoch):
+                        self.outbox.append(effect)
+                        self.wake.set()
                 case Stop(node, attempt):
                     self.tell("claim_revoked", task_id=self.plan.ids[node], attempt=attempt)
-                    running = self.scopes.get((node, attempt))
-                    if running is not None:
-                        running.cancel()
-                case Present():
-                    self.outbox.append(effect)
-                    self.wake.set()
+                    self.executor.stop(node, attempt)
                 case Acknowledged():
                     pass
 
-    async def _execute(self, claim: Claim, scope: anyio.CancelScope) -> None:
-        try:
-            with scope:
-                finish = await self._attempt(claim)
-                self._perform(self.book.finish(finish))
-        except Exception as error:
-            # A handler that fails while it is being stopped: there is nobody to tell.
-            self.tell("revoked_task_failed", task_id=self.plan.ids[claim.node], reason=repr(error))
-        finally:
-            del self.scopes[claim.node, claim.attempt]
+    def _failed_late(self, claim: Claim, error: Exception) -> None:
+        # A handler that fails while it is being stopped: there is nobody to tell.
+        self.tell("revoked_task_failed", task_id=self.plan.ids[claim.node], reason=repr(error))
 
-    async def _attempt(self, claim: Claim) -> Finish:
+    async def _execute(self, claim: Claim) -> bool:
+        """Do one claim; False if its handler has cancelled the task that it ran in."""
         spec = self.plan.spec(claim.node)
         began_ns = self.clock.monotonic_ns()
-        stopped = False
+        is_cancelled = False
         try:
-            inputs = await self._inputs(claim)
-            task = TaskRun(self.log.run_id, spec, claim.attempt, claim.epoch, inputs)
+            result = await self._call(claim, spec)
+        except (Exception, anyio.get_cancelled_exc_class()) as error:
+            is_cancelled = not isinstance(error, Exception)
+            if is_cancelled and _is_being_cancelled():
+                raise
+            reason = describe(error)[:_MAX_REASON]
+            finish = Finish(node=claim.node, attempt=claim.attempt, ok=False, reason=reason)
+        else:
+            took_ms = (self.clock.monotonic_ns() - began_ns) // 1_000_000
+            finish = Finish(
+                node=claim.node, attempt=claim.attempt, ok=True, result=result, ms=took_ms
+            )
+        self._perform(self.book.finish(finish))
+        return not is_cancelled
+
+    async def _call(self, claim: Claim, spec: TaskSpec) -> msgspec.Raw:
+        inputs = await self._inputs(claim) if claim.inputs else {}
+        task = TaskRun(self.log.run_id, spec, claim.attempt, claim.epoch, inputs)
+        if spec.timeout_s is None:
+            value = await self.handler(task)
+        else:
             with anyio.move_on_after(spec.timeout_s) as limit:
                 value = await self.handler(task)
-            stopped = limit.cancelled_caught
-            result = NO_RESULT if stopped else _encode_result(value)
-        except (Exception, anyio.get_cancelled_exc_class()) as error:
-            if not isinstance(error, Exception) and _is_being_cancelled():
-                raise
-            reason = describe(error)
-        else:
-            reason = f"timed out after {spec.timeout_s:g} s" if stopped else ""
-        if reason or stopped:
-            return Finish(
-                node=claim.node, attempt=claim.attempt, ok=False, reason=reason[:_MAX_REASON]
-            )
-        took_ms = (self.clock.monotonic_ns() - began_ns) // 1_000_000
-        return Finish(node=claim.node, attempt=claim.attempt, ok=True, result=result, ms=took_ms)
+            if limit.cancelled_caught:
+                raise TaskFailed(f"timed out after {spec.timeout_s:g} s")
+        return NO_RESULT if value is None else _encode_result(value)
 
     async def _inputs(self, claim: Claim) -> dict[str, object]:
-        if not claim.inputs:
-            return {}
         parents = self.plan.graph.parents_of(claim.node)
         # A store that is away for a while is no fault of the task.
         found = await read_surely(
