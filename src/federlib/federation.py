@@ -12,6 +12,7 @@ from typing import Literal
 import anyio
 from anyio.abc import TaskGroup
 
+from federlib import __version__
 from federlib._tasks import open_task_group
 from federlib.dag import Runs
 from federlib.errors import InvalidInput, StoreReplaced
@@ -28,6 +29,7 @@ from federlib.lease import (
     lease_ttl_s,
     try_acquire,
 )
+from federlib.registry import Registry
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
 from federlib.storage import RecordStore, open_store
 from federlib.storage.urls import store_place
@@ -48,6 +50,7 @@ class Federation:
         leases: The lease backend.
         dag: Runs of DAGs.
         commands: Commands with durable outcomes.
+        registry: Which workers there are.
     """
 
     def __init__(
@@ -90,6 +93,17 @@ class Federation:
 
         self.commands: Commands = Commands(
             store, member=self._worker_id, clock=clock, telemetry=telemetry
+        )
+        self.registry: Registry = Registry(
+            store,
+            identity=self.identity,
+            clock=clock,
+            tolerance=tolerance,
+            jitter=random.random,
+            session=secrets.token_hex(8),
+            ttl_s=ttl_s,
+            version=__version__,
+            telemetry=telemetry,
         )
 
     async def identity(self) -> ClaimedIdentity:

@@ -1,0 +1,345 @@
+"""`Registry`: join it, and ask it who is there.
+
+Source: A2.2 §2.3, design §5.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from types import MappingProxyType
+
+from federlib.errors import CorruptRecord, InvalidInput
+from federlib.identity import ClaimedIdentity
+from federlib.lease.backends.mirror import Sightings, read_moment
+from federlib.lease.settings import DEFAULT_TTL_S, check_ttl
+from federlib.registry.membership import Facts, Membership
+from federlib.registry.records import (
+    REGISTRY_PREFIX,
+    MemberRecord,
+    check_kind,
+    check_labels,
+    check_slots,
+    decode_member,
+    host_prefix,
+    member_key,
+)
+from federlib.registry.roster import (
+    HostSummary,
+    Member,
+    Roster,
+    Sighted,
+    State,
+    by_name,
+    judge,
+    select,
+)
+from federlib.registry.watching import Changes
+from federlib.skewclock import Clock, SkewTolerance
+from federlib.storage.limits import MAX_WRITES
+from federlib.storage.protocol import (
+    AtRevision,
+    Committed,
+    Delete,
+    Record,
+    RecordStore,
+    Transaction,
+)
+from federlib.telemetry import SILENT, Metric, Telemetry
+
+__all__ = ["KEEP_S", "Registry"]
+
+KEEP_S = 86_400.0
+"""How long an entry outlives its worker before `collect` removes it; seconds."""
+
+MEMBERS = Metric(
+    "federlib_registry_members", "gauge", "Members at the last look, by state.", ("state",)
+)
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_STATES: tuple[State, ...] = ("live", "expired", "left")
+_MAX_TOLD = 1_000
+
+
+class Registry:
+    """Which workers there are, on which hosts, and which of them are live.
+
+    It advises: a worker that is stopped for longer than its ttl is expired here and wakes
+    up all the same. What must not happen twice is guarded by leases and their tokens.
+
+    For the tasks of one event loop. Nothing is read or written before the first call.
+
+    Args:
+        store: Where the records lie.
+        identity: Claims this process's identity, or returns it if it is still ours.
+        clock: The clocks of this process.
+        tolerance: For members on other machines.
+        jitter: Draws a number from 0 to 1; spreads heartbeats.
+        session: Names this process; no other has the same.
+        ttl_s: Of memberships where none is given; seconds.
+        version: The release that members tell; for people.
+        telemetry: Where events and numbers go.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        *,
+        identity: Callable[[], Awaitable[ClaimedIdentity]],
+        clock: Clock,
+        tolerance: SkewTolerance,
+        jitter: Callable[[], float],
+        session: str,
+        ttl_s: float = DEFAULT_TTL_S,
+        version: str = "",
+        telemetry: Telemetry = SILENT,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._clock = clock
+        self._tolerance = tolerance
+        self._jitter = jitter
+        self._session = session
+        self._ttl_s = ttl_s
+        self._version = version
+        self._telemetry = telemetry
+        self._sightings = Sightings()
+        self._told_corrupt: dict[str, int] = {}
+        self._roll: list[Membership] = []
+
+    def join(
+        self,
+        *,
+        kind: str = "worker",
+        labels: Mapping[str, str] = _NO_LABELS,
+        slots: int = 1,
+        ttl_s: float | None = None,
+    ) -> Membership:
+        """Be in the registry for as long as the body runs.
+
+            async with fed.registry.join(kind="worker", labels={"zone": "b"}, slots=8):
+                await work()
+
+        A heartbeat is sent every third of the ttl. While the store is away it is tried
+        again and the body goes on; the entry may expire meanwhile. Once the identity is
+        not this process's any more, the body is cancelled and the `with` raises `Fenced`.
+
+        Args:
+            kind: What this process does; any name.
+            labels: What others may find it by; at most 32.
+            slots: How much it can do at once; summed by host.
+            ttl_s: How long it counts as live without a heartbeat; seconds.
+        Raises:
+            InvalidInput: An argument is out of range.
+            Conflict: This process is in the registry already: an identity has one entry.
+            IdentityTaken: Another live process is this very life of the identity.
+            Fenced: A later life of the identity has joined.
+        """
+        facts = Facts(
+            kind=check_kind(kind),
+            labels=check_labels(labels),
+            slots=check_slots(slots),
+            ttl_ms=check_ttl(self._ttl_s if ttl_s is None else ttl_s),
+            session=self._session,
+            pid=os.getpid(),
+            hostname=self._hostname,
+            version=self._version,
+        )
+        return Membership(
+            facts,
+            store=self._store,
+            identity=self._identity,
+            judge=self._judge,
+            roll=self._roll,
+            clock=self._clock,
+            jitter=self._jitter,
+            telemetry=self._telemetry,
+        )
+
+    async def inspect(self, *, host_id: str | None = None) -> Roster:
+        """Read all members, or those of one host, whatever their state; without effect.
+
+        A record that cannot be read is among the roster's problems; the others are told.
+
+        Raises:
+            InvalidInput: Not a host id.
+            Unavailable: The store cannot be reached.
+        """
+        prefix = REGISTRY_PREFIX if host_id is None else host_prefix(host_id)
+        problems: list[CorruptRecord] = []
+        records = await self._scan(prefix)
+        now = read_moment(self._clock)
+        members = [
+            judge(sighted, now, self._tolerance)
+            for record in records
+            if (sighted := self._sight(record, problems)) is not None
+        ]
+        if host_id is None:
+            for state in _STATES:
+                count = sum(member.state == state for member in members)
+                self._telemetry.emit(MEMBERS, count, state=state)
+        return Roster(members=by_name(members), problems=tuple(problems))
+
+    async def members(
+        self,
+        *,
+        state: State | None = "live",
+        kind: str | None = None,
+        host_id: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+    ) -> list[Member]:
+        """Find members, by host and number; the live ones unless asked otherwise.
+
+        Args:
+            state: ``live``, ``expired`` or ``left``; None for all.
+            kind: Only of this kind.
+            host_id: Only of this host.
+            labels: Only those that carry all of these.
+        Raises:
+            InvalidInput: Not a state, or not a host id.
+            Unavailable: The store cannot be reached.
+        """
+        if state is not None and state not in _STATES:
+            raise InvalidInput("state", expected=f"one of {', '.join(_STATES)}", found=state)
+        roster = await self.inspect(host_id=host_id)
+        return select(roster.members, state=state, kind=kind, labels=labels)
+
+    async def by_host(self) -> dict[str, HostSummary]:
+        """Take the members of each host together; keyed by host id.
+
+        Raises:
+            Unavailable: The store cannot be reached.
+        """
+        return (await self.inspect()).by_host()
+
+    async def find(self, worker_id: str) -> Member | None:
+        """Read one member, whatever its state; None if it never joined.
+
+        Raises:
+            InvalidInput: Not a worker id.
+            CorruptRecord: Its record cannot be read.
+            Unavailable: The store cannot be reached.
+        """
+        record = await self._store.get(member_key(worker_id))
+        if record is None:
+            return None
+        return self._judge(record, decode_member(record.key, record.value))
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[Changes]:
+        """Stream what becomes different: the members that are there first, then each change.
+
+            async with fed.registry.watch() as changes:
+                async for change in changes:
+                    print(change.member.worker_id, change.member.state)
+
+        A heartbeat that says nothing new is no change. An expiry is told within about a
+        second, though no record changes.
+
+        Raises:
+            Unavailable: The store cannot be reached.
+        """
+        page = await self._store.scan(REGISTRY_PREFIX)
+        first = await self._rest(REGISTRY_PREFIX, page.records, page.next)
+        async with self._store.watch(REGISTRY_PREFIX, after=page.revision) as subscription:
+            yield Changes(
+                subscription,
+                sight=self._sight,
+                read=lambda: self._scan(REGISTRY_PREFIX),
+                first=first,
+                clock=self._clock,
+                tolerance=self._tolerance,
+            )
+
+    async def collect(self, *, older_than_s: float = KEEP_S) -> int:
+        """Remove members that have not been live for long; return how many.
+
+        One that comes back meanwhile stays. What cannot be read is left as it is.
+
+        Args:
+            older_than_s: How long ago they left, or their ttl ran out; seconds.
+        Raises:
+            InvalidInput: `older_than_s` is not a number from 0.
+            Unavailable: The store cannot be reached.
+        """
+        # NaN compares false with everything, and so is refused here.
+        if type(older_than_s) not in {int, float} or not older_than_s >= 0:
+            raise InvalidInput("older_than_s", expected="0 or more seconds", found=older_than_s)
+        records = await self._scan(REGISTRY_PREFIX)
+        now = read_moment(self._clock)
+        litter = [
+            record
+            for record in records
+            if (sighted := self._sight(record)) is not None
+            and _is_litter(judge(sighted, now, self._tolerance), older_than_s)
+        ]
+        removed = 0
+        for start in range(0, len(litter), MAX_WRITES):
+            removed += await self._remove(litter[start : start + MAX_WRITES])
+        if removed:
+            self._telemetry.log("info", "registry_members_collected", members=removed)
+        return removed
+
+    async def _remove(self, records: list[Record]) -> int:
+        writes = tuple(Delete(record.key) for record in records)
+        checks = tuple(AtRevision(record.key, record.revision) for record in records)
+        done = await self._store.commit(Transaction(writes, checks))
+        if isinstance(done, Committed):
+            return len(records)
+        changed = {mismatch.key for mismatch in done.failed}
+        rest = [record for record in records if record.key not in changed]
+        return await self._remove(rest) if rest else 0
+
+    async def _scan(self, prefix: str) -> list[Record]:
+        page = await self._store.scan(prefix)
+        return await self._rest(prefix, page.records, page.next)
+
+    async def _rest(
+        self, prefix: str, records: tuple[Record, ...], after: str | None
+    ) -> list[Record]:
+        """Read the pages behind a first one."""
+        found = [*records]
+        while after is not None:
+            page = await self._store.scan(prefix, after=after)
+            found += page.records
+            after = page.next
+        return found
+
+    def _judge(self, record: Record, found: MemberRecord) -> Member:
+        now = read_moment(self._clock)
+        seen_ns = self._sightings.first(record.key, record.revision, now.boot_ns)
+        return judge(Sighted(found, record.revision, seen_ns), now, self._tolerance)
+
+    def _sight(self, record: Record, problems: list[CorruptRecord] | None = None) -> Sighted | None:
+        """Read a record; one that cannot be read is told, and is no member."""
+        try:
+            found = decode_member(record.key, record.value)
+        except CorruptRecord as error:
+            if problems is not None:
+                problems.append(error)
+            self._tell_corrupt(record, error)
+            return None
+        boot_ns = self._clock.boot_ns()
+        seen_ns = self._sightings.first(record.key, record.revision, boot_ns)
+        return Sighted(found, record.revision, seen_ns)
+
+    def _tell_corrupt(self, record: Record, error: CorruptRecord) -> None:
+        # Once, not at each look.
+        if self._told_corrupt.get(record.key) == record.revision:
+            return
+        if len(self._told_corrupt) >= _MAX_TOLD:
+            del self._told_corrupt[next(iter(self._told_corrupt))]
+        self._told_corrupt[record.key] = record.revision
+        self._telemetry.log("warning", "registry_record_corrupt", error=str(error))
+
+    @cached_property
+    def _hostname(self) -> str:
+        # A name that is not UTF-8 comes with lone surrogates, which no record can hold.
+        return socket.gethostname().encode(errors="replace").decode()[:256]
+
+
+def _is_litter(member: Member, older_than_s: float) -> bool:
+    return member.state != "live" and member.gone_s >= older_than_s

@@ -1,0 +1,418 @@
+"""Joining: heartbeats while the body runs, a goodbye after it, and nobody's place taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from federlib.errors import Conflict, Fenced, IdentityTaken, InvalidInput
+from federlib.registry import Membership
+from federlib.skewclock import SystemClock
+from federlib.storage import Committed, Conflicted, Transaction
+from federlib.storage.backends.memory import MemoryStore
+from federlib.testing import ManualClock, SkewedClock
+from registry.worlds import Process, World, heartbeats, record, until_change
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, SystemClock())
+
+
+async def stored_incarnation(process: Process) -> int:
+    found = await process.registry.find(process.identity.worker_id)
+    assert found is not None
+    return found.record.incarnation
+
+
+async def test_who_joins_is_there_with_all_it_says(world: World) -> None:
+    process = world.process(ttl_s=7)
+    async with process.registry.join(kind="gate", labels={"zone": "b"}, slots=3) as member:
+        assert member.worker_id == process.identity.worker_id
+        (found,) = await process.registry.members()
+        told = found.record
+        assert (found.state, told.kind, told.labels, told.slots) == (
+            "live",
+            "gate",
+            {"zone": "b"},
+            3,
+        )
+        assert (told.worker_id, told.host_id) == (member.worker_id, process.identity.host_id)
+        assert (told.incarnation, told.pid, told.ttl_ms) == (member.incarnation, os.getpid(), 7_000)
+        assert told.version == "1"
+        assert told.hostname
+        assert 0 <= found.age_s < 5
+    assert process.log.names() == ["registry_joined", "registry_left"]
+
+
+async def test_leaving_marks_the_entry_and_keeps_the_incarnation(world: World) -> None:
+    process = world.process()
+    async with process.registry.join() as member:
+        member.report(load=2)
+    found = await process.registry.find(process.identity.worker_id)
+    assert found is not None
+    assert (found.state, found.record.load) == ("left", 0)
+    assert await process.registry.members() == []
+    (left,) = await process.registry.members(state="left")
+    assert left.record == found.record
+
+
+async def test_heartbeats_go_on_and_carry_what_was_reported(world: World) -> None:
+    process = world.process(ttl_s=0.2)
+    async with process.registry.watch() as changes, process.registry.join(slots=8) as member:
+        joined = await until_change(changes, lambda change: change.after is not None)
+        assert joined.member.record.load == 0
+        member.report(load=5)
+        change = await until_change(changes, lambda change: change.member.record.load == 5)
+        assert change.member.state == "live"
+        assert change.member.record.last_seen > joined.member.record.last_seen
+    assert process.sink.value("federlib_registry_heartbeats_total", result="sent") >= 2
+
+
+async def test_a_member_outlives_many_ttls_while_its_body_runs(world: World) -> None:
+    process, other = world.process(ttl_s=0.3), world.process(host="b", ttl_s=0.3)
+    async with process.registry.join(), heartbeats(world) as beat:
+        for _ in range(9):
+            await beat()
+            assert [m.worker_id for m in await other.registry.members()] == [
+                process.identity.worker_id
+            ]
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1.0])
+async def test_heartbeats_come_a_little_early_by_chance_and_never_late(
+    world: World, drawn: float
+) -> None:
+    process = world.process(ttl_s=0.9, jitter=lambda: drawn)
+    async with process.registry.join(), heartbeats(world) as beat:
+        (before,) = await process.registry.members()
+        await beat()
+        (after,) = await process.registry.members()
+    apart_s = (after.record.boot_ns - before.record.boot_ns) / 1e9
+    assert apart_s >= 0.3 * (1 - 0.1 * drawn)
+    assert apart_s < 0.3 * (1 - 0.1 * drawn) + 5  # a busy machine, but a third of the ttl
+
+
+async def test_a_store_that_is_away_ends_nothing_and_is_told_once(world: World) -> None:
+    process, other = world.process(ttl_s=0.2), world.process(host="b")
+    async with other.registry.watch() as changes, process.registry.join():
+        process.store.is_away = True
+        expired = await until_change(changes, lambda change: change.member.state == "expired")
+        assert expired.member.worker_id == process.identity.worker_id
+        while process.sink.value("federlib_registry_heartbeats_total", result="failed") < 3:
+            await anyio.sleep(0.01)
+        process.store.is_away = False
+        back = await until_change(changes, lambda change: change.member.state == "live")
+        assert back.before == expired.after
+    assert process.log.names() == [
+        "registry_joined",
+        "registry_heartbeat_failed",
+        "registry_heartbeat_resumed",
+        "registry_left",
+    ]
+
+
+async def test_joining_does_not_wait_for_a_store_that_is_away(world: World) -> None:
+    process, other = world.process(), world.process(host="b")
+    process.store.is_away = True
+    async with other.registry.watch() as changes, process.registry.join():
+        assert process.log.names() == ["registry_heartbeat_failed"]
+        process.store.is_away = False
+        assert (await until_change(changes, lambda change: True)).member.state == "live"
+
+
+async def test_a_body_may_end_while_the_store_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federlib.registry.membership.CLOSE_TIMEOUT_S", 0.05)
+    process = world.process()
+    async with process.registry.join():
+        process.store.is_away = True
+    assert process.log.names() == ["registry_joined", "registry_leave_failed"]
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_a_lost_answer_is_found_out_by_looking(world: World, lost: int) -> None:
+    process = world.process(ttl_s=0.2)
+    process.store.lost_answers = lost
+    async with process.registry.join(), heartbeats(world) as beat:
+        for _ in range(lost + 1):
+            await beat()
+        while process.sink.value("federlib_registry_heartbeats_total", result="sent") == 0:
+            await anyio.sleep(0.01)
+    found = await process.registry.find(process.identity.worker_id)
+    assert found is not None
+    assert found.state == "left"
+    assert process.log.names()[-1] == "registry_left"
+
+
+async def test_a_lost_answer_to_the_goodbye_is_no_second_goodbye(world: World) -> None:
+    process = world.process()
+    async with process.registry.join():
+        process.store.lost_answers = 1
+    assert process.log.names() == ["registry_joined", "registry_left"]
+    assert [m.state for m in (await process.registry.inspect()).members] == ["left"]
+
+
+# Whose place it is
+
+
+async def test_the_next_life_takes_over_and_the_older_process_is_stopped(world: World) -> None:
+    old = world.process(ttl_s=0.2)
+    old.identity.release()
+    new = world.process()
+    assert new.identity.worker_id == old.identity.worker_id
+    assert new.identity.incarnation == old.identity.incarnation + 1
+    old.identity._released = False  # a zombie: it believes
+    old.identity._lock = new.identity._lock
+    with pytest.raises(Fenced, match=r"incarnation 2 .* after incarnation 1"):
+        async with old.registry.join(), new.registry.join():
+            await anyio.sleep(20)
+    assert await stored_incarnation(new) == 2
+    assert old.sink.value("federlib_registry_heartbeats_total", result="refused") == 1
+    assert "registry_fenced" in old.log.names()
+    assert "registry_left" not in old.log.names()
+
+
+@pytest.mark.parametrize("state", ["live", "left", "expired"])
+async def test_an_older_life_cannot_join_however_the_newer_one_stands(
+    world: World, state: str
+) -> None:
+    process = world.process()
+    me = process.identity
+    ttl_ms = 1 if state == "expired" else 60_000
+    newer = record(
+        0, me.host_id, incarnation=9, session="newer", clock_id=world.clock.clock_id,
+        boot_ns=world.clock.boot_ns() - 2_000_000, ttl_ms=ttl_ms,
+        left_at_ns=5 if state == "left" else None,
+    )  # fmt: skip
+    await world.put(newer)
+    with pytest.raises(Fenced, match="incarnation 9"):
+        async with process.registry.join():
+            pytest.fail("the body ran")
+    found = await process.registry.find(me.worker_id)
+    assert found is not None
+    assert (found.record, found.state) == (newer, state)
+
+
+async def test_a_twin_under_the_same_life_is_refused_while_the_first_lives(world: World) -> None:
+    first = world.process(ttl_s=5)
+    twin = world.process(identity=first.identity)
+    async with first.registry.join():
+        with pytest.raises(IdentityTaken, match="was copied"):
+            async with twin.registry.join():
+                pytest.fail("the body ran")
+        (found,) = await first.registry.members()
+        assert found.record.session == "process-1"
+
+
+async def test_a_twin_that_slept_through_its_ttl_finds_itself_replaced(world: World) -> None:
+    slept = world.process(ttl_s=0.2)
+    twin = world.process(identity=slept.identity)
+    with pytest.raises(Fenced, match="under the same incarnation"):
+        async with slept.registry.join():
+            slept.store.is_away = True
+            async with twin.registry.watch() as changes:
+                await until_change(changes, lambda change: change.member.state == "expired")
+            async with twin.registry.join():
+                slept.store.is_away = False
+                await anyio.sleep(20)
+
+
+async def test_a_process_that_comes_back_takes_its_own_entry_up_again(world: World) -> None:
+    process = world.process(ttl_s=60)
+    for _ in range(3):
+        async with process.registry.join():
+            (found,) = await process.registry.members()
+    assert found.record.incarnation == process.identity.incarnation
+
+
+async def test_a_process_has_one_entry(world: World) -> None:
+    process = world.process()
+    async with process.registry.join(kind="gate"):
+        with pytest.raises(Conflict, match="gate"):
+            async with process.registry.join(kind="worker"):
+                pytest.fail("the body ran")
+        (found,) = await process.registry.members()
+        assert found.record.kind == "gate"
+
+
+async def test_an_identity_that_is_not_ours_any_more_ends_the_body(world: World) -> None:
+    process = world.process(ttl_s=0.2)
+    with pytest.raises(Fenced, match="it was released"):
+        async with process.registry.join():
+            process.identity.release()
+            await anyio.sleep(20)
+
+
+async def test_an_entry_that_was_collected_meanwhile_is_made_again(world: World) -> None:
+    process, other = world.process(ttl_s=0.2), world.process(host="b")
+    async with other.registry.watch() as changes, process.registry.join():
+        process.store.is_away = True
+        await until_change(changes, lambda change: change.member.state == "expired")
+        assert await other.registry.collect(older_than_s=0) == 1
+        await until_change(changes, lambda change: change.after is None)
+        process.store.is_away = False
+        back = await until_change(changes, lambda change: change.after is not None)
+        assert back.member.state == "live"
+
+
+async def test_what_nobody_can_read_under_our_key_is_left_alone_and_told(world: World) -> None:
+    process = world.process(ttl_s=0.2)
+    key = f"registry/{process.identity.worker_id}"
+    await world.put_raw(key, b"torn")
+    async with process.registry.join():
+        while process.sink.value("federlib_registry_heartbeats_total", result="failed") < 2:
+            await anyio.sleep(0.01)
+    found = await world.store.get(key)
+    assert found is not None
+    assert found.value == b"torn"
+    assert process.log.names() == ["registry_heartbeat_failed"]
+
+
+# Bodies
+
+
+async def test_the_bodys_own_exception_leaves_as_it_is(world: World) -> None:
+    process = world.process()
+    mine = ExceptionGroup("mine", [ValueError("a"), KeyError("b")])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with process.registry.join():
+            raise mine
+    assert caught.value is mine
+    assert process.log.names()[-1] == "registry_left"
+
+
+async def test_cancellation_from_outside_says_goodbye_and_goes_on(world: World) -> None:
+    process = world.process()
+    with anyio.CancelScope() as scope:
+        async with process.registry.join():
+            scope.cancel()
+            await anyio.sleep(20)
+    assert scope.cancelled_caught
+    assert [m.state for m in (await process.registry.inspect()).members] == ["left"]
+
+
+async def test_cancellation_wins_over_a_lost_identity(world: World) -> None:
+    process = world.process(ttl_s=0.2)
+    with anyio.CancelScope() as scope:
+        async with process.registry.join():
+            process.identity.release()
+            try:
+                await anyio.sleep(20)
+            finally:
+                scope.cancel()
+    assert scope.cancelled_caught
+
+
+class CancellingStore(MemoryStore):
+    """Calls back when a commit has happened and its answer is still on the way."""
+
+    on_commit: Callable[[], None] = staticmethod(lambda: None)
+
+    async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        done = await super().commit(transaction)
+        self.on_commit()
+        await anyio.lowlevel.checkpoint()
+        return done
+
+
+async def test_cancelled_while_joining_nothing_of_ours_stays_live(world: World) -> None:
+    world.store = store = CancellingStore(world.clock)
+    process = world.process()
+    with anyio.CancelScope() as scope:
+        store.on_commit = scope.cancel
+        async with process.registry.join():
+            pytest.fail("the body ran")
+    assert scope.cancelled_caught
+    assert [m.state for m in (await process.registry.inspect()).members] == ["left"]
+    store.on_commit = lambda: None
+    async with process.registry.join():
+        assert len(await process.registry.members()) == 1
+
+
+async def test_a_membership_is_entered_once(world: World) -> None:
+    process = world.process()
+    membership: Membership = process.registry.join()
+    with pytest.raises(InvalidInput, match="entered"):
+        assert membership.worker_id
+    async with membership:
+        pass
+    with pytest.raises(InvalidInput, match="once"):
+        await membership.__aenter__()
+
+
+@pytest.mark.parametrize("load", [-1, float("nan")])
+async def test_a_load_that_cannot_be_is_refused_and_the_last_one_stays(
+    world: World, load: float
+) -> None:
+    process = world.process(ttl_s=0.2)
+    async with process.registry.watch() as changes, process.registry.join() as member:
+        member.report(load=1)
+        with pytest.raises(InvalidInput, match="load"):
+            member.report(load=load)
+        change = await until_change(changes, lambda change: change.member.record.load > 0)
+        assert change.member.record.load == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": ""}, {"labels": {"a": 1}}, {"slots": -1}, {"ttl_s": 0}, {"ttl_s": 1e9}]
+)
+async def test_what_cannot_be_is_refused_before_anything_is_written(
+    world: World, wrong: dict[str, object]
+) -> None:
+    process = world.process()
+    with pytest.raises(InvalidInput, match=next(iter(wrong))[:5]):
+        process.registry.join(**wrong)  # type: ignore[arg-type]  # on purpose
+    assert (await process.registry.inspect()).members == ()
+
+
+# Clocks
+
+
+async def test_a_worker_five_seconds_behind_stays_live_by_its_heartbeats(tmp_path: Path) -> None:
+    base = ManualClock()
+    world = World(tmp_path, base)
+    behind = world.process(clock=SkewedClock(base, offset_s=-5), ttl_s=15)
+    judge = world.process(host="b")
+    for _ in range(12):
+        async with behind.registry.join():
+            await anyio.wait_all_tasks_blocked()  # the heart rests, by real time
+            base.advance(5)  # the longest time between two heartbeats
+            (found,) = await judge.registry.members()
+            assert found.age_s == 10
+
+
+async def test_a_worker_five_seconds_behind_expires_early_by_no_more_than_that(
+    tmp_path: Path,
+) -> None:
+    base = ManualClock()
+    world = World(tmp_path, base)
+    behind = world.process(clock=SkewedClock(base, offset_s=-5), ttl_s=15)
+    judge = world.process(host="b")
+    async with behind.registry.join():
+        await anyio.wait_all_tasks_blocked()  # the heart rests, by real time
+        base.advance(15 + 3 - 5 - 0.001)
+        assert len(await judge.registry.members()) == 1
+        base.advance(0.001)
+        assert await judge.registry.members() == []
+        assert len(await judge.registry.members(state="expired")) == 1
+        # By its own clock it is exactly as old as it is.
+        assert len(await behind.registry.members()) == 1
+
+
+async def test_a_clock_gone_mad_writes_a_record_that_can_be_read(tmp_path: Path) -> None:
+    clock = ManualClock(wall=-5)
+    world = World(tmp_path, clock)
+    process = world.process()
+    async with process.registry.join():
+        clock.wall = 2**70
+    roster = await process.registry.inspect()
+    assert [m.record.left_at_ns for m in roster.members] == [2**63 - 1]
+    assert roster.problems == ()
