@@ -13,14 +13,19 @@ from federlib.storage.backends._sqlite_rows import (
     HISTORY_REVISIONS,
     RECEIPT_AGE_NS,
     RECEIPTS,
-    append,
+    Draft,
     read_changes,
+    read_head,
     read_outcome,
     read_revision,
 )
 from federlib.storage.protocol import Committed, Delete, NotSeen, Put, Transaction
 
 SLACK = 256
+
+
+def append(connection: sqlite3.Connection, transaction: Transaction, *, now_ns: int) -> int:
+    return Draft(connection, transaction).append(head=read_head(connection), now_ns=now_ns)
 
 
 @pytest.fixture

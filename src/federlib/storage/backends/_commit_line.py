@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 from federlib.storage.protocol import Committed, Conflicted, Transaction
@@ -24,11 +25,27 @@ class Attempt:
     Attributes:
         transaction: What is to be committed.
         now_ns: Wall clock when it was asked for; Unix nanoseconds.
+        is_over: Nobody works on it any more, however its thread came out of it.
     """
 
-    def __init__(self, transaction: Transaction, *, now_ns: int) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        *,
+        now_ns: int,
+        is_late: Callable[[], bool] | None = None,
+    ) -> None:
+        """Prepare a commit.
+
+        Args:
+            transaction: What is to be committed.
+            now_ns: The wall clock; Unix nanoseconds.
+            is_late: Says whether a caller who waits in its own thread has lost patience.
+        """
         self.transaction = transaction
         self.now_ns = now_ns
+        self.is_over = False
+        self._is_late = is_late
         self._mutex = threading.Lock()
         self._state: Literal["waiting", "sent", "abandoned"] = "waiting"
         self._finished = threading.Event()
@@ -37,6 +54,8 @@ class Attempt:
     @property
     def is_abandoned(self) -> bool:
         """The caller is gone: the thread must give up."""
+        if self._is_late is not None and self._is_late():
+            self.abandon()
         return self._state == "abandoned"
 
     def send(self) -> bool:
@@ -77,38 +96,59 @@ class Attempt:
 
 
 class CommitLine:
-    """Lets one attempt in at a time, first come, first served."""
+    """Lets one attempt in at a time, first come, first served.
+
+    Ctrl-C may strike between any two instructions of a thread that commits, even between
+    its turn and the block that would give it back. So the line asks nobody to leave who is
+    `is_over`: it goes on without them.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # The lock itself, not the condition, is what `with` takes: Ctrl-C inside the
+        # condition's own Python code would leave it taken for ever.
+        self._mutex = threading.Lock()
+        self._changed = threading.Condition(self._mutex)
         self._waiting: deque[Attempt] = deque()
-        self._is_busy = False
+        self._inside: Attempt | None = None
         self._is_shut = False
         self._is_cleared = False
 
     def enter(self, attempt: Attempt) -> bool:
         """Wait for our turn; False if the attempt is abandoned or the line shut before."""
-        with self._changed:
+        with self._mutex:
+            if not self._waiting and not self._is_busy and not self._is_shut:
+                self._inside = attempt
+                return True
             self._waiting.append(attempt)
-            while self._is_busy or self._waiting[0] is not attempt:
+            while self._is_busy or self._first() is not attempt:
                 if attempt.is_abandoned or self._is_shut:
                     self._waiting.remove(attempt)
                     self._changed.notify_all()
                     return False
                 self._changed.wait(_LOOK_AGAIN_S)
+            self._inside = attempt
             self._waiting.popleft()
-            self._is_busy = True
             return True
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._inside is not None and not self._inside.is_over
+
+    def _first(self) -> Attempt:
+        while self._waiting[0].is_over:
+            self._waiting.popleft()
+        return self._waiting[0]
 
     def leave(self) -> None:
         """Let the next one in."""
-        with self._changed:
-            self._is_busy = False
-            self._changed.notify_all()
+        with self._mutex:
+            self._inside = None
+            if self._waiting or self._is_shut:
+                self._changed.notify_all()
 
     def shut(self, patience_s: float) -> bool:
         """Let nobody in any more; True for the one caller who is first to find it empty."""
-        with self._changed:
+        with self._mutex:
             self._is_shut = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._is_cleared or not self._is_busy, patience_s)

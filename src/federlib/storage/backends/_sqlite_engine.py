@@ -29,6 +29,7 @@ from federlib.storage.backends._filesystem import (
 from federlib.storage.backends._sqlite_check import find_problems
 from federlib.storage.backends._sqlite_errors import primary_code, translate, translate_commit
 from federlib.storage.backends._sqlite_feed import SqliteFeed
+from federlib.storage.backends._sqlite_log import LogRoom
 from federlib.storage.backends._sqlite_readers import ReaderPool
 from federlib.storage.backends._ticket import Ticket
 from federlib.storage.protocol import (
@@ -78,6 +79,8 @@ class SqliteEngine:
         self.where: str = f"sqlite store {path}"
         self.on_commit: Callable[[], None] = _ignore
         self.path = path
+        self._place = str(path)
+        self._log_room = LogRoom(path)
         self._pid = os.getpid()
         self._is_closed = False
         self._line = CommitLine()
@@ -130,7 +133,7 @@ class SqliteEngine:
             try:
                 layout.initialise(connection, self.path, self.where, new_store_id)
                 self._meta_bytes, self._meta = layout.read_meta(connection, self.where)
-                self._file = _identify(self.path)
+                self._file = _identify(self._place)
                 rows.read_revision(connection)
                 connection.execute(_SHORT_BUSY_TIMEOUT)
             except BaseException:
@@ -149,18 +152,21 @@ class SqliteEngine:
             Unavailable: It was closed.
             CorruptRecord: The file was deleted or replaced.
         """
-        if os.getpid() != self._pid:
-            raise Fenced(self.where, reason="it was opened before this process was forked")
-        if self._is_closed:
-            raise Unavailable(self.where, "it was closed by this process")
+        self._check_open()
         try:
-            found = _identify(self.path)
+            found = _identify(self._place)
         except FileNotFoundError:
             raise self._other_file("no file: it was deleted") from None
         except OSError as error:
             raise translate_os_error(error, self.where) from error
         if found != self._file:
             raise self._other_file("another file: it was replaced")
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise Fenced(self.where, reason="it was opened before this process was forked")
+        if self._is_closed:
+            raise Unavailable(self.where, "it was closed by this process")
 
     def _other_file(self, found: str) -> CorruptRecord:
         return CorruptRecord(
@@ -241,25 +247,31 @@ class SqliteEngine:
             CorruptRecord: The store is no longer the one that was opened.
             InvalidInput: The id was used for another transaction.
         """
-        self.check_usable()
-        if not self._line.enter(attempt):
-            self.check_usable()
-            raise self._gave_up()
+        self._check_open()
         try:
-            self.check_usable()
-            with self._translating():
-                has_ticket = self._take_ticket(attempt)
-                try:
-                    outcome = self._transact(attempt)
-                finally:
-                    if has_ticket:
-                        self._ticket.release()
+            if not self._line.enter(attempt):
+                self.check_usable()
+                raise self._gave_up()
+            try:
+                with self._translating():
+                    outcome = self._commit_in_turn(attempt)
+            finally:
+                self._line.leave()
+                if self._is_closed:
+                    self._close_writer(patience_s=0.0)
         finally:
-            self._line.leave()
-            if self._is_closed:
-                self._close_writer(patience_s=0.0)
+            # Also where Ctrl-C struck between our turn and the block that ends it.
+            attempt.is_over = True
         self.on_commit()
         return outcome
+
+    def _commit_in_turn(self, attempt: Attempt) -> Committed | Conflicted:
+        has_ticket = self._take_ticket(attempt)
+        try:
+            return self._transact(attempt)
+        finally:
+            if has_ticket:
+                self._ticket.release()
 
     def _gave_up(self) -> Unavailable:
         return Unavailable(
@@ -284,11 +296,13 @@ class SqliteEngine:
         is_sent = False
         try:
             self._begin(connection, attempt)
-            self._check_identity(connection)
-            outcome = rows.decide(connection, attempt.transaction)
+            head = self._check_identity(connection)
+            draft = rows.Draft(connection, attempt.transaction)
+            outcome = draft.decide()
             if outcome is not None:
                 return outcome
-            revision = rows.append(connection, attempt.transaction, now_ns=attempt.now_ns)
+            revision = draft.append(head=head, now_ns=attempt.now_ns)
+            self._log_room.prepare()
             if not attempt.send():
                 raise self._gave_up()
             is_sent = True
@@ -307,6 +321,9 @@ class SqliteEngine:
             self._roll_back()
 
     def _begin(self, connection: sqlite3.Connection, attempt: Attempt) -> None:
+        if connection.in_transaction:
+            # Ctrl-C struck the commit before this one.
+            connection.execute("ROLLBACK")
         for remaining in reversed(range(_BUSY_SLICES)):
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -317,13 +334,16 @@ class SqliteEngine:
             if attempt.is_abandoned:
                 raise self._gave_up()
 
-    def _check_identity(self, connection: sqlite3.Connection) -> None:
+    def _check_identity(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Raise unless this is the store that was opened; return where its log ends."""
         self.check_usable()
-        found, meta = layout.read_meta(connection, self.where)
+        found, *head = rows.read_meta_and_head(connection)
         if found != self._meta_bytes:
+            _, meta = layout.read_meta(connection, self.where)
             raise CorruptRecord(
                 f"{self.where}, meta/store", expected=f"store {self.store_id}", found=meta.store_id
             )
+        return head[0], head[1]
 
     def _writer_connection(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -363,6 +383,7 @@ class SqliteEngine:
             self._ticket.close()
 
 
-def _identify(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _identify(place: str) -> tuple[int, int]:
+    # Not `Path.stat`, which takes twice as long, at every read and commit.
+    found = os.stat(place)  # noqa: PTH116
     return found.st_dev, found.st_ino

@@ -33,9 +33,10 @@ from federlib.storage.protocol import (
 __all__ = [
     "HISTORY_BYTES",
     "HISTORY_REVISIONS",
-    "append",
-    "decide",
+    "Draft",
     "read_changes",
+    "read_head",
+    "read_meta_and_head",
     "read_outcome",
     "read_page",
     "read_record",
@@ -69,15 +70,31 @@ _encoder = msgspec.msgpack.Encoder()
 
 def read_revision(connection: sqlite3.Connection) -> int:
     """Read the store's revision."""
-    return _read_head(connection)[0]
+    return read_head(connection)[0]
 
 
-def _read_head(connection: sqlite3.Connection) -> tuple[int, int]:
+def read_head(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Read the store's revision, and how many bytes all payloads so far add up to."""
     row: tuple[int, int] | None = connection.execute(
         "SELECT revision, total_bytes FROM changes ORDER BY revision DESC LIMIT 1"
     ).fetchone()
     if row is None:
-        raise DamagedRow("table changes", expected="at least one row", found="none")
+        raise _no_change()
+    return row
+
+
+def _no_change() -> DamagedRow:
+    return DamagedRow("table changes", expected="at least one row", found="none")
+
+
+def read_meta_and_head(connection: sqlite3.Connection) -> tuple[bytes | None, int, int]:
+    """Read the record that names the store, and what `read_head` reads, in one statement."""
+    row: tuple[bytes | None, int, int] | None = connection.execute(
+        "SELECT (SELECT value FROM records WHERE key = 'meta/store'), revision, total_bytes "
+        "FROM changes ORDER BY revision DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        raise _no_change()
     return row
 
 
@@ -119,25 +136,91 @@ def read_outcome(connection: sqlite3.Connection, transaction_id: str) -> Committ
     return NotSeen() if row is None else Committed(row[0])
 
 
-def decide(
-    connection: sqlite3.Connection, transaction: Transaction
-) -> Committed | Conflicted | None:
-    """Return the outcome of a transaction that writes nothing, or None: it may be appended.
+class Draft:
+    """One transaction on its way in; what was looked up for one step is kept for the next."""
 
-    Raises:
-        InvalidInput: Its id was used for another transaction.
-    """
-    if transaction.id is not None:
-        earlier = _find_receipt(connection, transaction, transaction.id)
-        if earlier is not None:
-            return earlier
-    failed = []
-    for check in transaction.checks:
-        found = _read_revision_of(connection, check.key)
-        expected = check.revision if isinstance(check, AtRevision) else None
-        if found != expected:
-            failed.append(Mismatch(check.key, expected, found))
-    return Conflicted(tuple(failed)) if failed else None
+    __slots__ = ("_connection", "_found", "_transaction")
+
+    def __init__(self, connection: sqlite3.Connection, transaction: Transaction) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._found: dict[str, tuple[int, int] | None] = {}
+
+    def decide(self) -> Committed | Conflicted | None:
+        """Return the outcome of a transaction that writes nothing, or None: append it.
+
+        Raises:
+            InvalidInput: Its id was used for another transaction.
+        """
+        transaction = self._transaction
+        if transaction.id is not None:
+            earlier = _find_receipt(self._connection, transaction, transaction.id)
+            if earlier is not None:
+                return earlier
+        failed = []
+        for check in transaction.checks:
+            found = self._find(check.key)
+            revision = None if found is None else found[0]
+            expected = check.revision if isinstance(check, AtRevision) else None
+            if revision != expected:
+                failed.append(Mismatch(check.key, expected, revision))
+        return Conflicted(tuple(failed)) if failed else None
+
+    def append(self, *, head: tuple[int, int], now_ns: int) -> int:
+        """Write the transaction, its change row and its receipt; return its revision.
+
+        Args:
+            head: As `read_head` gave it in this very transaction of the database.
+            now_ns: The wall clock, for the age of the receipt.
+        """
+        connection, transaction = self._connection, self._transaction
+        last, total_bytes = head
+        revision = last + 1
+        changes: list[_Change] = []
+        for write in sorted(transaction.writes, key=_key_of):
+            changes += self._apply(write, revision)
+        payload = _encoder.encode(changes)
+        grown = total_bytes + len(payload)
+        connection.execute("INSERT INTO changes VALUES (?, ?, ?)", (revision, grown, payload))
+        if transaction.id is not None:
+            connection.execute(
+                "INSERT INTO receipts (id, revision, digest, at_ns) VALUES (?, ?, ?, ?)",
+                (transaction.id, revision, _digest(transaction), now_ns),
+            )
+        crosses = grown // _TRIM_EVERY_BYTES > total_bytes // _TRIM_EVERY_BYTES
+        if crosses or revision % _TRIM_EVERY_REVISIONS == 0:
+            _trim_history(connection, revision, grown)
+            _trim_receipts(connection, now_ns)
+        return revision
+
+    def _find(self, key: str) -> tuple[int, int] | None:
+        """Look up a record's revision and creation, once."""
+        if key in self._found:
+            return self._found[key]
+        row: tuple[int, int] | None = self._connection.execute(
+            "SELECT revision, created FROM records WHERE key = ?", (key,)
+        ).fetchone()
+        self._found[key] = row
+        return row
+
+    def _apply(self, write: Write, revision: int) -> list[_Change]:
+        if not isinstance(write, Put):
+            gone = self._connection.execute(
+                "DELETE FROM records WHERE key = ?", (write.key,)
+            ).rowcount
+            return [_Change(write.key, None, 0)] if gone else []
+        found = self._find(write.key)
+        created = revision if found is None else found[1]
+        self._connection.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (key) "
+            "DO UPDATE SET value = excluded.value, revision = excluded.revision",
+            (write.key, write.value, revision, created),
+        )
+        return [_Change(write.key, write.value, created)]
+
+
+def _key_of(write: Write) -> str:
+    return write.key
 
 
 def _find_receipt(
@@ -157,55 +240,6 @@ def _find_receipt(
 
 def _digest(transaction: Transaction) -> bytes:
     return hashlib.blake2b(_encoder.encode(transaction), digest_size=16).digest()
-
-
-def _read_revision_of(connection: sqlite3.Connection, key: str) -> int | None:
-    row: tuple[int] | None = connection.execute(
-        "SELECT revision FROM records WHERE key = ?", (key,)
-    ).fetchone()
-    return None if row is None else row[0]
-
-
-def append(connection: sqlite3.Connection, transaction: Transaction, *, now_ns: int) -> int:
-    """Write the transaction, its change row and its receipt; return its revision.
-
-    `now_ns` is the wall clock, for the age of the receipt.
-    """
-    last, total_bytes = _read_head(connection)
-    revision = last + 1
-    changes: list[_Change] = []
-    for write in sorted(transaction.writes, key=lambda write: write.key):
-        changes += _apply(connection, write, revision)
-    payload = _encoder.encode(changes)
-    connection.execute(
-        "INSERT INTO changes VALUES (?, ?, ?)", (revision, total_bytes + len(payload), payload)
-    )
-    if transaction.id is not None:
-        connection.execute(
-            "INSERT INTO receipts (id, revision, digest, at_ns) VALUES (?, ?, ?, ?)",
-            (transaction.id, revision, _digest(transaction), now_ns),
-        )
-    crosses = (total_bytes + len(payload)) // _TRIM_EVERY_BYTES > total_bytes // _TRIM_EVERY_BYTES
-    if crosses or revision % _TRIM_EVERY_REVISIONS == 0:
-        _trim_history(connection, revision, total_bytes + len(payload))
-        _trim_receipts(connection, now_ns)
-    return revision
-
-
-def _apply(connection: sqlite3.Connection, write: Write, revision: int) -> list[_Change]:
-    if not isinstance(write, Put):
-        gone = connection.execute("DELETE FROM records WHERE key = ?", (write.key,)).rowcount
-        return [_Change(write.key, None, 0)] if gone else []
-    row: tuple[int] | None = connection.execute(
-        "SELECT created FROM records WHERE key = ?", (write.key,)
-    ).fetchone()
-    created = revision if row is None else row[0]
-    connection.execute(
-        "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (key) "
-        "DO UPDATE SET value = excluded.value, revision = excluded.revision",
-        (write.key, write.value, revision, created),
-    )
-    return [_Change(write.key, write.value, created)]
 
 
 def record_creation(connection: sqlite3.Connection, key: str, value: bytes) -> None:
