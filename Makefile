@@ -52,7 +52,7 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml
 	@touch $@
 
 .venv-bench/ready: .venv-bench/made $(SOURCES)
-	.venv-bench/bin/python $(PIP) --group bench
+	.venv-bench/bin/python benchmarks/install_peers.py
 	.venv-bench/bin/python $(PIP) --force-reinstall --no-deps .
 	.venv-bench/bin/python $(PIP) '.[cli]'
 	@touch $@
@@ -93,7 +93,7 @@ examples: .venv-check/ready
 	.venv-check/bin/python examples/run_all.py
 
 bench: .venv-bench/ready
-	.venv-bench/bin/python -m benchmarks
+	.venv-bench/bin/python -m benchmarks $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv-* dist site .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,22 +1,96 @@
-"""Run every benchmark: `python -m benchmarks`. Ratios against peers of the same run."""
+"""Run the benchmarks: `python -m benchmarks [SECTION ...]`, or `make bench`.
+
+Ratios against peers and limits of the same run. A section or a row that fails is told, the
+others go on, and the exit code is 1. A missed bar is told too, and is no failure of the run.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import inspect
+import json
+import os
+import sys
+import time
+import traceback
 from pathlib import Path
 
-from benchmarks.table import Row, show, write
+import attrs
+
+from benchmarks.machine import facts
+from benchmarks.table import Row, markdown, show, write
 
 HERE = Path(__file__).resolve().parent
+SECTIONS = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
-def main() -> None:
+def main() -> int:
     """Measure, print and write."""
+    options = _options()
+    if options.markdown:
+        print(markdown(json.loads(options.results.read_text(encoding="utf-8"))))
+        return 0
+    told = facts()
+    for name, fact in told.items():
+        print(f"{name:12} {fact}")
     rows: list[Row] = []
-    for path in sorted(HERE.glob("bench_*.py")):
-        rows += importlib.import_module(f"benchmarks.{path.stem}").rows()
+    failed: dict[str, str] = {}
+    began = time.perf_counter()
+    for section in [*options.sections, *options.only] or SECTIONS:
+        reason = measure(section, rows, quick=options.quick)
+        if reason is not None:
+            failed[section] = reason
     show(rows)
-    write(rows, HERE / "results.json")
+    if options.quick:
+        print("--quick is a rehearsal: its bars say little.")
+    write(rows, options.results)
+    took_s = round(time.perf_counter() - began, 1)
+    told |= {"load_after": [round(one, 2) for one in os.getloadavg()], "took_s": took_s}
+    _write_facts(options.results, {**told, "quick": options.quick, "failed": failed})
+    print(f"\n{took_s:g} s; rows in {options.results}")
+    for section, reason in failed.items():
+        print(f"FAILED  {section}: {reason}")
+    unmeasured = [row for row in rows if row.bar is not None and row.value is None]
+    for row in unmeasured:
+        print(f"FAILED  {row.section}: {row.name}: {row.note}")
+    return 1 if failed or unmeasured else 0
 
 
-main()
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="all by default")
+    parser.add_argument("--only", action="append", default=[], choices=SECTIONS)
+    parser.add_argument("--quick", action="store_true", help="a rehearsal: its numbers say little")
+    parser.add_argument("--results", type=Path, default=HERE / "results.json")
+    parser.add_argument("--markdown", action="store_true", help="print the last results, no run")
+    return parser.parse_args()
+
+
+def measure(section: str, rows: list[Row], *, quick: bool) -> str | None:
+    """Add a section's rows; return why it broke off, or None."""
+    print(f"... {section}", file=sys.stderr, flush=True)
+    try:
+        measure = importlib.import_module(f"benchmarks.bench_{section}").rows
+        if "quick" in inspect.signature(measure).parameters:
+            found = measure(quick=quick)
+        elif quick:
+            print(f"    {section} has no quick form: left out", file=sys.stderr)
+            return None
+        else:
+            found = measure()
+        # One by one: what was measured before it broke off is kept.
+        rows.extend(attrs.evolve(row, section=section) for row in found)
+    except Exception as error:
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _write_facts(results: Path, told: dict[str, object]) -> None:
+    path = results.with_name(f"{results.stem}.machine.json")
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

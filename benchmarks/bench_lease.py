@@ -1,75 +1,92 @@
 """A lease cycle against the disk: acquire and release are two durable commits.
 
-One process, one task, no contention, SQLite WAL with synchronous FULL on both sides. The
-peer is one raw `BEGIN IMMEDIATE; UPDATE; COMMIT` in the same directory, in the same run.
+One process, one lease, nobody else wants it. The limits are one raw commit of SQLite and
+one raw append with fdatasync, in the same folder; each round takes every client in turn.
+Beside them stand the peers, with what each of them promises: a lock that writes nothing is
+quicker, and is something else.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import statistics
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Iterator
 
-import anyio
-
-import federlib
+from benchmarks.children import program, scratch
+from benchmarks.cycles import CLIENTS, Client
+from benchmarks.fsyncs import Evidence, count
 from benchmarks.table import Row
-from federlib.identity import IdentityStore
 
-_CYCLES = 300
-_ROUNDS = 5
-
-
-def _raw_commits_per_s(place: Path) -> float:
-    """Commit one row at a time, fully synced."""
-    base = sqlite3.connect(place / "raw.db", isolation_level=None)
-    base.execute("PRAGMA journal_mode=WAL")
-    base.execute("PRAGMA synchronous=FULL")
-    base.execute("CREATE TABLE IF NOT EXISTS t (k INTEGER PRIMARY KEY, v INTEGER)")
-    base.execute("INSERT OR REPLACE INTO t VALUES (1, 0)")
-    began = time.perf_counter()
-    for number in range(_CYCLES):
-        base.execute("BEGIN IMMEDIATE")
-        base.execute("UPDATE t SET v = ? WHERE k = 1", (number,))
-        base.execute("COMMIT")
-    took = time.perf_counter() - began
-    base.close()
-    return _CYCLES / took
+_LIMITS = {
+    "raw-sqlite": "one raw SQLite commit",
+    "raw-append": "one raw append + fdatasync",
+}
+_BARS = {"sqlite-async": 0.22, "sqlite-blocking": 0.4, "file-blocking": 0.45}
+"""Two commits a cycle: without any work around them the ratio would be 0.5."""
 
 
-async def _cycles_per_s(place: Path) -> float:
-    """Hold and let go, as a user would."""
-    async with federlib.connect(
-        f"sqlite:///{place}/fleet.db", identity=IdentityStore(place / "identities")
-    ) as fed:
-        async with fed.hold("warm"):
-            pass
-        began = time.perf_counter()
-        for _ in range(_CYCLES):
-            async with fed.hold("bench"):
-                pass
-        return _CYCLES / (time.perf_counter() - began)
-
-
-def rows() -> list[Row]:
+def rows(*, quick: bool = False) -> Iterator[Row]:
     """Measure in turns; the median of the rounds' ratios."""
-    ratios: list[float] = []
-    rates: list[float] = []
-    for _ in range(_ROUNDS):
-        with tempfile.TemporaryDirectory(prefix="federlib-bench-") as scratch:
-            raw = _raw_commits_per_s(Path(scratch))
-            ours = anyio.run(_cycles_per_s, Path(scratch))
-            rates.append(ours)
-            ratios.append(ours / raw)
-    return [
-        Row(
-            "hold cycle, 2 commits, 1 process, async, FULL",
-            round(statistics.median(rates), 1),
-            "/s",
-            "one raw SQLite commit, FULL",
-            round(statistics.median(ratios), 3),
-            higher_is_better=True,
-        )
-    ]
+    cycles, rounds, watched = (20, 2, 5) if quick else (300, 7, 50)
+    failures: dict[str, str] = {}
+    rates = _measure(cycles, rounds, failures)
+    for name, client in CLIENTS.items():
+        reason = client.missing or failures.get(name)
+        if reason is not None:
+            yield _row(name, client, None, None, Evidence(None, ""), reason)
+            continue
+        evidence = _evidence(name, watched)
+        against = rates[client.limit]
+        ratios = [ours / theirs for ours, theirs in zip(rates[name], against, strict=True)]
+        value, ratio = statistics.median(rates[name]), statistics.median(ratios)
+        yield _row(name, client, value, None if name in _LIMITS else ratio, evidence, "")
+
+
+def _measure(cycles: int, rounds: int, failures: dict[str, str]) -> dict[str, list[float]]:
+    """Return the rates of each client, round by round; one that fails is out and says why."""
+    rates: dict[str, list[float]] = {name: [] for name in CLIENTS}
+    # The limits come first: whatever disturbs the start of a round disturbs what we divide by.
+    order = [*_LIMITS, *(name for name in CLIENTS if name not in _LIMITS)]
+    for _ in range(rounds):
+        for name in order:
+            if name in failures or CLIENTS[name].missing:
+                continue
+            with scratch() as place:
+                try:
+                    took = CLIENTS[name].run(place, cycles, lambda: None)
+                except Exception as error:
+                    failures[name] = f"it failed: {type(error).__name__}: {error}"
+                else:
+                    rates[name].append(cycles / took)
+    return rates
+
+
+def _evidence(name: str, cycles: int) -> Evidence:
+    with scratch() as place:
+        return count(program("cycles", name, place, cycles), cycles=cycles)
+
+
+def _row(
+    name: str,
+    client: Client,
+    value: float | None,
+    ratio: float | None,
+    evidence: Evidence,
+    note: str,
+) -> Row:
+    is_limit = name in _LIMITS
+    return Row(
+        _LIMITS[name] if is_limit else f"lease cycle, {client.client}",
+        None if value is None else round(value, 1),
+        "/s",
+        "" if is_limit else _LIMITS[client.limit],
+        None if ratio is None else round(ratio, 3),
+        _BARS.get(name),
+        higher_is_better=True,
+        client=client.title,
+        batch=1,
+        fsync=client.fsync,
+        fsyncs_per_cycle=evidence.per_cycle,
+        evidence=evidence.source,
+        traits=None if is_limit else client.traits,
+        note=note,
+    )

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
-__all__ = ["Row", "show", "write"]
+__all__ = ["Row", "Traits", "as_json", "markdown", "show", "write"]
+
+Fields = dict[str, object]
+
+_COLUMNS = ("measurement", "procs", "client", "batch", "fsync", "value", "ratio", "to", "bar")
+
+
+@attrs.frozen
+class Traits:
+    """What a lock or lease promises, as its source and a trace of its system calls say.
+
+    Attributes:
+        durable: Who holds it survives the death of the machine: each change was synced.
+        fenced: Each grant brings a number that is higher than every one before.
+        ttl: A dead holder's claim runs out by itself.
+    """
+
+    durable: bool
+    fenced: bool
+    ttl: bool
 
 
 @attrs.frozen
@@ -15,51 +36,166 @@ class Row:
     """One measurement beside its peer, taken in the same run.
 
     Attributes:
-        name: What was measured: processes, client, batch and fsync level included.
-        value: Ours, in `unit`.
+        name: What was measured.
+        value: Ours, in `unit`; None where it could not be measured, then `note` says why.
         unit: Of `value`.
-        peer: What it is compared with.
-        ratio: Ours / the peer's.
-        bar: What the ratio must reach, or None where there is no bar yet.
-        higher_is_better: Whether a larger ratio is better.
+        peer: What it is compared with, measured in alternating rounds of the same run.
+        ratio: Ours / the peer's; None where there is nothing to divide.
+        bar: What `bar_on` must reach, or None where there is no bar.
+        higher_is_better: Whether a larger one is better.
+        bar_on: Whether the bar is about the ratio or about the value.
+        processes: How many work at the same time.
+        client: Who calls: the interface, or the peer and its version.
+        batch: Units of work in one commit; None where nothing is batched.
+        fsync: What happens to each commit before it counts.
+        fsyncs_per_cycle: Syncs that a counter saw for each unit of `name`, on the average.
+        evidence: Where that number comes from, the fewest of any unit included.
+        traits: For locks and leases only.
+        note: Whatever else a reader must know.
+        section: Set by the run: the module that measured it.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     peer: str
-    ratio: float
+    ratio: float | None
     bar: float | None = None
     higher_is_better: bool = False
+    bar_on: Literal["ratio", "value"] = attrs.field(default="ratio", kw_only=True)
+    processes: int = attrs.field(default=1, kw_only=True)
+    client: str = attrs.field(default="in-process", kw_only=True)
+    batch: int | None = attrs.field(default=None, kw_only=True)
+    fsync: str = attrs.field(default="none", kw_only=True)
+    fsyncs_per_cycle: float | None = attrs.field(default=None, kw_only=True)
+    evidence: str = attrs.field(default="", kw_only=True)
+    traits: Traits | None = attrs.field(default=None, kw_only=True)
+    note: str = attrs.field(default="", kw_only=True)
+    section: str = attrs.field(default="", kw_only=True)
 
     @property
     def passes(self) -> bool | None:
-        """Whether the bar is met; None where there is none."""
+        """Whether the bar is met; None where there is none. Not measured is not met."""
         if self.bar is None:
             return None
-        return self.ratio >= self.bar if self.higher_is_better else self.ratio <= self.bar
+        found = self.ratio if self.bar_on == "ratio" else self.value
+        if found is None:
+            return False
+        return found >= self.bar if self.higher_is_better else found <= self.bar
+
+    @property
+    def verdict(self) -> str:
+        """The bar in words a table has room for."""
+        if self.bar is None:
+            return ""
+        sign = ">=" if self.higher_is_better else "<="
+        what = "x" if self.bar_on == "ratio" else f" {self.unit}"
+        return f"{sign} {self.bar:,g}{what}: {'met' if self.passes else 'MISSED'}"
 
 
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    width = max(len(row.name) for row in rows)
-    print(f"{'measurement':{width}}  {'ours':>12}  {'x peer':>8}  peer")
-    for row in rows:
-        print(f"{row.name:{width}}  {row.value:>9.2f} {row.unit:<4}{row.ratio:>7.2f}x  {row.peer}")
+def as_json(rows: Sequence[Row]) -> list[Fields]:
+    """Return the rows as plain data: name, value, unit, peer, ratio, bar, pass, and the rest."""
+    return [_fields(row) for row in rows]
 
 
-def write(rows: list[Row], path: Path) -> None:
-    """Write the rows as JSON: name, value, unit, peer, ratio, bar, pass."""
-    found = [
-        {
-            "name": row.name,
-            "value": row.value,
-            "unit": row.unit,
-            "peer": row.peer,
-            "ratio": row.ratio,
-            "bar": row.bar,
-            "pass": row.passes,
-        }
-        for row in rows
+def _fields(row: Row) -> Fields:
+    rest = attrs.asdict(row, recurse=False)
+    traits = rest.pop("traits")
+    first = ("name", "value", "unit", "peer", "ratio", "bar")
+    return {
+        **{name: rest.pop(name) for name in first},
+        "pass": row.passes,
+        **rest,
+        "durable": traits and traits.durable,
+        "fenced": traits and traits.fenced,
+        "ttl": traits and traits.ttl,
+    }
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as a list in JSON."""
+    path.write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table, section by section, and the bars that are missed."""
+    for section in dict.fromkeys(row.section for row in rows):
+        _show_section(section, [row for row in rows if row.section == section])
+    missed = [row for row in rows if row.passes is False]
+    bars = sum(row.bar is not None for row in rows)
+    print(f"\n{bars - len(missed)} of {bars} bars are met.")
+    for row in missed:
+        found = row.ratio if row.bar_on == "ratio" else row.value
+        shown = "not measured" if found is None else _number(found)
+        print(f"MISSED  {row.section}: {row.name}: {shown}, {row.verdict}")
+
+
+def _show_section(section: str, rows: Sequence[Row]) -> None:
+    print(f"\n== {section}")
+    lines = [list(_COLUMNS), *(_cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line, row in zip(lines, [None, *rows], strict=True):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print(text.rstrip())
+        if row is not None and (said := "; ".join(_remarks(row))):
+            print(f"    {said}")
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        str(row.processes),
+        row.client,
+        "-" if row.batch is None else str(row.batch),
+        row.fsync,
+        "-" if row.value is None else f"{_number(row.value)} {row.unit}",
+        "-" if row.ratio is None else f"{_number(row.ratio)}x",
+        row.peer,
+        row.verdict,
     ]
-    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _remarks(row: Row) -> list[str]:
+    found = []
+    if row.traits is not None:
+        found.append(_promises(row.traits))
+    if row.fsyncs_per_cycle is not None:
+        found.append(f"{row.fsyncs_per_cycle:g} syncs each ({row.evidence})")
+    elif row.evidence:
+        found.append(row.evidence)
+    return [*found, row.note] if row.note else found
+
+
+def _promises(traits: Traits) -> str:
+    pairs = (("durable", traits.durable), ("fenced", traits.fenced), ("TTL", traits.ttl))
+    return ", ".join(f"{name}: {'yes' if has else 'no'}" for name, has in pairs)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+
+
+def markdown(rows: Sequence[Fields]) -> str:
+    """Return the rows of a `results.json` as one Markdown table a section."""
+    text: list[str] = []
+    for section in dict.fromkeys(row["section"] for row in rows):
+        text += [
+            f"\n### {str(section).capitalize()}\n",
+            "| " + " | ".join([*_COLUMNS, "syncs each"]) + " |",
+            "|---" * (len(_COLUMNS) + 1) + "|",
+        ]
+        text += [_markdown_line(row) for row in rows if row["section"] == section]
+    return "\n".join(text) + "\n"
+
+
+def _markdown_line(fields: Fields) -> str:
+    promises = {name: fields[name] for name in ("durable", "fenced", "ttl")}
+    known = {name: value for name, value in fields.items() if name not in {*promises, "pass"}}
+    row = Row(**known)  # type: ignore[arg-type]  # what `_fields` wrote
+    name, *cells, verdict = _cells(row)
+    if promises["durable"] is not None:
+        name += (
+            f" ({', '.join(what for what, has in promises.items() if has) or 'none of the three'})"
+        )
+    syncs = "" if row.fsyncs_per_cycle is None else f"{row.fsyncs_per_cycle:g}"
+    return "| " + " | ".join([name, *cells, verdict, syncs]) + " |"

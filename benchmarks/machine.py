@@ -1,0 +1,64 @@
+"""What the numbers were taken on: without it they mean little."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["facts", "version_of"]
+
+PEERS = ("tooz", "mithril-locks", "sherlock", "filelock", "rustworkx")
+
+
+def facts() -> dict[str, object]:
+    """Tell the processors, the system, the versions, the disk and how busy it is."""
+    return {
+        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "cpu": _cpu_model(),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "sqlite": sqlite3.sqlite_version,
+        "scratch": _file_system(Path(tempfile.gettempdir()).resolve()),
+        "load_before": [round(one, 2) for one in os.getloadavg()],
+        "peers": {name: version_of(name) or "not installed" for name in PEERS},
+    }
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _file_system(place: Path) -> str:
+    """Name the file system of a folder: on tmpfs, say, a sync costs nothing."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown"
+    best, kind = "", "unknown"
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mount = left.split()[4]
+        if place.is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, right.split()[0]
+    return kind
