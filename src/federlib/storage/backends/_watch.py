@@ -27,6 +27,7 @@ CHUNK = 256
 _MIN_PAUSE_S = 0.001
 _MAX_PAUSE_S = 0.050
 _PAUSE_GROWTH = 1.5
+_STRIDE_S = 0.002
 _PAUSE_AFTER_ERROR_S = 0.5
 _MAX_BEHIND_BYTES = 64 * 1024 * 1024
 
@@ -100,6 +101,7 @@ class Watcher:
         self._inboxes: list[Inbox] = []
         self._position = 0
         self._nudged = threading.Event()
+        self._stopped = threading.Event()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
 
@@ -175,6 +177,7 @@ class Watcher:
             # Whoever subscribes from now on is refused, so no thread starts behind our back.
             self._is_stopping = True
             thread = self._thread
+        self._stopped.set()
         self.nudge()
         if thread is not None and thread is not threading.current_thread():
             thread.join(patience_s)
@@ -194,6 +197,9 @@ class Watcher:
                 if feed.has_news():
                     self._catch_up(feed)
                     pause_s = _MIN_PAUSE_S
+                    # Who commits in a row is followed in strides: a look at each commit
+                    # would take the interpreter from the one who commits.
+                    self._stopped.wait(_STRIDE_S)
                 else:
                     pause_s = min(pause_s * _PAUSE_GROWTH, _MAX_PAUSE_S)
             except FederlibError as error:
