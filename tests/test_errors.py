@@ -40,6 +40,8 @@ EXAMPLES: tuple[FederlibError, ...] = (
     tree.CorruptRecord("runs/1", expected="JSON", found=b"\xff\0"),
     tree.CorruptRecord("runs/1", expected="v 1", found=2, hint="upgrade federlib"),
     tree.MissingExtra("postgres", needed_for="postgresql:// stores"),
+    tree.ClockBehind(behind_s=9.5, max_offset_s=3, wait_s=6.5),
+    tree.TimestampTooFarAhead("018bcfe5687b-0001", ahead_s=9.5, max_offset_s=3),
 )
 
 
@@ -158,6 +160,20 @@ def test_the_sentence_names_every_field(error: FederlibError) -> None:
             EXAMPLES[24],
             'postgresql:// stores needs an extra: pip install "federlib[postgres]"',
         ),
+        (
+            EXAMPLES[25],
+            (
+                "hybrid logical clock is unavailable: the next timestamp would lead the wall "
+                "clock by 9.5 s, more than 3 s; try again in 6.5 s"
+            ),
+        ),
+        (
+            EXAMPLES[26],
+            (
+                "timestamp 018bcfe5687b-0001: expected at most 3 s ahead of the wall clock, "
+                "found 9.5 s ahead; compare the clock of its sender with this one's"
+            ),
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -181,6 +197,8 @@ def test_the_branches_also_belong_to_pythons_tree() -> None:
         (tree.PlanMismatch, tree.Conflict),
         (tree.StoreReplaced, tree.Conflict),
         (tree.LeaseBusy, tree.Conflict),
+        (tree.ClockBehind, tree.Unavailable),
+        (tree.TimestampTooFarAhead, tree.Conflict),
         (tree.LeaseLost, tree.Fenced),
         (tree.StaleToken, tree.Fenced),
         (tree.NotLeader, tree.Fenced),

@@ -19,6 +19,7 @@ No field ever holds a secret: a URL is redacted before it comes here.
 from __future__ import annotations
 
 __all__ = [
+    "ClockBehind",
     "ClonedIdentity",
     "Conflict",
     "CorruptRecord",
@@ -36,6 +37,7 @@ __all__ = [
     "StoreDenied",
     "StoreFull",
     "StoreReplaced",
+    "TimestampTooFarAhead",
     "Unavailable",
 ]
 
@@ -92,6 +94,27 @@ class StoreDenied(Unavailable):
 
 class StoreFull(Unavailable):
     """The disk or quota under the store is full; nothing was written."""
+
+
+class ClockBehind(Unavailable):
+    """The wall clock lies too far behind what a hybrid logical clock has issued.
+
+    Attributes:
+        behind_s: How far; seconds.
+        max_offset_s: How far it may.
+        wait_s: When it will have caught up; seconds from now.
+    """
+
+    def __init__(self, *, behind_s: float, max_offset_s: float, wait_s: float) -> None:
+        super().__init__(
+            "hybrid logical clock",
+            f"the next timestamp would lead the wall clock by {behind_s:g} s, "
+            f"more than {max_offset_s:g} s",
+            hint=f"try again in {wait_s:g} s",
+        )
+        self.behind_s = behind_s
+        self.max_offset_s = max_offset_s
+        self.wait_s = wait_s
 
 
 class OutcomeUnknown(FederlibError):
@@ -189,6 +212,27 @@ class LeaseBusy(Conflict):
         self.name = name
         self.holder = holder
         self.wait_s = wait_s
+
+
+class TimestampTooFarAhead(Conflict):
+    """A timestamp from afar leads the wall clock by too much; nothing of it was taken in.
+
+    Attributes:
+        remote: The timestamp, as text.
+        ahead_s: How far; seconds.
+        max_offset_s: How far it may.
+    """
+
+    def __init__(self, remote: str, *, ahead_s: float, max_offset_s: float) -> None:
+        super().__init__(
+            f"timestamp {remote}",
+            expected=f"at most {max_offset_s:g} s ahead of the wall clock",
+            actual=f"{ahead_s:g} s ahead",
+            hint="compare the clock of its sender with this one's",
+        )
+        self.remote = remote
+        self.ahead_s = ahead_s
+        self.max_offset_s = max_offset_s
 
 
 class Fenced(FederlibError):

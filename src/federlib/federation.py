@@ -7,6 +7,7 @@ import random  # noqa: TID251  # jitter between retries, drawn by the shell
 import secrets  # noqa: TID251  # ids, drawn by the shell
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Literal
 
 import anyio
@@ -30,7 +31,14 @@ from federlib.lease import (
     try_acquire,
 )
 from federlib.registry import Registry
-from federlib.skewclock import Clock, SkewTolerance, SystemClock
+from federlib.skewclock import (
+    Clock,
+    HybridLogicalClock,
+    SkewTolerance,
+    Stamps,
+    SystemClock,
+    keep_bound,
+)
 from federlib.storage import RecordStore, open_store
 from federlib.storage.urls import store_place
 from federlib.telemetry import SILENT, Telemetry
@@ -46,7 +54,8 @@ class Federation:
     Attributes:
         store: The record store under everything.
         clock: The clock that everything reads.
-        telemetry: Where everything emits.
+        hlc: The hybrid logical clock that stamps records and logs.
+        telemetry: Where everything emits; each event carries its timestamp as `hlc`.
         leases: The lease backend.
         dag: Runs of DAGs.
         commands: Commands with durable outcomes.
@@ -61,12 +70,15 @@ class Federation:
         where: str,
         identity: ClaimedIdentity | IdentityStore,
         clock: Clock,
+        hlc: HybridLogicalClock,
         telemetry: Telemetry,
         tolerance: SkewTolerance,
         ttl_s: float,
     ) -> None:
         self.store = store
         self.clock = clock
+        self.hlc = hlc
+        self._stamps = Stamps(hlc, telemetry)
         self.telemetry = telemetry
         self.leases: StoreLeaseBackend = StoreLeaseBackend(
             store, clock, tolerance, telemetry=telemetry
@@ -92,7 +104,7 @@ class Federation:
         )
 
         self.commands: Commands = Commands(
-            store, member=self._worker_id, clock=clock, telemetry=telemetry
+            store, member=self._worker_id, clock=clock, telemetry=telemetry, stamps=self._stamps
         )
         self.registry: Registry = Registry(
             store,
@@ -291,6 +303,7 @@ def connect(
     *,
     identity: ClaimedIdentity | IdentityStore | None = None,
     clock: Clock | None = None,
+    hlc: HybridLogicalClock | None = None,
     telemetry: Telemetry | None = None,
     skew_tolerance_s: float | None = None,
     ttl_s: float | None = None,
@@ -308,6 +321,9 @@ def connect(
         identity: Who we are, or where our identities are kept; by default in
             `OPAL_IDENTITY_ROOT`. Claimed on first use.
         clock: The system's by default.
+        hlc: Stamps records and logs. By default one of our own, which trusts remote
+            timestamps up to the skew tolerance; give one that keeps a bound over restarts,
+            and it is kept here.
         telemetry: Silent by default.
         skew_tolerance_s: How far wall clocks may differ; seconds. By default
             `OPAL_CLOCK_SKEW_TOLERANCE_SECS`, or 3.
@@ -318,16 +334,19 @@ def connect(
         Unavailable: The store cannot be reached.
         CorruptRecord: What lies there is not a store that this version can read.
     """
-    clock = clock or SystemClock()
+    clock = clock or (SystemClock() if hlc is None else hlc.clock)
     telemetry = telemetry or SILENT
     tolerance = (
         SkewTolerance.from_env() if skew_tolerance_s is None else SkewTolerance(skew_tolerance_s)
     )
+    if hlc is None:
+        hlc = HybridLogicalClock(clock, max_offset_s=tolerance.tolerance_s, telemetry=telemetry)
     return _connected(
         _named(url),
         identity=identity,
         clock=clock,
-        telemetry=telemetry,
+        hlc=hlc,
+        telemetry=telemetry.stamped(Stamps(hlc).text),
         tolerance=tolerance,
         ttl_s=lease_ttl_s() if ttl_s is None else ttl_s,
         close_timeout_s=close_timeout_s,
@@ -347,6 +366,7 @@ async def _connected(
     *,
     identity: ClaimedIdentity | IdentityStore | None,
     clock: Clock,
+    hlc: HybridLogicalClock,
     telemetry: Telemetry,
     tolerance: SkewTolerance,
     ttl_s: float,
@@ -363,10 +383,13 @@ async def _connected(
                 where=store_place(url) if isinstance(url, str) else f"store {store.store_id}",
                 identity=identity or IdentityStore(),
                 clock=clock,
+                hlc=hlc,
                 telemetry=telemetry,
                 tolerance=tolerance,
                 ttl_s=ttl_s,
             )
+            if hlc.bound_ahead_s is not None:
+                group.start_soon(partial(keep_bound, hlc, telemetry=telemetry))
             try:
                 yield fed
             finally:

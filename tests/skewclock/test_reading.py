@@ -11,20 +11,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federlib.errors import InvalidInput
-from federlib.skewclock import ClockReading, SystemClock, read_clock, require_utc
+from federlib.errors import ClockBehind, InvalidInput, Unavailable
+from federlib.skewclock import (
+    Clock,
+    ClockReading,
+    HybridLogicalClock,
+    SystemClock,
+    hlc_timestamp,
+    read_clock,
+    require_utc,
+)
 from federlib.testing import ManualClock
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-YEAR_9999_NS = 253_402_300_799 * 1_000_000_000
+YEAR_6429_NS = 2**47 * 1_000_000
+
+
+def read(clock: Clock, *, tz: str = "UTC") -> ClockReading:
+    """Read a clock through a hybrid logical clock that has seen nothing before."""
+    return read_clock(HybridLogicalClock(clock), tz=tz)
 
 
 @given(
-    st.integers(0, YEAR_9999_NS - 10**15),
+    st.integers(0, YEAR_6429_NS - 10**9),
     st.sampled_from(["UTC", "Europe/Stockholm", "Asia/Kathmandu", "America/New_York"]),
 )
 def test_iso8601_is_the_wall_time_in_the_zone_to_the_microsecond(wall: int, tz: str) -> None:
-    reading = read_clock(ManualClock(wall=wall), tz=tz)
+    reading = read(ManualClock(wall=wall), tz=tz)
     moment = datetime.fromisoformat(reading.iso8601)
     assert reading.wall_unix_nanos == wall
     assert (moment - EPOCH) // timedelta(microseconds=1) == wall // 1_000
@@ -34,7 +47,7 @@ def test_iso8601_is_the_wall_time_in_the_zone_to_the_microsecond(wall: int, tz: 
 
 def test_a_reading_carries_each_clock_and_its_name() -> None:
     clock = ManualClock(wall=5_000_000_000, mono=7, boot=9, clock_id="m/b/")
-    assert read_clock(clock) == ClockReading(
+    assert read(clock) == ClockReading(
         wall_unix_nanos=5_000_000_000,
         monotonic_nanos=7,
         hlc_physical_nanos=5_000_000_000,
@@ -45,20 +58,39 @@ def test_a_reading_carries_each_clock_and_its_name() -> None:
     )
 
 
+def test_each_reading_is_an_event_of_the_hybrid_logical_clock() -> None:
+    clock = ManualClock(wall=5_000_999_999)
+    hlc = HybridLogicalClock(clock)
+    hlc.observe(hlc_timestamp(5_002_000_000, 7))
+    readings = [read_clock(hlc) for _ in range(2)]
+    found = [(r.hlc_physical_nanos, r.hlc_logical) for r in readings]
+    assert found == [(5_002_000_000, 9), (5_002_000_000, 10)]
+    assert [r.wall_unix_nanos for r in readings] == [5_000_999_999] * 2
+
+
+def test_a_clock_that_was_set_back_too_far_gives_no_reading() -> None:
+    clock = ManualClock()
+    hlc = HybridLogicalClock(clock)
+    read_clock(hlc)
+    clock.step_wall(-60)
+    with pytest.raises(ClockBehind):
+        read_clock(hlc)
+
+
 def test_the_clock_has_one_name_at_every_reading() -> None:
     clock = SystemClock()
-    assert read_clock(clock).clock_id == read_clock(clock).clock_id == clock.clock_id
+    assert read(clock).clock_id == read(clock).clock_id == clock.clock_id
 
 
 def test_the_repeated_hour_of_autumn_is_told_apart_by_its_offset() -> None:
     first = ManualClock(wall=require_utc(datetime(2023, 10, 29, 0, 30, tzinfo=UTC)))
     second = ManualClock(wall=require_utc(datetime(2023, 10, 29, 1, 30, tzinfo=UTC)))
-    assert read_clock(first, tz="Europe/Stockholm").iso8601 == "2023-10-29T02:30:00.000000+02:00"
-    assert read_clock(second, tz="Europe/Stockholm").iso8601 == "2023-10-29T02:30:00.000000+01:00"
+    assert read(first, tz="Europe/Stockholm").iso8601 == "2023-10-29T02:30:00.000000+02:00"
+    assert read(second, tz="Europe/Stockholm").iso8601 == "2023-10-29T02:30:00.000000+01:00"
 
 
 def test_a_reading_survives_json() -> None:
-    reading = read_clock(SystemClock())
+    reading = read(SystemClock())
     assert msgspec.json.decode(msgspec.json.encode(reading), type=ClockReading) == reading
 
 
@@ -81,14 +113,24 @@ def test_a_reading_survives_json() -> None:
 )
 def test_what_is_no_time_zone_is_refused(tz: object) -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_clock(ManualClock(), tz=tz)  # type: ignore[arg-type]  # hostile on purpose
+        read(ManualClock(), tz=tz)  # type: ignore[arg-type]  # hostile on purpose
     assert caught.value.field == "tz"
 
 
-@pytest.mark.parametrize("wall", [2**63, 10**30, -(10**30), YEAR_9999_NS])
-def test_a_wall_clock_beyond_every_calendar_is_refused(wall: int) -> None:
+def test_a_wall_clock_that_leaps_out_of_every_calendar_is_refused() -> None:
+    class Leaping(ManualClock):
+        def wall_ns(self) -> int:
+            self.wall *= 10**6
+            return self.wall // 10**6
+
     with pytest.raises(InvalidInput, match="wall_ns"):
-        read_clock(ManualClock(wall=wall * 40), tz="Asia/Kathmandu")
+        read(Leaping(), tz="Asia/Kathmandu")
+
+
+@pytest.mark.parametrize("wall", [YEAR_6429_NS, 2**63 * 40, 10**30])
+def test_a_wall_clock_beyond_every_timestamp_gives_no_reading(wall: int) -> None:
+    with pytest.raises(Unavailable):
+        read(ManualClock(wall=wall))
 
 
 @given(st.datetimes(timezones=st.timezones()))

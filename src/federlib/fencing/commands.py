@@ -12,7 +12,7 @@ from federlib.fencing.consumer import CommandConsumer, Handler, Reconcile
 from federlib.fencing.issue import issue
 from federlib.fencing.outcomes import OutcomeLog
 from federlib.fencing.records import Command, Outcome, command_prefix, decode_outcome
-from federlib.skewclock import Clock
+from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import Batch, RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
@@ -40,6 +40,8 @@ class Commands:
         member: Tells who we are.
         clock: For instants and deadlines.
         telemetry: Where outcomes are told.
+        stamps: What is written carries a timestamp of it; those of the commands and outcomes
+            that are read one by one are taken in.
 
     Attributes:
         log: Reads all commands and their outcomes.
@@ -52,12 +54,14 @@ class Commands:
         member: Callable[[], Awaitable[str]],
         clock: Clock,
         telemetry: Telemetry = SILENT,
+        stamps: Stamps = UNSTAMPED,
     ) -> None:
         self._store = store
         self._member = member
         self._clock = clock
         self._telemetry = telemetry
-        self.log: OutcomeLog = OutcomeLog(store)
+        self._stamps = stamps
+        self.log: OutcomeLog = OutcomeLog(store, stamps=stamps)
 
     async def issue(
         self,
@@ -110,6 +114,7 @@ class Commands:
             causal_id=causal_id,
             traceparent=traceparent,
             telemetry=self._telemetry,
+            stamps=self._stamps,
         )
 
     async def consume(
@@ -123,6 +128,7 @@ class Commands:
             consumer_id=await self._member(),
             clock=self._clock,
             telemetry=self._telemetry,
+            stamps=self._stamps,
             reconcile=reconcile,
         )
         await consumer.run()
@@ -131,14 +137,18 @@ class Commands:
         """Return what became of a command, waiting for it up to `wait_s` seconds."""
         key = command_prefix(command.scope, command.command_id) + "outcome"
         page = await self._store.scan(key, limit=1)
-        if page.records:
-            return decode_outcome(page.records[0])
-        with anyio.move_on_after(wait_s):
-            async with self._store.watch(key, after=page.revision) as changes:
-                while not isinstance(await anext(changes), Batch):
-                    pass
-        stored = await self._store.get(key)
-        return None if stored is None else decode_outcome(stored)
+        stored = page.records[0] if page.records else None
+        if stored is None:
+            with anyio.move_on_after(wait_s):
+                async with self._store.watch(key, after=page.revision) as changes:
+                    while not isinstance(await anext(changes), Batch):
+                        pass
+            stored = await self._store.get(key)
+        if stored is None:
+            return None
+        outcome = decode_outcome(stored)
+        self._stamps.observe(outcome.hlc, of=key)
+        return outcome
 
     async def counts(self) -> dict[str, int]:
         """Count outcomes by status; see `OutcomeLog.counts`."""

@@ -23,7 +23,7 @@ from federlib.fencing.decide import Duplicate, Refuse, Seen, Start, decide_comma
 from federlib.fencing.guard import draw_token
 from federlib.fencing.journal import CommandJournal, command_groups, seen_in
 from federlib.fencing.records import Command, Outcome, checked_command, decode_command
-from federlib.skewclock import Clock
+from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import Batch, Record, RecordStore, Resync
 from federlib.storage.protocol import COMMIT_TIMEOUT_S
 from federlib.telemetry import SILENT, Telemetry
@@ -74,6 +74,8 @@ class CommandConsumer:
             takes what it finds started under this id for its own unfinished business.
         clock: For deadlines and instants of record.
         telemetry: Every outcome is counted and logged there.
+        stamps: What is written carries a timestamp of it, above that of the command. One
+            that is refused is logged, and the command served all the same.
         reconcile: Finds out what became of a command whose handler was cut short. By
             default `actuation_failed`, reason ``unknown``.
         is_leader: Whether a command's issuer led in its epoch, where the caller can tell.
@@ -91,6 +93,7 @@ class CommandConsumer:
         consumer_id: str,
         clock: Clock,
         telemetry: Telemetry = SILENT,
+        stamps: Stamps = UNSTAMPED,
         reconcile: Reconcile | None = None,
         is_leader: Callable[[Command], bool] | None = None,
         token: Callable[[], str] = draw_token,
@@ -103,10 +106,11 @@ class CommandConsumer:
         self._handler = handler
         self._clock = clock
         self._telemetry = telemetry
+        self._stamps = stamps
         self._reconcile = reconcile
         self._is_leader = is_leader
         self._journal = CommandJournal(
-            store, scope, author=consumer_id, telemetry=telemetry, token=token
+            store, scope, author=consumer_id, telemetry=telemetry, stamps=stamps, token=token
         )
         self._acting: set[str] = set()
         self._unrecorded: dict[str, Outcome] = {}
@@ -188,6 +192,7 @@ class CommandConsumer:
 
     async def _take(self, command: Command) -> Outcome | Duplicate:
         """Bring a command from delivery to its outcome, unless it is not ours to take."""
+        self._stamps.observe(command.hlc, of=f"command {command.command_id}")
         for _ in range(_ATTEMPTS):
             seen = await self._journal.look(command.command_id)
             decision = decide_command(
@@ -271,6 +276,8 @@ class CommandConsumer:
                 return outcome
             # Somebody took us for dead. One outcome is recorded, and it is theirs.
             recorded = (await self._journal.look(command.command_id)).outcome
+            if recorded is not None:
+                self._stamps.observe(recorded.hlc, of=f"command {command.command_id}")
             self._telemetry.log(
                 "warning",
                 "command_outcome_superseded",
@@ -292,6 +299,8 @@ class CommandConsumer:
         if seen.issued is None or seen.outcome is not None:
             return None
         command = seen.issued
+        for part in (command, seen.started):
+            self._stamps.observe(None if part is None else part.hlc, of=f"command {command_id}")
         outcome = self._unrecorded.get(command_id)
         if outcome is None:
             outcome = await self._ask(command)

@@ -19,7 +19,7 @@ from federlib.fencing.records import (
     encode_payload,
     new_command_id,
 )
-from federlib.skewclock import Clock
+from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
@@ -44,6 +44,7 @@ async def issue(
     causal_id: str | None = None,
     traceparent: str | None = None,
     telemetry: Telemetry = SILENT,
+    stamps: Stamps = UNSTAMPED,
     token: Callable[[], str] = draw_token,
 ) -> Command | Outcome:
     """Issue a command under `epoch`, or record why it was refused.
@@ -71,6 +72,7 @@ async def issue(
         causal_id: The causal hypothesis behind it.
         traceparent: W3C trace context.
         telemetry: Refusals are counted and logged there.
+        stamps: The command carries a timestamp of it.
         token: Draws random hex digits.
     Returns:
         The command, or an `Outcome` with `rejected_not_leader`, `rejected_stale_epoch`, or
@@ -99,9 +101,12 @@ async def issue(
             dag_node=dag_node,
             causal_id=causal_id,
             traceparent=traceparent,
+            hlc=stamps.now(),
         )
     )
-    journal = CommandJournal(store, scope, author=issuer, telemetry=telemetry, token=token)
+    journal = CommandJournal(
+        store, scope, author=issuer, telemetry=telemetry, stamps=stamps, token=token
+    )
     refusal = _judge(command.leader_epoch, gate_check)
     if refusal is None:
         try:

@@ -27,6 +27,7 @@ from federlib.fencing.records import (
     scope_prefix,
     shorten,
 )
+from federlib.skewclock import UNSTAMPED, Stamps
 from federlib.storage import (
     Absent,
     Check,
@@ -111,6 +112,7 @@ class CommandJournal:
         scope: The election under which the commands are issued.
         author: Who writes: a consumer or an issuer.
         telemetry: Every outcome is counted and logged there.
+        stamps: Whatever is written carries a timestamp of it.
         token: Draws random hex digits for transaction ids.
     """
 
@@ -121,6 +123,7 @@ class CommandJournal:
         *,
         author: str,
         telemetry: Telemetry = SILENT,
+        stamps: Stamps = UNSTAMPED,
         token: Callable[[], str] = draw_token,
     ) -> None:
         self.prefix: str = scope_prefix(scope)
@@ -129,6 +132,7 @@ class CommandJournal:
         self._scope = scope
         self._author = author
         self._telemetry = telemetry
+        self._stamps = stamps
         self._token = token
 
     async def look(self, command_id: str) -> Seen:
@@ -158,6 +162,7 @@ class CommandJournal:
             epoch=command.leader_epoch,
             consumer=self._author,
             at_ns=now_ns,
+            hlc=self._stamps.now(),
         )
         writes, checks = self._fresh(command, seen)
         try:
@@ -219,6 +224,7 @@ class CommandJournal:
             detail=shorten(detail),
             consumer=self._author,
             at_ns=now_ns,
+            hlc=self._stamps.now(),
         )
 
     def tell(self, command: Command, outcome: Outcome) -> None:

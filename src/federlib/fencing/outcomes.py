@@ -24,6 +24,7 @@ from federlib.fencing.records import (
     is_rejected,
     scope_prefix,
 )
+from federlib.skewclock import UNSTAMPED, Stamps
 from federlib.storage import Record, RecordStore
 
 __all__ = ["PENDING", "CommandFilter", "Entry", "OutcomeLog"]
@@ -105,10 +106,13 @@ class OutcomeLog:
 
     Args:
         store: Where the commands are.
+        stamps: The timestamps of a command that is asked for by its id are taken in; those
+            of a whole log are not.
     """
 
-    def __init__(self, store: RecordStore) -> None:
+    def __init__(self, store: RecordStore, *, stamps: Stamps = UNSTAMPED) -> None:
         self._store = store
+        self._stamps = stamps
 
     async def outcome(self, command_id: str, *, scope: str | None = None) -> Outcome | None:
         """Read the outcome of a command; None where it has none yet, or is not known.
@@ -211,7 +215,10 @@ class OutcomeLog:
     async def _read(self, root: str) -> Entry | None:
         # More than a command ever has records, so that all are read at one revision.
         page = await self._store.scan(root, limit=64)
-        return _assemble(page.records)
+        found = _assemble(page.records)
+        for part in () if found is None else found:
+            self._stamps.observe(None if part is None else part.hlc, of=root)
+        return found
 
     async def _all(
         self, scope: str | None

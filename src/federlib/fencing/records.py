@@ -22,6 +22,7 @@ import msgspec
 
 from federlib._json import encode_json
 from federlib.errors import CorruptRecord, InvalidInput
+from federlib.skewclock import HlcTimestamp
 from federlib.storage import Record, segment
 
 __all__ = [
@@ -85,6 +86,7 @@ _Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z"
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 _Token = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN)]
 _Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
+_Hlc = Annotated[HlcTimestamp, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 _Status = Annotated[
     str, msgspec.Meta(pattern=r"^(applied|noop|actuation_failed|rejected_[a-z_]{1,40})\Z")
 ]
@@ -124,6 +126,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         dag_node: The node of that DAG.
         causal_id: The causal hypothesis behind it.
         traceparent: W3C trace context.
+        hlc: When it was issued, by the issuer's hybrid logical clock; None without one.
         v: Schema version.
     """
 
@@ -140,6 +143,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     dag_node: _Text | None = None
     causal_id: _Text | None = None
     traceparent: _Text | None = None
+    hlc: _Hlc | None = None
     v: int = FORMAT
 
     def arguments(self) -> object:
@@ -168,6 +172,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
         epoch: Its epoch, which the scope's mark had admitted in the same commit.
         consumer: Who calls the handler.
         at_ns: The consumer's wall clock; Unix nanoseconds.
+        hlc: The consumer's hybrid logical clock; None without one.
         v: Schema version.
     """
 
@@ -175,6 +180,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     epoch: _Token
     consumer: _Name
     at_ns: _Instant
+    hlc: _Hlc | None = None
     v: int = FORMAT
 
 
@@ -189,6 +195,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         detail: For people; at most 500 characters.
         consumer: Who recorded it.
         at_ns: The wall clock of whoever recorded it; Unix nanoseconds.
+        hlc: The hybrid logical clock of whoever recorded it; None without one.
         v: Schema version.
     """
 
@@ -199,6 +206,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     detail: _Detail = ""
     consumer: _Name
     at_ns: _Instant
+    hlc: _Hlc | None = None
     v: int = FORMAT
 
 

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from federlib.errors import InvalidInput
-from federlib.skewclock.clock import Clock
+from federlib.skewclock.hlc import HybridLogicalClock
+from federlib.skewclock.timestamp import hlc_logical, hlc_physical_ns
 
 __all__ = ["ClockReading", "read_clock", "require_utc"]
 
@@ -24,8 +25,9 @@ class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         wall_unix_nanos: Unix nanoseconds, UTC.
         monotonic_nanos: Monotonic nanoseconds; only differences mean anything.
-        hlc_physical_nanos: Physical part of the hybrid logical clock; Unix nanoseconds.
-        hlc_logical: Logical part of the hybrid logical clock.
+        hlc_physical_nanos: Physical part of the hybrid logical clock; Unix nanoseconds, in
+            whole milliseconds.
+        hlc_logical: Logical part of the hybrid logical clock; 0 to 65,535.
         tz: IANA name of the zone of `iso8601`.
         iso8601: The wall time in that zone, with its offset and microseconds.
         clock_id: Names the clock that was read: the same at every reading of it.
@@ -40,16 +42,20 @@ class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
     clock_id: str
 
 
-def read_clock(clock: Clock, *, tz: str = "UTC") -> ClockReading:
-    """Read all of `clock` at one moment.
+def read_clock(hlc: HybridLogicalClock, *, tz: str = "UTC") -> ClockReading:
+    """Read a hybrid logical clock and all of the clock below it, at one moment.
 
-    The hybrid logical fields follow the wall clock, with a logical part of 0.
+    A reading is an event: its timestamp is above every one issued before.
 
     Raises:
         InvalidInput: No such time zone, or the wall clock is beyond every calendar.
+        ClockBehind: The wall clock was set back by more than the clock's largest offset.
+        Unavailable: The stored bound of `hlc` was not renewed in time.
     """
-    wall_ns = clock.wall_ns()
     zone = _zone(tz)
+    clock = hlc.clock
+    timestamp = hlc.now()
+    wall_ns = clock.wall_ns()
     try:
         moment = (_EPOCH + timedelta(microseconds=wall_ns // 1_000)).astimezone(zone)
     except OverflowError:
@@ -57,8 +63,8 @@ def read_clock(clock: Clock, *, tz: str = "UTC") -> ClockReading:
     return ClockReading(
         wall_unix_nanos=wall_ns,
         monotonic_nanos=clock.monotonic_ns(),
-        hlc_physical_nanos=wall_ns,
-        hlc_logical=0,
+        hlc_physical_nanos=hlc_physical_ns(timestamp),
+        hlc_logical=hlc_logical(timestamp),
         tz=tz,
         iso8601=moment.isoformat(timespec="microseconds"),
         clock_id=clock.clock_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import attrs
 
 from federlib.telemetry.logs import Level, Logger, LogValue
@@ -42,6 +44,32 @@ class Telemetry:
             self.logger.log(level, event, **fields)
         except Exception:
             self.dropped += 1
+
+    def stamped(self, stamp: Callable[[], str | None]) -> Telemetry:
+        """Return a telemetry that emits through this one, with `hlc` in every event.
+
+        Args:
+            stamp: Gives the timestamp as text, or None; called only where there is a logger.
+        """
+        return Telemetry(_Through(self), _Stamping(self, stamp))
+
+
+@attrs.frozen
+class _Through:
+    telemetry: Telemetry
+
+    def emit(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        self.telemetry.emit(metric, value, **labels)
+
+
+@attrs.frozen
+class _Stamping:
+    telemetry: Telemetry
+    stamp: Callable[[], str | None]
+
+    def log(self, level: Level, event: str, /, **fields: LogValue) -> None:
+        if self.telemetry.logger is not None:
+            self.telemetry.log(level, event, **{**fields, "hlc": self.stamp()})
 
 
 SILENT = Telemetry()
