@@ -22,14 +22,16 @@ from benchmarks.machine import facts
 from benchmarks.table import Row, markdown, show, write
 
 HERE = Path(__file__).resolve().parent
+_HEADING = "## The numbers"
+
 SECTIONS = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
 def main() -> int:
     """Measure, print and write."""
     options = _options()
-    if options.markdown:
-        print(markdown(json.loads(options.results.read_text(encoding="utf-8"))))
+    if options.page is not None:
+        _fill(options.page, options.results)
         return 0
     told = facts()
     for name, fact in told.items():
@@ -63,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], choices=SECTIONS)
     parser.add_argument("--quick", action="store_true", help="a rehearsal: its numbers say little")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
-    parser.add_argument("--markdown", action="store_true", help="print the last results, no run")
+    parser.add_argument("--page", type=Path, help="measure nothing: put the last results there")
     return parser.parse_args()
 
 
@@ -88,8 +90,22 @@ def measure(section: str, rows: list[Row], *, quick: bool) -> str | None:
 
 
 def _write_facts(results: Path, told: dict[str, object]) -> None:
-    path = results.with_name(f"{results.stem}.machine.json")
-    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    _facts_beside(results).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def _facts_beside(results: Path) -> Path:
+    return results.with_name(f"{results.stem}.machine.json")
+
+
+def _fill(page: Path, results: Path) -> None:
+    """Replace everything below the page's heading with the last results."""
+    text = page.read_text(encoding="utf-8")
+    kept, heading, _ = text.partition(f"{_HEADING}\n")
+    if not heading:
+        sys.exit(f"{page} has no line {_HEADING!r}")
+    told = json.loads(_facts_beside(results).read_text(encoding="utf-8"))
+    rows = json.loads(results.read_text(encoding="utf-8"))
+    page.write_text(f"{kept}{heading}\n{markdown(rows, told)}", encoding="utf-8")
 
 
 if __name__ == "__main__":

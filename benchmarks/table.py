@@ -175,27 +175,35 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
-def markdown(rows: Sequence[Fields]) -> str:
-    """Return the rows of a `results.json` as one Markdown table a section."""
-    text: list[str] = []
-    for section in dict.fromkeys(row["section"] for row in rows):
+def markdown(rows: Sequence[Fields], machine: Fields) -> str:
+    """Return a run as Markdown: on what it was, then one table a section."""
+    text = [f"- {name.replace('_', ' ')}: {_plain(fact)}" for name, fact in machine.items()]
+    for section in dict.fromkeys(str(row["section"]) for row in rows):
         text += [
-            f"\n### {str(section).capitalize()}\n",
-            "| " + " | ".join([*_COLUMNS, "syncs each"]) + " |",
-            "|---" * (len(_COLUMNS) + 1) + "|",
+            f"\n### {section.capitalize()}\n",
+            "| " + " | ".join([*_COLUMNS, "syncs each", "remarks"]) + " |",
+            "|---" * (len(_COLUMNS) + 2) + "|",
         ]
-        text += [_markdown_line(row) for row in rows if row["section"] == section]
+        text += [_markdown_line(_read(row)) for row in rows if row["section"] == section]
     return "\n".join(text) + "\n"
 
 
-def _markdown_line(fields: Fields) -> str:
-    promises = {name: fields[name] for name in ("durable", "fenced", "ttl")}
-    known = {name: value for name, value in fields.items() if name not in {*promises, "pass"}}
-    row = Row(**known)  # type: ignore[arg-type]  # what `_fields` wrote
-    name, *cells, verdict = _cells(row)
-    if promises["durable"] is not None:
-        name += (
-            f" ({', '.join(what for what, has in promises.items() if has) or 'none of the three'})"
-        )
+def _plain(fact: object) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {_plain(one)}" for name, one in fact.items()) or "none"
+    return ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
+
+
+def _read(fields: Fields) -> Row:
+    """Make a row again of what `_fields` wrote."""
+    promises = [fields[name] for name in ("durable", "fenced", "ttl")]
+    known = {a.name: fields[a.name] for a in attrs.fields(Row) if a.name in fields}
+    traits = None if promises[0] is None else Traits(*map(bool, promises))
+    return Row(**known, traits=traits)  # type: ignore[arg-type]
+
+
+def _markdown_line(row: Row) -> str:
     syncs = "" if row.fsyncs_per_cycle is None else f"{row.fsyncs_per_cycle:g}"
-    return "| " + " | ".join([name, *cells, verdict, syncs]) + " |"
+    said = [_promises(row.traits)] if row.traits is not None else []
+    said += [words for words in (row.evidence, row.note) if words]
+    return "| " + " | ".join([*_cells(row), syncs, "; ".join(said)]) + " |"

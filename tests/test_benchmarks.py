@@ -149,6 +149,8 @@ def test_a_section_that_breaks_off_is_told_and_keeps_what_it_has(
 def test_written_rows_make_a_page(tmp_path: Path) -> None:
     rows = [attrs.evolve(ROW, section="lease", traits=Traits(durable=True, fenced=True, ttl=True))]
     table.write(rows, tmp_path / "rows.json")
-    page = table.markdown(json.loads((tmp_path / "rows.json").read_text()))
+    page = table.markdown(json.loads((tmp_path / "rows.json").read_text()), {"cpus": 2})
+    assert "- cpus: 2\n" in page
     assert "### Lease" in page
-    assert "| a cycle (durable, fenced, ttl) | 1 | in-process | - | none | 12.5 /s | 0.5x |" in page
+    assert "| a cycle | 1 | in-process | - | none | 12.5 /s | 0.5x | a peer |" in page
+    assert "durable: yes, fenced: yes, TTL: yes" in page
