@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from federlib.lease import Busy, Holder, Lease, NotHeld, Released, StoreLeaseBackend
-from federlib.lease.keeper import deadline_ns
+from federlib.lease.holding import deadline_ns
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock, SkewedClock

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from federlib.lease.backends.store import StoreLeaseBackend
 from federlib.lease.hold import Sessions, hold, try_acquire
-from federlib.lease.keeper import HeldLease, OnLoss
+from federlib.lease.holding import OnLoss
+from federlib.lease.keeper import HeldLease
 from federlib.lease.protocol import (
     Busy,
     Holder,

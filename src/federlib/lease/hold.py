@@ -9,33 +9,21 @@ Source: design §4, `hold`.
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import secrets  # noqa: TID251 (a shell: the session of a caller that names none)
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Literal
 
-import anyio
-
-from federlib.errors import InvalidInput, LeaseBusy
-from federlib.lease.keeper import HeldLease, OnLoss
+from federlib.errors import InvalidInput
+from federlib.lease.holding import OnLoss
+from federlib.lease.keeper import HeldLease
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend
 from federlib.lease.settings import DEFAULT_TTL_S
-from federlib.lease.waiting import Line
+from federlib.lease.waiting import Line, check_on_loss, check_wait
 from federlib.skewclock import Clock
-from federlib.telemetry import SILENT, Metric, Telemetry
+from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["ACQUIRE", "Sessions", "hold", "try_acquire"]
-
-ACQUIRE = Metric(
-    "chronowatch_lease_acquire_total",
-    "counter",
-    "Ends of attempts to get a lease: acquired, busy, cancelled or failed.",
-    ("result",),
-)
-
-Result = Literal["acquired", "busy", "cancelled", "failed"]
+__all__ = ["Sessions", "hold", "try_acquire"]
 
 
 class Sessions:
@@ -97,14 +85,11 @@ def hold(
         InvalidInput: A name, ttl or wait that cannot be.
     Source: design §4, `hold`.
     """
-    _check_wait(wait_s)
-    if on_loss not in {"cancel", "mark"}:
-        raise InvalidInput("on_loss", expected="'cancel' or 'mark'", found=on_loss)
+    check_wait(wait_s)
+    check_on_loss(on_loss)
     holder = _holder(holder_id, sessions)
     line = Line(backend, name, holder, ttl_s=ttl_s, clock=clock, telemetry=telemetry)
-    return _Hold(
-        backend, name, line, wait_s=wait_s, on_loss=on_loss, clock=clock, telemetry=telemetry
-    )
+    return _Hold(backend, line, wait_s=wait_s, on_loss=on_loss, clock=clock, telemetry=telemetry)
 
 
 async def try_acquire(
@@ -135,17 +120,7 @@ async def try_acquire(
         clock=clock,
         telemetry=telemetry,
     )
-    result: Result = "failed"
-    try:
-        answer = await line.ask(queue=False)
-        result = "acquired" if isinstance(answer, Lease) else "busy"
-    except anyio.get_cancelled_exc_class():
-        result = "cancelled"
-        raise
-    finally:
-        telemetry.emit(ACQUIRE, result=result)
-        if result in {"failed", "cancelled"}:
-            await line.leave()
+    answer = await line.try_once()
     if isinstance(answer, Busy):
         return answer
     return _held(backend, answer, line, on_loss, clock, telemetry)
@@ -157,7 +132,6 @@ class _Hold:
     def __init__(
         self,
         backend: LeaseBackend,
-        name: str,
         line: Line,
         *,
         wait_s: float | None,
@@ -166,7 +140,6 @@ class _Hold:
         telemetry: Telemetry,
     ) -> None:
         self._backend = backend
-        self._name = name
         self._line = line
         self._wait_s = wait_s
         self._on_loss: OnLoss = on_loss
@@ -177,7 +150,7 @@ class _Hold:
     async def __aenter__(self) -> HeldLease:
         if self._held is not None:
             raise InvalidInput("hold", expected="entered once", found="a second entry")
-        lease = await self._acquire()
+        lease = await self._line.acquire(self._wait_s)
         held = _held(self._backend, lease, self._line, self._on_loss, self._clock, self._telemetry)
         self._held = held
         return await held.__aenter__()
@@ -190,34 +163,6 @@ class _Hold:
     ) -> bool:
         assert self._held is not None
         return await self._held.__aexit__(exc_type, error, traceback)
-
-    async def _acquire(self) -> Lease:
-        result: Result = "failed"
-        try:
-            lease = await self._try_or_wait()
-            result = "busy" if lease is None else "acquired"
-        except anyio.get_cancelled_exc_class():
-            result = "cancelled"
-            raise
-        finally:
-            self._telemetry.emit(ACQUIRE, result=result)
-            if result != "acquired":
-                await self._line.leave()
-        if lease is not None:
-            return lease
-        if self._line.error is not None:
-            raise self._line.error
-        busy = self._line.busy
-        holder = busy.holder if busy is not None else None
-        raise LeaseBusy(self._name, holder=holder, wait_s=self._wait_s or 0.0)
-
-    async def _try_or_wait(self) -> Lease | None:
-        if self._wait_s == 0:
-            answer = await self._line.ask(queue=False)
-            return answer if isinstance(answer, Lease) else None
-        with anyio.move_on_after(self._wait_s):
-            return await self._line.wait()
-        return None
 
 
 def _held(
@@ -248,9 +193,3 @@ def _held(
 def _holder(holder_id: str, sessions: Sessions | None) -> Holder:
     session = sessions.draw() if sessions is not None else secrets.token_hex(8)
     return Holder(holder_id, session)
-
-
-def _check_wait(wait_s: float | None) -> None:
-    # NaN compares false with everything, and so is refused here.
-    if wait_s is not None and not 0 <= wait_s < math.inf:
-        raise InvalidInput("wait_s", expected="None, or 0 or more seconds", found=wait_s)

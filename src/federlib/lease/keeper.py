@@ -1,18 +1,12 @@
-"""`HeldLease`: a lease kept renewed, that knows by itself when it is lost.
-
-The holder's deadline rests on its own boot clock: the instant before the last successful
-request left, plus 0.9 ttl. Rivals wait for the whole ttl, so a holder that obeys its
-deadline is gone before anybody may follow; the tenth between is for clocks of unequal rate.
+"""`HeldLease`: a lease kept renewed by tasks of an event loop.
 
 Source: design §4, holder's deadline and `hold`.
 """
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import anyio
 import anyio.lowlevel
@@ -20,50 +14,20 @@ from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from federlib._tasks import leave_scope
-from federlib.errors import FederlibError, InvalidInput, LeaseLost, OutcomeUnknown, Unavailable
-from federlib.lease.protocol import Lease, LeaseBackend, NotHeld
+from federlib.errors import InvalidInput
+from federlib.lease.holding import HELD, Holding, OnLoss, retry_pauses_s
+from federlib.lease.protocol import Lease, LeaseBackend
 from federlib.skewclock import Clock
-from federlib.telemetry import Metric, Telemetry
+from federlib.telemetry import Telemetry
 
-__all__ = [
-    "BLOCKED",
-    "CLOSE_TIMEOUT_S",
-    "DEADLINE_SHARE",
-    "HELD",
-    "HeldLease",
-    "OnLoss",
-    "deadline_ns",
-]
+__all__ = ["HeldLease"]
 
-OnLoss = Literal["cancel", "mark"]
-
-DEADLINE_SHARE = 0.9
-"""The holder stops this far into the ttl."""
-
-CLOSE_TIMEOUT_S = 5.0
-"""How long a release, or leaving the queue, may take; seconds."""
-
-_RENEW_SHARE = 3
 _SLICES = 10
 _MIN_SLICE_NS = 1_000_000
 _NS = 1_000_000_000
 
-HELD = Metric(
-    "chronowatch_lease_held_gauge", "gauge", "1 while this process holds the lease.", ("name",)
-)
-BLOCKED = Metric(
-    "federlib_event_loop_blocked_total",
-    "counter",
-    "Wake-ups of a lease's keeper that came late by a third of its ttl or more.",
-)
 
-
-def deadline_ns(sent_boot_ns: int, ttl_ms: int) -> int:
-    """Return when a holder must stop, if a request that left at `sent_boot_ns` succeeded."""
-    return sent_boot_ns + round(ttl_ms * 1_000_000 * DEADLINE_SHARE)
-
-
-class HeldLease:
+class HeldLease(Holding):
     """A lease that this process holds; an async context manager that keeps it.
 
     Entering starts the renewal, leaving stops it and releases. `check` may be called from
@@ -88,105 +52,18 @@ class HeldLease:
         telemetry: Telemetry,
         on_loss: OnLoss = "cancel",
     ) -> None:
-        self._backend = backend
-        self._lease = lease
-        self._clock = clock
-        self._telemetry = telemetry
-        self._on_loss = on_loss
-        self._deadline_ns = deadline_ns(sent_boot_ns, lease.ttl_ms)
-        self._sent_ns = sent_boot_ns
+        super().__init__(
+            backend,
+            lease,
+            sent_boot_ns=sent_boot_ns,
+            clock=clock,
+            telemetry=telemetry,
+            on_loss=on_loss,
+        )
         self._entered_ns = sent_boot_ns
-        self._pid = os.getpid()
-        self._reason: str | None = None
-        self._cause: BaseException | None = None
-        self._state: Literal["new", "kept", "ended"] = "new"
         self._group: TaskGroup | None = None
         self._body = CancelScope()
         self._renewing = CancelScope()
-
-    def __repr__(self) -> str:
-        return f"<HeldLease {self.name!r} token={self.token} lost={self.lost}>"
-
-    @property
-    def name(self) -> str:
-        """The leased name."""
-        return self._lease.name
-
-    @property
-    def holder_id(self) -> str:
-        """Who holds it: us."""
-        return self._lease.holder_id
-
-    @property
-    def token(self) -> int:
-        """The fencing token: pass it to the resource with every effect."""
-        return self._lease.fencing_token
-
-    @property
-    def ttl_s(self) -> float:
-        """Time to live; seconds."""
-        return self._lease.ttl_ms / 1_000
-
-    @property
-    def lease(self) -> Lease:
-        """The lease as last renewed."""
-        return self._lease
-
-    @property
-    def lost(self) -> bool:
-        """Whether it is lost, ended or not ours (after a fork); never false again."""
-        return self._find_loss() is not None
-
-    def remaining_s(self) -> float:
-        """Return how long we may still act on it if no renewal succeeds; seconds, 0 if lost."""
-        if self.lost:
-            return 0.0
-        return max(0.0, (self._deadline_ns - self._clock.boot_ns()) / _NS)
-
-    def check(self) -> None:
-        """Raise unless the lease is ours right now; call it before each effect.
-
-        Raises:
-            LeaseLost: It was lost, its deadline has passed, it was released, or this
-                process is a fork of the holder.
-        """
-        reason = self._find_loss()
-        if reason is not None:
-            raise self._lost_error(reason)
-
-    def _find_loss(self) -> str | None:
-        if os.getpid() != self._pid:
-            return "this process is a fork of the holder"
-        if self._reason is None and self._clock.boot_ns() >= self._deadline_ns:
-            self._lose(f"not renewed within {DEADLINE_SHARE:g} of its ttl ({self.ttl_s:g} s)")
-        return self._reason
-
-    def _lost_error(self, reason: str) -> LeaseLost:
-        error = LeaseLost(self.name, token=self.token, reason=reason)
-        error.__cause__ = self._cause
-        return error
-
-    def _lose(self, reason: str, cause: BaseException | None = None) -> None:
-        if self._reason is not None:
-            return
-        self._reason = reason
-        self._cause = cause or self._cause
-        if self._state == "kept":
-            self._telemetry.emit(HELD, 0.0, name=self.name)
-        self._log("warning", "lease_lost", reason=reason)
-
-    def _log(
-        self, level: Literal["debug", "info", "warning"], event: str, **more: str | float
-    ) -> None:
-        lease = self._lease
-        self._telemetry.log(
-            level,
-            event,
-            lease_name=lease.name,
-            holder_id=lease.holder_id,
-            token=lease.fencing_token,
-            **more,
-        )
 
     async def __aenter__(self) -> Self:
         """Start to keep the lease renewed.
@@ -254,7 +131,7 @@ class HeldLease:
         with self._renewing:
             try:
                 while not self.lost:
-                    await self._sleep_until(self._sent_ns + self._ttl_ns // _RENEW_SHARE)
+                    await self._sleep_until(self._renewal_due_ns)
                     await self._renew()
             except Exception as error:
                 # A keeper that fell would leave a holder that believes: that is a loss.
@@ -265,9 +142,7 @@ class HeldLease:
         due_ns = self._entered_ns
         while True:
             now_ns = self._clock.boot_ns()
-            if now_ns - due_ns >= self._ttl_ns // _RENEW_SHARE:
-                self._telemetry.emit(BLOCKED)
-                self._log("warning", "event_loop_blocked", late_s=(now_ns - due_ns) / _NS)
+            self._report_late(due_ns, now_ns)
             if self.lost:
                 break
             left_ns = max(_MIN_SLICE_NS, self._deadline_ns - now_ns)
@@ -279,50 +154,10 @@ class HeldLease:
 
     async def _renew(self) -> None:
         """Try until one attempt succeeds or the lease is lost."""
-        pause_s = self.ttl_s / 50
-        while not self.lost:
-            sent_ns = self._clock.boot_ns()
-            try:
-                # One attempt may hang; the next should still find time.
-                with anyio.move_on_after(self.ttl_s / _RENEW_SHARE):
-                    self._settle(await self._backend.renew(self._lease), sent_ns)
-                    return
-            except FederlibError as error:
-                self._cause = error
-                self._log("warning", "lease_renewal_failed", reason=str(error))
+        for pause_s in retry_pauses_s(self.ttl_s):
+            if self.lost or await self._try_to_renew():
+                return
             await anyio.sleep(min(pause_s, self.remaining_s()))
-            pause_s = min(2 * pause_s, self.ttl_s / 10)
-
-    def _settle(self, outcome: Lease | NotHeld, sent_ns: int) -> None:
-        if isinstance(outcome, NotHeld):
-            by = f"; {outcome.holder} holds it" if outcome.holder is not None else ""
-            self._lose(f"the backend says that it is no longer held{by}")
-            return
-        self._lease = outcome
-        self._sent_ns = sent_ns
-        self._deadline_ns = deadline_ns(sent_ns, outcome.ttl_ms)
-        self._cause = None
-        self._log("debug", "lease_renewed")
-
-    async def _release(self) -> None:
-        released = False
-        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            pause_s = 0.02
-            # Beyond its deadline the lease frees itself.
-            while not released and self._clock.boot_ns() < self._deadline_ns:
-                with suppress(Unavailable, OutcomeUnknown):
-                    await self._backend.release(self._lease)
-                    released = True
-                    break
-                await anyio.sleep(pause_s)
-                pause_s *= 2
-        self._reason = "it was released" if released else "it was given up"
-        self._telemetry.emit(HELD, 0.0, name=self.name)
-        self._log("info", "lease_released" if released else "lease_release_failed")
-
-    @property
-    def _ttl_ns(self) -> int:
-        return self._lease.ttl_ms * 1_000_000
 
     async def _sleep_until(self, boot_ns: int) -> None:
         await anyio.sleep(max(0, boot_ns - self._clock.boot_ns()) / _NS)

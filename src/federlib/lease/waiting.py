@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
+from typing import Literal
 
-import anyio
-
-from federlib.errors import FederlibError, InvalidInput, OutcomeUnknown, StoreDenied, Unavailable
-from federlib.lease.keeper import CLOSE_TIMEOUT_S, deadline_ns
+from federlib._pace import LOOP, Pace
+from federlib.errors import (
+    FederlibError,
+    InvalidInput,
+    LeaseBusy,
+    OutcomeUnknown,
+    StoreDenied,
+    Unavailable,
+)
+from federlib.lease.holding import CLOSE_TIMEOUT_S, deadline_ns
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend, LeaseState
 from federlib.skewclock import Clock
-from federlib.telemetry import Telemetry
+from federlib.telemetry import Metric, Telemetry
 
-__all__ = ["Line"]
+__all__ = ["ACQUIRE", "Line", "check_on_loss", "check_wait"]
+
+ACQUIRE = Metric(
+    "chronowatch_lease_acquire_total",
+    "counter",
+    "Ends of attempts to get a lease: acquired, busy, cancelled or failed.",
+    ("result",),
+)
+
+Result = Literal["acquired", "busy", "cancelled", "failed"]
 
 _MIN_PAUSE_S = 0.05
 _MAX_PAUSE_S = 2.0
@@ -36,6 +53,7 @@ class Line:
         ttl_s: float,
         clock: Clock,
         telemetry: Telemetry,
+        pace: Pace = LOOP,
     ) -> None:
         self.busy: Busy | None = None
         self.error: FederlibError | None = None
@@ -46,9 +64,68 @@ class Line:
         self._ttl_s = ttl_s
         self._clock = clock
         self._telemetry = telemetry
+        self._pace = pace
         self._pause_s = _MIN_PAUSE_S
         self._may_leave_traces = False
         self._look: tuple[bool, int, int | None] | None = None
+
+    async def acquire(self, wait_s: float | None) -> Lease:
+        """Get the lease, waiting in its queue for up to `wait_s`; leave no trace if not.
+
+        Raises:
+            LeaseBusy: Not acquired in time.
+            Unavailable: The backend gave no answer in time.
+            OutcomeUnknown: As above, and a request had left.
+        """
+        result: Result = "failed"
+        try:
+            lease = await self._ask_or_wait(wait_s)
+            result = "busy" if lease is None else "acquired"
+        except Exception:
+            raise
+        except BaseException:
+            result = "cancelled"
+            raise
+        finally:
+            self._telemetry.emit(ACQUIRE, result=result)
+            if result != "acquired":
+                await self.leave()
+        if lease is not None:
+            return lease
+        if self.error is not None:
+            raise self.error
+        holder = self.busy.holder if self.busy is not None else None
+        raise LeaseBusy(self._name, holder=holder, wait_s=wait_s or 0.0)
+
+    async def _ask_or_wait(self, wait_s: float | None) -> Lease | None:
+        if wait_s == 0:
+            answer = await self.ask(queue=False)
+            return answer if isinstance(answer, Lease) else None
+        with self._pace.limit(wait_s):
+            return await self.wait()
+        return None
+
+    async def try_once(self) -> Lease | Busy:
+        """Ask once, without queueing; what may have been got unheard is given back.
+
+        Raises:
+            Unavailable: The backend cannot be reached.
+            OutcomeUnknown: The request left and no answer came.
+        """
+        result: Result = "failed"
+        try:
+            answer = await self.ask(queue=False)
+            result = "acquired" if isinstance(answer, Lease) else "busy"
+            return answer
+        except Exception:
+            raise
+        except BaseException:
+            result = "cancelled"
+            raise
+        finally:
+            self._telemetry.emit(ACQUIRE, result=result)
+            if result in {"failed", "cancelled"}:
+                await self.leave()
 
     async def ask(self, *, queue: bool) -> Lease | Busy:
         """Ask once; a backend that does not answer raises."""
@@ -82,7 +159,7 @@ class Line:
                 async with self._backend.watch(self._name) as states:
                     answer = await self._wait_at(states, answer)
             except (Unavailable, OutcomeUnknown) as error:
-                await anyio.sleep(self._away(error).retry_in_s)
+                await self._pace.sleep(self._away(error).retry_in_s)
                 answer = await self._ask_patiently()
         return answer
 
@@ -127,11 +204,11 @@ class Line:
 
     async def _rest(self, states: AsyncIterator[LeaseState], delay_s: float) -> bool:
         """Rest until asking is worth it; say whether `states` goes on."""
-        with anyio.move_on_after(delay_s) as scope:
+        with self._pace.limit(delay_s) as scope:
             async for state in states:
                 if self._is_news(state):
                     return True
-            await anyio.sleep(_MIN_PAUSE_S)
+            await self._pace.sleep(_MIN_PAUSE_S)
         return scope.cancelled_caught
 
     def _is_news(self, state: LeaseState) -> bool:
@@ -149,7 +226,7 @@ class Line:
         """Withdraw from the queue, and release what was granted unheard; shielded, bounded."""
         if not self._may_leave_traces:
             return
-        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
+        with self._pace.limit(CLOSE_TIMEOUT_S, shield=True) as scope:
             try:
                 await self._backend.withdraw(self._name, self._holder)
                 lease = (await self._backend.inspect(self._name)).lease
@@ -170,3 +247,16 @@ class Line:
             holder_id=self._holder.holder_id,
             reason=reason,
         )
+
+
+def check_wait(wait_s: float | None) -> None:
+    """Raise `InvalidInput` unless this is None, or 0 or more seconds."""
+    # NaN compares false with everything, and so is refused here.
+    if wait_s is not None and not 0 <= wait_s < math.inf:
+        raise InvalidInput("wait_s", expected="None, or 0 or more seconds", found=wait_s)
+
+
+def check_on_loss(on_loss: str) -> None:
+    """Raise `InvalidInput` unless this is ``cancel`` or ``mark``."""
+    if on_loss not in {"cancel", "mark"}:
+        raise InvalidInput("on_loss", expected="'cancel' or 'mark'", found=on_loss)

@@ -1,0 +1,250 @@
+"""`Holding`: what a holder knows of its lease, and what it may conclude by itself.
+
+The holder's deadline rests on its own boot clock: the instant before the last successful
+request left, plus 0.9 ttl. Rivals wait for the whole ttl, so a holder that obeys its
+deadline is gone before anybody may follow; the tenth between is for clocks of unequal rate.
+
+`HeldLease` keeps one by tasks of an event loop, `federlib.blocking` by a thread.
+
+Source: design §4, holder's deadline and `hold`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Literal
+
+from federlib._pace import LOOP, Pace
+from federlib.errors import FederlibError, LeaseLost, OutcomeUnknown, Unavailable
+from federlib.lease.protocol import Lease, LeaseBackend, NotHeld
+from federlib.skewclock import Clock
+from federlib.telemetry import Metric, Telemetry
+
+__all__ = [
+    "BLOCKED",
+    "CLOSE_TIMEOUT_S",
+    "DEADLINE_SHARE",
+    "HELD",
+    "Holding",
+    "OnLoss",
+    "deadline_ns",
+    "retry_pauses_s",
+]
+
+OnLoss = Literal["cancel", "mark"]
+
+DEADLINE_SHARE = 0.9
+"""The holder stops this far into the ttl."""
+
+CLOSE_TIMEOUT_S = 5.0
+"""How long a release, or leaving the queue, may take; seconds."""
+
+RENEW_SHARE = 3
+"""Renewed every ttl / 3; one attempt may take as long."""
+
+_NS = 1_000_000_000
+
+HELD = Metric(
+    "chronowatch_lease_held_gauge", "gauge", "1 while this process holds the lease.", ("name",)
+)
+BLOCKED = Metric(
+    "federlib_event_loop_blocked_total",
+    "counter",
+    "Wake-ups of a lease's keeper that came late by a third of its ttl or more.",
+)
+
+
+def deadline_ns(sent_boot_ns: int, ttl_ms: int) -> int:
+    """Return when a holder must stop, if a request that left at `sent_boot_ns` succeeded."""
+    return sent_boot_ns + round(ttl_ms * 1_000_000 * DEADLINE_SHARE)
+
+
+def retry_pauses_s(ttl_s: float) -> Iterator[float]:
+    """Yield the pauses between attempts to renew: from ttl / 50, doubling up to ttl / 10."""
+    pause_s = ttl_s / 50
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, ttl_s / 10)
+
+
+class Holding:
+    """A lease that this process holds. `check` and what only reads may be used by any thread.
+
+    Args:
+        backend: Where the lease is.
+        lease: As granted.
+        sent_boot_ns: The boot clock before the granting request left.
+        clock: The clocks of this process.
+        telemetry: Where losses and renewals are told.
+        on_loss: Whether the `with` ends in `LeaseLost` when it was lost, or only marks it.
+        pace: How it waits.
+    """
+
+    def __init__(
+        self,
+        backend: LeaseBackend,
+        lease: Lease,
+        *,
+        sent_boot_ns: int,
+        clock: Clock,
+        telemetry: Telemetry,
+        on_loss: OnLoss = "cancel",
+        pace: Pace = LOOP,
+    ) -> None:
+        self._backend = backend
+        self._lease = lease
+        self._clock = clock
+        self._telemetry = telemetry
+        self._on_loss: OnLoss = on_loss
+        self._pace = pace
+        self._deadline_ns = deadline_ns(sent_boot_ns, lease.ttl_ms)
+        self._sent_ns = sent_boot_ns
+        self._pid = os.getpid()
+        self._mutex = threading.Lock()
+        self._reason: str | None = None
+        self._cause: BaseException | None = None
+        self._state: Literal["new", "kept", "ended"] = "new"
+
+    def __repr__(self) -> str:
+        return f"<HeldLease {self.name!r} token={self.token} lost={self.lost}>"
+
+    @property
+    def name(self) -> str:
+        """The leased name."""
+        return self._lease.name
+
+    @property
+    def holder_id(self) -> str:
+        """Who holds it: us."""
+        return self._lease.holder_id
+
+    @property
+    def token(self) -> int:
+        """The fencing token: pass it to the resource with every effect."""
+        return self._lease.fencing_token
+
+    @property
+    def ttl_s(self) -> float:
+        """Time to live; seconds."""
+        return self._lease.ttl_ms / 1_000
+
+    @property
+    def lease(self) -> Lease:
+        """The lease as last renewed."""
+        return self._lease
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is lost, ended or not ours (after a fork); never false again."""
+        return self._find_loss() is not None
+
+    def remaining_s(self) -> float:
+        """Return how long we may still act on it if no renewal succeeds; seconds, 0 if lost."""
+        if self.lost:
+            return 0.0
+        return max(0.0, (self._deadline_ns - self._clock.boot_ns()) / _NS)
+
+    def check(self) -> None:
+        """Raise unless the lease is ours right now; call it before each effect.
+
+        Raises:
+            LeaseLost: It was lost, its deadline has passed, it was released, or this
+                process is a fork of the holder.
+        """
+        reason = self._find_loss()
+        if reason is not None:
+            raise self._lost_error(reason)
+
+    def _find_loss(self) -> str | None:
+        if os.getpid() != self._pid:
+            return "this process is a fork of the holder"
+        if self._reason is None and self._clock.boot_ns() >= self._deadline_ns:
+            self._lose(f"not renewed within {DEADLINE_SHARE:g} of its ttl ({self.ttl_s:g} s)")
+        return self._reason
+
+    def _lost_error(self, reason: str) -> LeaseLost:
+        error = LeaseLost(self.name, token=self.token, reason=reason)
+        error.__cause__ = self._cause
+        return error
+
+    def _lose(self, reason: str, cause: BaseException | None = None) -> None:
+        with self._mutex:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            self._cause = cause or self._cause
+        if self._state == "kept":
+            self._telemetry.emit(HELD, 0.0, name=self.name)
+        self._log("warning", "lease_lost", reason=reason)
+
+    def _log(
+        self, level: Literal["debug", "info", "warning"], event: str, **more: str | float
+    ) -> None:
+        lease = self._lease
+        self._telemetry.log(
+            level,
+            event,
+            lease_name=lease.name,
+            holder_id=lease.holder_id,
+            token=lease.fencing_token,
+            **more,
+        )
+
+    def _report_late(self, due_ns: int, now_ns: int) -> None:
+        """Tell of a keeper that woke late by a third of the ttl: it was kept from running."""
+        if now_ns - due_ns >= self._ttl_ns // RENEW_SHARE:
+            self._telemetry.emit(BLOCKED)
+            self._log("warning", "event_loop_blocked", late_s=(now_ns - due_ns) / _NS)
+
+    @property
+    def _ttl_ns(self) -> int:
+        return self._lease.ttl_ms * 1_000_000
+
+    @property
+    def _renewal_due_ns(self) -> int:
+        return self._sent_ns + self._ttl_ns // RENEW_SHARE
+
+    async def _try_to_renew(self) -> bool:
+        """Ask once; False if there was no answer and another attempt is worth it."""
+        sent_ns = self._clock.boot_ns()
+        try:
+            # One attempt may hang; the next should still find time.
+            with self._pace.limit(self.ttl_s / RENEW_SHARE):
+                self._settle(await self._backend.renew(self._lease), sent_ns)
+                return True
+        except FederlibError as error:
+            self._cause = error
+            self._log("warning", "lease_renewal_failed", reason=str(error))
+        return False
+
+    def _settle(self, outcome: Lease | NotHeld, sent_ns: int) -> None:
+        if isinstance(outcome, NotHeld):
+            by = f"; {outcome.holder} holds it" if outcome.holder is not None else ""
+            self._lose(f"the backend says that it is no longer held{by}")
+            return
+        with self._mutex:
+            self._lease = outcome
+            self._sent_ns = sent_ns
+            self._deadline_ns = deadline_ns(sent_ns, outcome.ttl_ms)
+            self._cause = None
+        self._log("debug", "lease_renewed")
+
+    async def _release(self) -> None:
+        """Release it, trying again until its deadline, within `CLOSE_TIMEOUT_S`."""
+        released = False
+        with self._pace.limit(CLOSE_TIMEOUT_S, shield=True):
+            pause_s = 0.02
+            # Beyond its deadline the lease frees itself.
+            while not released and self._clock.boot_ns() < self._deadline_ns:
+                with suppress(Unavailable, OutcomeUnknown):
+                    await self._backend.release(self._lease)
+                    released = True
+                    break
+                await self._pace.sleep(pause_s)
+                pause_s *= 2
+        self._reason = "it was released" if released else "it was given up"
+        self._telemetry.emit(HELD, 0.0, name=self.name)
+        self._log("info", "lease_released" if released else "lease_release_failed")
