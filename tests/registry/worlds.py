@@ -64,11 +64,15 @@ class Log:
 
 
 class ForgetfulStore(SwitchedStore):
-    """Loses the next answers: what was asked has happened."""
+    """Loses the next answers: what was asked has happened. Lets others come in between."""
 
     lost_answers = 0
+    before_commit: Callable[[], Awaitable[None]] | None = None
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        meanwhile, self.before_commit = self.before_commit, None
+        if meanwhile is not None:
+            await meanwhile()
         done = await super().commit(transaction)
         if self.lost_answers > 0:
             self.lost_answers -= 1

@@ -11,7 +11,6 @@ from typing import Literal, Self
 
 import anyio
 import anyio.lowlevel
-import attrs
 from anyio import CancelScope
 from anyio.abc import TaskGroup
 
@@ -26,28 +25,13 @@ from federlib.errors import (
     Unavailable,
 )
 from federlib.identity import ClaimedIdentity
-from federlib.registry.records import (
-    MemberRecord,
-    check_load,
-    decode_member,
-    encode_member,
-    member_key,
-)
-from federlib.registry.roster import Member, Refusal, refusal
-from federlib.skewclock import Clock
-from federlib.storage.protocol import (
-    Absent,
-    AtRevision,
-    Committed,
-    Put,
-    Record,
-    RecordStore,
-    Transaction,
-)
+from federlib.registry.entry import Entry, Facts
+from federlib.registry.reading import Reader
+from federlib.registry.records import check_load
 from federlib.telemetry import Metric, Telemetry
 from federlib.telemetry.logs import Level
 
-__all__ = ["CLOSE_TIMEOUT_S", "HEARTBEATS", "Facts", "Membership"]
+__all__ = ["CLOSE_TIMEOUT_S", "HEARTBEATS", "Membership"]
 
 CLOSE_TIMEOUT_S = 5.0
 """How long saying goodbye may take; seconds."""
@@ -64,21 +48,6 @@ _JITTER = 0.1
 _FIRST_PAUSE_S = 0.05
 _TRY_S = 5.0
 _NS = 1_000_000_000
-_MAX_INSTANT = 2**63 - 1
-
-
-@attrs.frozen(kw_only=True)
-class Facts:
-    """What a membership says of its process, the same in every heartbeat."""
-
-    kind: str
-    labels: dict[str, str]
-    slots: int
-    ttl_ms: int
-    session: str
-    pid: int
-    hostname: str
-    version: str
 
 
 class Membership:
@@ -96,34 +65,26 @@ class Membership:
         self,
         facts: Facts,
         *,
-        store: RecordStore,
+        reader: Reader,
         identity: Callable[[], Awaitable[ClaimedIdentity]],
-        judge: Callable[[Record, MemberRecord], Member],
         roll: list[Membership],
-        clock: Clock,
         jitter: Callable[[], float],
         telemetry: Telemetry,
     ) -> None:
         self._facts = facts
-        self._store = store
+        self._reader = reader
+        self._clock = reader.clock
         self._identity = identity
-        self._judge = judge
         self._roll = roll
-        self._clock = clock
         self._jitter = jitter
         self._telemetry = telemetry
         self._state: Literal["new", "joined", "ended"] = "new"
         self._me: ClaimedIdentity | None = None
+        self._entry: Entry | None = None
         self._load = 0.0
-        self._started_ns = 0
         self._sent_ns = 0
         self._is_away = False
         self._was_heard = False
-        # Whether a record of ours may stand in the store: true as soon as one was sent.
-        self._may_stand = False
-        # The record as we know it; `_is_known` is false where it has to be looked at first.
-        self._revision: int | None = None
-        self._is_known = False
         self._lost: Exception | None = None
         self._group: TaskGroup | None = None
         self._body = CancelScope()
@@ -173,7 +134,7 @@ class Membership:
         self._roll.append(self)
         try:
             self._me = await self._identity()
-            self._started_ns = self._wall_ns()
+            self._entry = Entry(self._facts, self._me, self._reader)
             await self._try_to_beat()
         except BaseException:
             await self._end()
@@ -251,8 +212,8 @@ class Membership:
         try:
             # Whoever hangs in one attempt should make another.
             with anyio.move_on_after(_TRY_S) as attempt:
-                self._me = await self._identity()
-                await self._write(left=False)
+                await self._identity()
+                await self._own.write(load=self._load)
             if attempt.cancelled_caught:
                 raise Unavailable("the registry", f"no answer within {_TRY_S:g} s")
         except (Fenced, IdentityTaken) as error:
@@ -274,78 +235,10 @@ class Membership:
         self._is_away = False
         return True
 
-    async def _write(self, *, left: bool) -> None:
-        """Write our record over whatever stands there, if we may.
-
-        Without a transaction id: what stands there tells what became of a lost answer.
-        """
-        key = member_key(self.worker_id)
-        while True:
-            if not self._is_known:
-                self._revision = await self._look(key)
-            put = Put(key, encode_member(self._record(left=left)))
-            check = Absent(key) if self._revision is None else AtRevision(key, self._revision)
-            stood, self._may_stand, self._is_known = self._may_stand, True, False
-            done = await self._store.commit(Transaction((put,), (check,)))
-            if isinstance(done, Committed):
-                self._revision, self._is_known = done.revision, True
-                return
-            self._may_stand = stood
-
-    async def _look(self, key: str) -> int | None:
-        """Read our own record; return its revision, or None where there is none."""
-        record = await self._store.get(key)
-        if record is None:
-            return None
-        found = self._judge(record, decode_member(key, record.value))
-        why = refusal(found, self._record(left=False), has_joined=self._may_stand)
-        if why is not None:
-            raise self._refused(why, found.record)
-        return record.revision
-
-    def _refused(self, why: Refusal, found: MemberRecord) -> Fenced | IdentityTaken:
-        who = f"process {found.pid} on {found.hostname}"
-        if why == "taken":
-            return IdentityTaken(
-                f"worker identity {self.worker_id}",
-                expected=f"incarnation {self.incarnation} to be this process",
-                actual=f"{who}, which is live under the same incarnation",
-                hint="the identity directory was copied: give each machine its own",
-            )
-        reason = (
-            f"incarnation {found.incarnation} ({who}) has joined the registry after "
-            f"incarnation {self.incarnation}"
-            if why == "newer"
-            else f"{who} has joined the registry under the same incarnation"
-        )
-        return Fenced(f"worker identity {self.worker_id}", reason=reason)
-
-    def _record(self, *, left: bool) -> MemberRecord:
-        facts, now_ns = self._facts, self._wall_ns()
-        return MemberRecord(
-            worker_id=self.worker_id,
-            host_id=self._claimed.host_id,
-            incarnation=self.incarnation,
-            session=facts.session,
-            kind=facts.kind,
-            labels=facts.labels,
-            slots=facts.slots,
-            load=0.0 if left else self._load,
-            pid=facts.pid,
-            hostname=facts.hostname,
-            version=facts.version,
-            started_at_ns=self._started_ns,
-            last_seen=now_ns,
-            clock_id=self._clock.clock_id,
-            boot_ns=max(0, self._clock.boot_ns()),
-            ttl_ms=facts.ttl_ms,
-            left_at_ns=now_ns if left else None,
-        )
-
     async def _end(self) -> None:
         self._state = "ended"
         self._roll.remove(self)
-        if not self._may_stand or self._lost is not None:
+        if self._entry is None or not self._entry.may_stand or self._lost is not None:
             return
         with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             if await self._say_goodbye():
@@ -359,7 +252,7 @@ class Membership:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                await self._write(left=True)
+                await self._own.write(left=True)
                 return True
             except (Unavailable, OutcomeUnknown):
                 await anyio.sleep(pause_s)
@@ -375,6 +268,11 @@ class Membership:
         return self._me
 
     @property
+    def _own(self) -> Entry:
+        assert self._entry is not None
+        return self._entry
+
+    @property
     def _ttl_s(self) -> float:
         return self._facts.ttl_ms / 1_000
 
@@ -383,10 +281,6 @@ class Membership:
         # workers that started together do not go on together.
         share = (1 - _JITTER * self._jitter()) / _BEATS_PER_TTL
         return round(self._facts.ttl_ms * 1_000_000 * share)
-
-    def _wall_ns(self) -> int:
-        # A clock gone mad must not write a record that nobody can read again.
-        return min(max(self._clock.wall_ns(), 0), _MAX_INSTANT)
 
     async def _sleep_until(self, boot_ns: int) -> None:
         await anyio.sleep(max(0, boot_ns - self._clock.boot_ns()) / _NS)

@@ -14,27 +14,23 @@ from types import MappingProxyType
 
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.identity import ClaimedIdentity
-from federlib.lease.backends.mirror import Sightings, read_moment
 from federlib.lease.settings import DEFAULT_TTL_S, check_ttl
-from federlib.registry.membership import Facts, Membership
+from federlib.registry.entry import Facts
+from federlib.registry.membership import Membership
+from federlib.registry.reading import Reader
 from federlib.registry.records import (
     REGISTRY_PREFIX,
-    MemberRecord,
     check_kind,
     check_labels,
     check_slots,
-    decode_member,
     host_prefix,
-    member_key,
 )
 from federlib.registry.roster import (
     HostSummary,
     Member,
     Roster,
-    Sighted,
     State,
     by_name,
-    judge,
     select,
 )
 from federlib.registry.watching import Changes
@@ -97,17 +93,13 @@ class Registry:
         version: str = "",
         telemetry: Telemetry = SILENT,
     ) -> None:
-        self._store = store
+        self._reader = Reader(store, clock, tolerance, telemetry)
         self._identity = identity
-        self._clock = clock
-        self._tolerance = tolerance
         self._jitter = jitter
         self._session = session
         self._ttl_s = ttl_s
         self._version = version
         self._telemetry = telemetry
-        self._sightings = Sightings()
-        self._told_corrupt: dict[str, int] = {}
         self._roll: list[Membership] = []
 
     def join(
@@ -137,6 +129,7 @@ class Registry:
             Conflict: This process is in the registry already: an identity has one entry.
             IdentityTaken: Another live process is this very life of the identity.
             Fenced: A later life of the identity has joined.
+            StoreReplaced, Unavailable: The identity cannot be claimed; as `identity` raises.
         """
         facts = Facts(
             kind=check_kind(kind),
@@ -150,11 +143,9 @@ class Registry:
         )
         return Membership(
             facts,
-            store=self._store,
+            reader=self._reader,
             identity=self._identity,
-            judge=self._judge,
             roll=self._roll,
-            clock=self._clock,
             jitter=self._jitter,
             telemetry=self._telemetry,
         )
@@ -170,13 +161,9 @@ class Registry:
         """
         prefix = REGISTRY_PREFIX if host_id is None else host_prefix(host_id)
         problems: list[CorruptRecord] = []
-        records = await self._scan(prefix)
-        now = read_moment(self._clock)
-        members = [
-            judge(sighted, now, self._tolerance)
-            for record in records
-            if (sighted := self._sight(record, problems)) is not None
-        ]
+        records, _ = await self._reader.scan(prefix)
+        sighted = (self._reader.sight(record, problems) for record in records)
+        members = [self._reader.judge(one) for one in sighted if one is not None]
         if host_id is None:
             for state in _STATES:
                 count = sum(member.state == state for member in members)
@@ -223,10 +210,8 @@ class Registry:
             CorruptRecord: Its record cannot be read.
             Unavailable: The store cannot be reached.
         """
-        record = await self._store.get(member_key(worker_id))
-        if record is None:
-            return None
-        return self._judge(record, decode_member(record.key, record.value))
+        found = await self._reader.find(worker_id)
+        return None if found is None else found[1]
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[Changes]:
@@ -242,17 +227,9 @@ class Registry:
         Raises:
             Unavailable: The store cannot be reached.
         """
-        page = await self._store.scan(REGISTRY_PREFIX)
-        first = await self._rest(REGISTRY_PREFIX, page.records, page.next)
-        async with self._store.watch(REGISTRY_PREFIX, after=page.revision) as subscription:
-            yield Changes(
-                subscription,
-                sight=self._sight,
-                read=lambda: self._scan(REGISTRY_PREFIX),
-                first=first,
-                clock=self._clock,
-                tolerance=self._tolerance,
-            )
+        first, revision = await self._reader.scan(REGISTRY_PREFIX)
+        async with self._reader.store.watch(REGISTRY_PREFIX, after=revision) as subscription:
+            yield Changes(subscription, self._reader, first)
 
     async def collect(self, *, older_than_s: float = KEEP_S) -> int:
         """Remove members that have not been live for long; return how many.
@@ -268,14 +245,8 @@ class Registry:
         # NaN compares false with everything, and so is refused here.
         if type(older_than_s) not in {int, float} or not older_than_s >= 0:
             raise InvalidInput("older_than_s", expected="0 or more seconds", found=older_than_s)
-        records = await self._scan(REGISTRY_PREFIX)
-        now = read_moment(self._clock)
-        litter = [
-            record
-            for record in records
-            if (sighted := self._sight(record)) is not None
-            and _is_litter(judge(sighted, now, self._tolerance), older_than_s)
-        ]
+        records, _ = await self._reader.scan(REGISTRY_PREFIX)
+        litter = [record for record in records if self._is_litter(record, older_than_s)]
         removed = 0
         for start in range(0, len(litter), MAX_WRITES):
             removed += await self._remove(litter[start : start + MAX_WRITES])
@@ -286,60 +257,21 @@ class Registry:
     async def _remove(self, records: list[Record]) -> int:
         writes = tuple(Delete(record.key) for record in records)
         checks = tuple(AtRevision(record.key, record.revision) for record in records)
-        done = await self._store.commit(Transaction(writes, checks))
+        done = await self._reader.store.commit(Transaction(writes, checks))
         if isinstance(done, Committed):
             return len(records)
         changed = {mismatch.key for mismatch in done.failed}
         rest = [record for record in records if record.key not in changed]
         return await self._remove(rest) if rest else 0
 
-    async def _scan(self, prefix: str) -> list[Record]:
-        page = await self._store.scan(prefix)
-        return await self._rest(prefix, page.records, page.next)
-
-    async def _rest(
-        self, prefix: str, records: tuple[Record, ...], after: str | None
-    ) -> list[Record]:
-        """Read the pages behind a first one."""
-        found = [*records]
-        while after is not None:
-            page = await self._store.scan(prefix, after=after)
-            found += page.records
-            after = page.next
-        return found
-
-    def _judge(self, record: Record, found: MemberRecord) -> Member:
-        now = read_moment(self._clock)
-        seen_ns = self._sightings.first(record.key, record.revision, now.boot_ns)
-        return judge(Sighted(found, record.revision, seen_ns), now, self._tolerance)
-
-    def _sight(self, record: Record, problems: list[CorruptRecord] | None = None) -> Sighted | None:
-        """Read a record; one that cannot be read is told, and is no member."""
-        try:
-            found = decode_member(record.key, record.value)
-        except CorruptRecord as error:
-            if problems is not None:
-                problems.append(error)
-            self._tell_corrupt(record, error)
-            return None
-        boot_ns = self._clock.boot_ns()
-        seen_ns = self._sightings.first(record.key, record.revision, boot_ns)
-        return Sighted(found, record.revision, seen_ns)
-
-    def _tell_corrupt(self, record: Record, error: CorruptRecord) -> None:
-        # Once, not at each look.
-        if self._told_corrupt.get(record.key) == record.revision:
-            return
-        if len(self._told_corrupt) >= _MAX_TOLD:
-            del self._told_corrupt[next(iter(self._told_corrupt))]
-        self._told_corrupt[record.key] = record.revision
-        self._telemetry.log("warning", "registry_record_corrupt", error=str(error))
+    def _is_litter(self, record: Record, older_than_s: float) -> bool:
+        sighted = self._reader.sight(record)
+        if sighted is None:
+            return False
+        member = self._reader.judge(sighted)
+        return member.state != "live" and member.gone_s >= older_than_s
 
     @cached_property
     def _hostname(self) -> str:
         # A name that is not UTF-8 comes with lone surrogates, which no record can hold.
         return socket.gethostname().encode(errors="replace").decode()[:256]
-
-
-def _is_litter(member: Member, older_than_s: float) -> bool:
-    return member.state != "live" and member.gone_s >= older_than_s

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 import attrs
 
-from federlib.lease.backends.mirror import read_moment
-from federlib.registry.roster import Member, Sighted, is_news, judge
-from federlib.skewclock import Clock, SkewTolerance
+from federlib.registry.reading import Reader
+from federlib.registry.records import REGISTRY_PREFIX
+from federlib.registry.roster import Member, Sighted, is_news
 from federlib.storage.protocol import Batch, Record, Resync, Subscription
 
 __all__ = ["Change", "Changes"]
@@ -48,22 +48,15 @@ class Changes:
     def __init__(
         self,
         subscription: Subscription,
-        *,
-        sight: Callable[[Record], Sighted | None],
-        read: Callable[[], Awaitable[list[Record]]],
+        reader: Reader,
         first: Iterable[Record],
-        clock: Clock,
-        tolerance: SkewTolerance,
     ) -> None:
         self._subscription = subscription
-        self._sight = sight
-        self._read = read
-        self._clock = clock
-        self._tolerance = tolerance
+        self._reader = reader
         self._sighted: dict[str, Sighted] = {}
         self._told: dict[str, Member] = {}
         self._pending: deque[Change] = deque()
-        self._due_boot_ns = 0
+        self._due_boot_ns = _NEVER
         self._is_stale = False
         self._take_all(first)
 
@@ -81,7 +74,8 @@ class Changes:
         """
         while not self._pending:
             if self._is_stale:
-                self._take_all(await self._read())
+                records, _ = await self._reader.scan(REGISTRY_PREFIX)
+                self._take_all(records)
                 self._is_stale = False
                 continue
             item = await self._subscription.__anext__()
@@ -108,19 +102,17 @@ class Changes:
         known = self._sighted.get(key)
         if known is not None and record is not None and record.revision < known.revision:
             return
-        sighted = None if record is None else self._sight(record)
+        sighted = None if record is None else self._reader.sight(record)
         if sighted is None:
             self._sighted.pop(key, None)
         else:
             self._sighted[key] = sighted
-            self._due_boot_ns = min(self._due_boot_ns, self._end_of(sighted))
+            self._expect(sighted)
         self._tell(key)
 
     def _tell(self, key: str) -> None:
         sighted, before = self._sighted.get(key), self._told.get(key)
-        after: Member | None = None
-        if sighted is not None:
-            after = judge(sighted, read_moment(self._clock), self._tolerance)
+        after = None if sighted is None else self._reader.judge(sighted)
         if not is_news(before, after):
             return
         if after is None:
@@ -131,17 +123,17 @@ class Changes:
 
     def _rejudge_when_due(self) -> None:
         # Heartbeats only push expiries away: until the earliest, nobody can expire.
-        if self._clock.boot_ns() >= self._due_boot_ns:
+        if self._reader.clock.boot_ns() >= self._due_boot_ns:
             self._rejudge()
 
     def _rejudge(self) -> None:
-        for key in self._sighted:
+        self._due_boot_ns = _NEVER
+        for key, sighted in self._sighted.items():
             self._tell(key)
-        ends = map(self._end_of, self._sighted.values())
-        self._due_boot_ns = min(ends, default=_NEVER)
+            self._expect(sighted)
 
-    def _end_of(self, sighted: Sighted) -> int:
-        """Say when a member expires, on our boot clock, if nothing is heard of it."""
-        now = read_moment(self._clock)
-        left_ns = sighted.horizon(now.clock_id, self._tolerance).left_ns(now)
-        return now.boot_ns + left_ns if left_ns > 0 else _NEVER
+    def _expect(self, sighted: Sighted) -> None:
+        """Look again no later than this member expires."""
+        end = self._reader.end_of(sighted)
+        if end is not None:
+            self._due_boot_ns = min(self._due_boot_ns, end)
