@@ -352,6 +352,15 @@ def test_a_process_that_was_stopped_does_nothing_any_more(fault: Fault, left: by
     assert disk.kill().contents() == {"f": left}
 
 
+def test_an_operation_names_the_file_as_it_is_called_now() -> None:
+    told: list[str] = []
+    disk = SimulatedDisk(on_operation=lambda op: told.append(f"{op.kind} {op.path}"))
+    file = disk.open("new", create=True)
+    disk.rename("new", "f")
+    file.append(b"x")
+    assert told == ["create new", "rename new", "append f"]
+
+
 def test_operations_are_counted_and_told_before_they_happen() -> None:
     told: list[tuple[DiskOperation, int]] = []
     disk = SimulatedDisk(on_operation=lambda op: told.append((op, len(disk.contents()))))

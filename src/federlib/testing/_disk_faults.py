@@ -46,12 +46,14 @@ class DiskOperation:
         kind: What is done.
         path: The file or directory; of a rename, the source.
         data: What is appended or written; else empty.
+        offset: Where it is written.
     """
 
     number: int
     kind: OperationKind
     path: str
     data: bytes = b""
+    offset: int = 0
 
 
 def _check_at(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:

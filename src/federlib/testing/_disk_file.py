@@ -17,11 +17,10 @@ class SimulatedFile:
     """One open file of a `SimulatedDisk`; a `federlib.storage.disk.DiskFile`."""
 
     def __init__(
-        self, node: FileNode, path: str, gate: Gate, *, on_cut: Callable[[FileNode, int], None]
+        self, node: FileNode, gate: Gate, *, on_cut: Callable[[FileNode, int], None]
     ) -> None:
         """Open a file; only `SimulatedDisk.open` does."""
         self._node = node
-        self._path = path
         self._gate = gate
         self._on_cut = on_cut
         self._is_open = True
@@ -29,7 +28,7 @@ class SimulatedFile:
     def _check_open(self) -> None:
         self._gate.check()
         if not self._is_open:
-            raise fail(errno.EBADF, self._path)
+            raise fail(errno.EBADF, self._node.path)
 
     def append(self, data: bytes) -> None:
         """Write at the end; nothing of it lasts before `sync`."""
@@ -38,7 +37,7 @@ class SimulatedFile:
             self._node.append(data[: int(len(data) * fault.part)])
 
         self._check_open()
-        with self._gate.changing("append", self._path, bytes(data), on_failure=append_part):
+        with self._gate.changing("append", self._node.path, bytes(data), on_failure=append_part):
             self._node.append(data)
 
     def reserve(self, size: int) -> None:
@@ -49,7 +48,7 @@ class SimulatedFile:
             self._node.reserve(len(self._node.data) + int(missing * fault.part))
 
         self._check_open()
-        with self._gate.changing("reserve", self._path, on_failure=reserve_part):
+        with self._gate.changing("reserve", self._node.path, on_failure=reserve_part):
             self._node.reserve(size)
 
     def write(self, offset: int, data: bytes) -> None:
@@ -66,13 +65,15 @@ class SimulatedFile:
         last = len(self._node.data) - len(data)
         if not 0 <= offset <= last:
             raise InvalidInput("offset", expected=f"0 to {last}", found=offset)
-        with self._gate.changing("write", self._path, bytes(data), on_failure=write_part):
+        with self._gate.changing(
+            "write", self._node.path, bytes(data), offset, on_failure=write_part
+        ):
             self._node.write(offset, data)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read as programs see it, synced or not."""
         self._check_open()
-        return self._gate.read(self._path, bytes(self._node.data[offset : offset + size]))
+        return self._gate.read(self._node.path, bytes(self._node.data[offset : offset + size]))
 
     def size(self) -> int:
         """Return the size as programs see it; bytes."""
@@ -86,7 +87,7 @@ class SimulatedFile:
             self._node.fail_sync()
 
         self._check_open()
-        with self._gate.changing("sync", self._path, on_failure=forget) as is_done:
+        with self._gate.changing("sync", self._node.path, on_failure=forget) as is_done:
             if is_done:
                 self._node.sync()
 
@@ -99,7 +100,7 @@ class SimulatedFile:
         self._check_open()
         if not 0 <= size <= len(self._node.data):
             raise InvalidInput("size", expected=f"0 to {len(self._node.data)}", found=size)
-        with self._gate.changing("truncate", self._path):
+        with self._gate.changing("truncate", self._node.path):
             self._on_cut(self._node, size)
             self._node.truncate(size)
 

@@ -60,6 +60,7 @@ class Gate:
         kind: OperationKind,
         path: str,
         data: bytes = b"",
+        offset: int = 0,
         *,
         on_failure: Callable[[Fault], None] = lambda _fault: None,
     ) -> Iterator[bool]:
@@ -70,7 +71,7 @@ class Gate:
         with self.lock:
             self.check()
             if self.on_operation is not None:
-                self.on_operation(DiskOperation(self.operations + 1, kind, path, data))
+                self.on_operation(DiskOperation(self.operations + 1, kind, path, data, offset))
             fault = self._count(kind)
             if fault is not None:
                 if fault.kind == "stop":

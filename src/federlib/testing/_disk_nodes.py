@@ -58,10 +58,16 @@ def _distinct(*options: bytes) -> list[bytes]:
 
 
 class FileNode:
-    """The data of one file: as programs see it, and what of it is in doubt."""
+    """The data of one file: as programs see it, and what of it is in doubt.
+
+    Attributes:
+        path: Where it was opened or moved to last.
+        data: As programs see it.
+    """
 
     def __init__(self, data: bytes = b"") -> None:
         """Begin with data that lasts."""
+        self.path = ""
         self.data = bytearray(data)
         self._sizes = [len(data)]
         self._doubtful: dict[int, _Sector] = {}

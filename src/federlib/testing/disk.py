@@ -158,7 +158,9 @@ class SimulatedDisk:
             if create and name not in parent.names:
                 with self._gate.changing("create", path):
                     self._change(parent, {name: FileNode()})
-            return SimulatedFile(self._file(path), path, self._gate, on_cut=self._leave_behind)
+            node = self._file(path)
+            node.path = path
+            return SimulatedFile(node, self._gate, on_cut=self._leave_behind)
 
     def list(self, directory: str) -> list[str]:
         """Return the names in a directory, sorted."""
@@ -191,6 +193,7 @@ class SimulatedDisk:
                 return
             if replaced is not None:
                 self._leave_behind(replaced)
+            node.path = target
             if old_parent is new_parent:
                 self._change(new_parent, {old_name: None, new_name: node})
                 return
