@@ -9,7 +9,15 @@ import anyio
 import pytest
 
 from federlib.errors import Conflict, CorruptRecord, InvalidInput, OutcomeUnknown
-from federlib.lease import Busy, Holder, Lease, LeaseBackend, Released, StoreLeaseBackend
+from federlib.lease import (
+    Busy,
+    Holder,
+    Lease,
+    LeaseBackend,
+    NotHeld,
+    Released,
+    StoreLeaseBackend,
+)
 from federlib.lease.records import FLOOR_KEY, MAX_TOKEN, lease_key
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.backends.memory import MemoryStore
@@ -18,6 +26,7 @@ from federlib.storage.protocol import (
     Conflicted,
     Delete,
     Put,
+    Record,
     Transaction,
 )
 from federlib.testing import ManualClock, SkewedClock
@@ -275,6 +284,60 @@ async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice() -> N
     assert isinstance(await backend.renew(lease), Lease)
     store.lost_answers = 1
     assert isinstance(await backend.release(lease), Released)
+
+
+@pytest.mark.anyio
+async def test_a_place_is_left_even_if_the_answer_gets_lost() -> None:
+    clock = ManualClock()
+    store = Silent(clock)
+    backend = StoreLeaseBackend(store, clock, SkewTolerance())
+    await backend.acquire("n", ADA, ttl_s=6)
+    assert isinstance(await backend.acquire("n", BEN, ttl_s=6, queue=True), Busy)
+    store.lost_answers = 2
+    await backend.withdraw("n", BEN)
+    assert (await backend.inspect("n")).waiters == ()
+
+
+class Counting(MemoryStore):
+    """Counts what is read of it."""
+
+    reads = 0
+
+    async def get(self, key: str) -> Record | None:
+        self.reads += 1
+        return await super().get(key)
+
+
+@pytest.mark.anyio
+async def test_what_we_wrote_ourselves_is_renewed_and_released_without_reading_it() -> None:
+    clock = ManualClock()
+    store = Counting(clock)
+    backend = StoreLeaseBackend(store, clock, SkewTolerance())
+    lease = await backend.acquire("n", ADA, ttl_s=6)
+    assert isinstance(lease, Lease)
+    before = store.reads
+    for _ in range(3):
+        clock.advance(1)
+        renewed = await backend.renew(lease)
+        assert isinstance(renewed, Lease)
+        lease = renewed
+    assert isinstance(await backend.release(lease), Released)
+    assert store.reads == before
+    assert isinstance(await backend.release(lease), NotHeld)
+
+
+@pytest.mark.anyio
+async def test_what_another_changed_meanwhile_is_found_out(world: World) -> None:
+    lease = await world.take("n", ADA)
+    other = StoreLeaseBackend(world.store, world.clock, SkewTolerance())
+    renewed = await other.renew(lease)
+    assert isinstance(renewed, Lease)
+    again = await world.backend.renew(lease)
+    assert isinstance(again, Lease)
+    assert (again.fencing_token, again.acquired_at) == (lease.fencing_token, lease.acquired_at)
+    await other.release(lease)
+    assert isinstance(await world.backend.renew(lease), NotHeld)
+    assert isinstance(await world.backend.release(lease), NotHeld)
 
 
 @pytest.mark.anyio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -26,24 +27,26 @@ def read_moment(clock: Clock) -> Moment:
 
 
 class Sightings:
-    """When this process first saw what, on its own boot clock.
+    """When this process first saw what, on its own boot clock. Thread-safe.
 
     Bounded: the oldest sightings are forgotten, which only makes a judge wait longer.
     """
 
     def __init__(self) -> None:
+        self._mutex = threading.Lock()
         self._first: dict[str, tuple[int, int]] = {}
 
     def first(self, what: str, revision: int, boot_ns: int) -> int:
         """Return when `what` was first seen at `revision`: now, or earlier."""
-        known = self._first.get(what)
-        if known is not None and known[0] == revision:
-            return known[1]
-        self._first.pop(what, None)
-        if len(self._first) >= _MAX_SIGHTINGS:
-            del self._first[next(iter(self._first))]
-        self._first[what] = (revision, boot_ns)
-        return boot_ns
+        with self._mutex:
+            known = self._first.get(what)
+            if known is not None and known[0] == revision:
+                return known[1]
+            self._first.pop(what, None)
+            if len(self._first) >= _MAX_SIGHTINGS:
+                del self._first[next(iter(self._first))]
+            self._first[what] = (revision, boot_ns)
+            return boot_ns
 
 
 @attrs.define

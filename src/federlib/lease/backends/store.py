@@ -6,8 +6,9 @@ Source: design §4, lease.
 from __future__ import annotations
 
 import secrets  # noqa: TID251 (a shell: transaction ids)
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from federlib.errors import OutcomeUnknown
 from federlib.lease.backends.mirror import Mirror, Sightings, States, read_moment
@@ -39,7 +40,6 @@ from federlib.storage.protocol import (
     Committed,
     Conflicted,
     Delete,
-    Record,
     RecordStore,
     Transaction,
 )
@@ -50,7 +50,8 @@ __all__ = ["StoreLeaseBackend"]
 _NS = 1_000_000_000
 _FAILOVER_SLACK_S = 0.5
 _ATTEMPTS = 16
-_RESENDS = 3
+_UNHEARD = 3
+_MAX_REMEMBERED = 10_000
 _MIN_RETRY_S = 0.001
 
 
@@ -61,7 +62,12 @@ def _transaction_id() -> str:
 class StoreLeaseBackend(LeaseBackend):
     """Leases kept as records of a store.
 
-    Safe for concurrent tasks of one event loop.
+    Safe for concurrent tasks of one event loop, and for threads on a store that answers in
+    the calling thread.
+
+    The verbs name no transactions. An answer that got lost is looked for in the record: it
+    names holder, session and token, and each write checks the record that it replaces, so
+    that one that lands late conflicts. That saves the store a receipt for every renewal.
 
     Args:
         store: Where the records lie.
@@ -70,7 +76,8 @@ class StoreLeaseBackend(LeaseBackend):
         telemetry: Skipped waiters and collected names are logged there.
         grant_grace_s: How long a free lease is left to each waiter in turn; seconds.
         owns_store: Whether `aclose` closes the store; by default it is borrowed.
-        transaction_ids: Draws an id that no other transaction has.
+        transaction_ids: Draws an id that no other transaction has, for what `collect` and
+            `raise_floor` write.
     """
 
     def __init__(
@@ -91,7 +98,9 @@ class StoreLeaseBackend(LeaseBackend):
         self._ids = transaction_ids
         self._owns_store = owns_store
         self._sightings = Sightings()
-        self._mirrors: dict[str, list[Mirror]] = {}
+        # By thread as well: a mirror is read and kept up to date by one thread.
+        self._mirrors: dict[tuple[str, int], list[Mirror]] = {}
+        self._written: dict[str, tuple[Lease, int]] = {}
         self._floor: Floor | None = None
 
     @property
@@ -120,6 +129,7 @@ class StoreLeaseBackend(LeaseBackend):
         key = waiter_key(name, holder)
         mirror = self._freshest(name, key) if queue else None
         is_copy = mirror is not None
+        patience = _Patience()
         for _ in range(_ATTEMPTS):
             if mirror is None:
                 mirror, is_copy = await self._read(name), False
@@ -132,12 +142,16 @@ class StoreLeaseBackend(LeaseBackend):
                 mirror = None
                 continue
             asker = Asker(name=name, holder=holder, ttl_ms=ttl_ms, now=now)
-            plan = plan_acquire(decision, asker, view, mirror.lease, floor.record, self._ids)
+            plan = plan_acquire(decision, asker, view, mirror.lease, floor.record)
             if plan is None:
                 return self._busy(decision, name, view)
-            if isinstance(await self._commit(plan.transaction), Committed):
+            done = await patience.commit(self._store, plan.transaction)
+            if isinstance(done, Committed):
                 self._report_skipped(decision, asker)
-                return plan.lease or self._busy(decision, name, view)
+                if plan.lease is None:
+                    return self._busy(decision, name, view)
+                self._remember(plan.lease, done.revision)
+                return plan.lease
             mirror = self._floor = None
         return Busy(name=name, holder=None, expires=None, ahead=0, retry_in_s=_MIN_RETRY_S)
 
@@ -175,36 +189,66 @@ class StoreLeaseBackend(LeaseBackend):
 
     async def renew(self, lease: Lease) -> Lease | NotHeld:
         """Push the expiry to now + ttl. See `LeaseBackend.renew`."""
+        patience = _Patience()
+        known = self._known(lease)
         while True:
-            record, found = await self._read_lease(lease.name)
-            if record is None or not is_same(found, lease):
+            found, revision = known or await self._read_lease(lease.name)
+            known = None
+            if not is_same(found, lease):
+                self._forget(lease)
                 return _not_held(lease, found)
             renewed = extend(lease, acquired_at=found.acquired_at, now=read_moment(self._clock))
-            transaction = replace_lease(record, held_record(renewed), self._ids())
-            if isinstance(await self._commit(transaction), Committed):
+            change = replace_lease(renewed.name, revision, held_record(renewed))
+            done = await patience.commit(self._store, change)
+            if isinstance(done, Committed):
+                self._remember(renewed, done.revision)
                 return renewed
 
     async def release(self, lease: Lease) -> Released | NotHeld:
         """Write 'free' and keep the token. See `LeaseBackend.release`."""
+        patience = _Patience()
+        known = self._known(lease)
+        self._forget(lease)
         while True:
-            record, found = await self._read_lease(lease.name)
-            if record is None or not is_same(found, lease):
+            found, revision = known or await self._read_lease(lease.name)
+            known = None
+            if found is None and patience.was_unheard:
+                return Released(lease.name, lease.fencing_token)
+            if not is_same(found, lease):
                 return _not_held(lease, found)
             free = free_record(lease, now=read_moment(self._clock))
-            transaction = replace_lease(record, free, self._ids())
-            if isinstance(await self._commit(transaction), Committed):
+            change = replace_lease(lease.name, revision, free)
+            if isinstance(await patience.commit(self._store, change), Committed):
                 return Released(lease.name, lease.fencing_token)
 
-    async def _read_lease(self, name: str) -> tuple[Record | None, Lease | None]:
+    def _remember(self, lease: Lease, revision: int) -> None:
+        """Keep what we wrote, so that renewing and releasing need not read it first."""
+        self._written.pop(lease.name, None)
+        while len(self._written) >= _MAX_REMEMBERED:
+            self._written.pop(next(iter(self._written), ""), None)
+        self._written[lease.name] = (lease, revision)
+
+    def _known(self, lease: Lease) -> tuple[Lease | None, int] | None:
+        known = self._written.get(lease.name)
+        return known if known is not None and is_same(known[0], lease) else None
+
+    def _forget(self, lease: Lease) -> None:
+        if self._known(lease) is not None:
+            self._written.pop(lease.name, None)
+
+    async def _read_lease(self, name: str) -> tuple[Lease | None, int]:
         key = lease_key(name)
         record = await self._store.get(key)
-        return record, None if record is None else decode_lease(key, record.value).lease
+        if record is None:
+            return None, 0
+        return decode_lease(key, record.value).lease, record.revision
 
     async def withdraw(self, name: str, holder: Holder) -> None:
         """Leave the queue; without effect if the holder does not stand in it."""
         key = waiter_key(name, holder)
-        if await self._store.get(key) is not None:
-            await self._commit(Transaction((Delete(key),), (), self._ids()))
+        patience = _Patience()
+        while await self._store.get(key) is not None:
+            await patience.commit(self._store, Transaction((Delete(key),)))
 
     async def inspect(self, name: str) -> LeaseState:
         """Read, without effect; judged now, by this process's clocks."""
@@ -219,16 +263,17 @@ class StoreLeaseBackend(LeaseBackend):
         is told within about a second, though no record changes.
         """
         mirror = await self._read(name)
-        self._mirrors.setdefault(name, []).append(mirror)
+        place = (name, threading.get_ident())
+        self._mirrors.setdefault(place, []).append(mirror)
         try:
             prefix = name_prefix(name)
             async with self._store.watch(prefix, after=mirror.revision) as subscription:
                 yield States(mirror, subscription, self._fill, self._clock)
         finally:
-            mirrors = self._mirrors[name]
+            mirrors = self._mirrors[place]
             mirrors[:] = [other for other in mirrors if other is not mirror]
             if not mirrors:
-                del self._mirrors[name]
+                del self._mirrors[place]
 
     async def collect(self, now_ns: int) -> int:
         """Remove names that have been free for 24 h, and places long expired.
@@ -261,7 +306,8 @@ class StoreLeaseBackend(LeaseBackend):
 
     def _freshest(self, name: str, key: str) -> Mirror | None:
         # Whoever waits has a watch open, and its mirror saves the scan of a whole queue.
-        mirrors = (m for m in self._mirrors.get(name, ()) if m.has_waiter(key))
+        place = (name, threading.get_ident())
+        mirrors = (m for m in self._mirrors.get(place, ()) if m.has_waiter(key))
         return max(mirrors, key=lambda m: m.revision, default=None)
 
     async def _read(self, name: str) -> Mirror:
@@ -288,12 +334,32 @@ class StoreLeaseBackend(LeaseBackend):
             self._floor = await read_floor(self._store)
         return self._floor
 
-    async def _commit(self, transaction: Transaction) -> Committed | Conflicted:
-        for _ in range(_RESENDS - 1):
-            # The id makes it safe: the store answers with the first result.
-            with suppress(OutcomeUnknown):
-                return await self._store.commit(transaction)
-        return await self._store.commit(transaction)
+
+class _Patience:
+    """Commits of one verb: an answer that got lost is no answer, up to three times.
+
+    Attributes:
+        was_unheard: A commit of this verb may have taken effect without our hearing of it.
+    """
+
+    def __init__(self) -> None:
+        self._left = _UNHEARD
+        self.was_unheard = False
+
+    async def commit(self, store: RecordStore, change: Transaction) -> Committed | Conflicted:
+        """Commit; `Conflicted` also says that the outcome is to be read from the record.
+
+        Raises:
+            OutcomeUnknown: For the third time.
+        """
+        try:
+            return await store.commit(change)
+        except OutcomeUnknown:
+            self._left -= 1
+            self.was_unheard = True
+            if self._left == 0:
+                raise
+            return Conflicted(())
 
 
 def _not_held(lease: Lease, found: Lease | None) -> NotHeld:

@@ -5,7 +5,6 @@ Source: design §4, token and fair queue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeGuard, assert_never
 
 import attrs
@@ -77,7 +76,6 @@ def plan_acquire(
     view: View,
     stored: Record | None,
     floor: Record | None,
-    ids: Callable[[], str],
 ) -> Plan | None:
     """Turn a decision into what is to be committed; None where nothing is.
 
@@ -87,21 +85,20 @@ def plan_acquire(
         view: What the decision rests on.
         stored: The lease record as it was read.
         floor: The floor record as it was read.
-        ids: Draws a transaction id.
     """
     key = waiter_key(asker.name, asker.holder)
     match decision:
         case Grant():
-            return _plan_grant(decision, asker, view, stored, floor, ids())
+            return _plan_grant(decision, asker, view, stored, floor)
         case Enqueue(expired=gone):
             writes: list[Write] = [Delete(waiter.key) for waiter in gone]
             checks: list[Check] = [AtRevision(waiter.key, waiter.revision) for waiter in gone]
             writes.append(Put(key, _place(asker)))
             checks.append(Absent(key))
-            return Plan(Transaction(tuple(writes), tuple(checks), ids()))
+            return Plan(Transaction(tuple(writes), tuple(checks)))
         case Refresh(own=own):
             place = (Put(key, _place(asker)),)
-            return Plan(Transaction(place, (AtRevision(key, own.revision),), ids()))
+            return Plan(Transaction(place, (AtRevision(key, own.revision),)))
         case Wait() | Full():
             return None
         case _:
@@ -114,7 +111,6 @@ def _plan_grant(
     view: View,
     stored: Record | None,
     floor: Record | None,
-    transaction_id: str,
 ) -> Plan:
     old = view.lease.lease if grant.renews and view.lease is not None else None
     fresh = Lease(
@@ -140,7 +136,7 @@ def _plan_grant(
     gone = (*grant.expired, *grant.skipped)
     writes: list[Write] = [Put(key, held_record(lease))]
     writes += [Delete(waiter.key) for waiter in gone]
-    return Plan(Transaction(tuple(writes), tuple(checks), transaction_id), lease)
+    return Plan(Transaction(tuple(writes), tuple(checks)), lease)
 
 
 def extend(lease: Lease, *, acquired_at: int, now: Moment) -> Lease:
@@ -155,10 +151,10 @@ def extend(lease: Lease, *, acquired_at: int, now: Moment) -> Lease:
     )
 
 
-def replace_lease(stored: Record, value: bytes, transaction_id: str) -> Transaction:
-    """Write a lease record over the one that was read."""
-    check = AtRevision(stored.key, stored.revision)
-    return Transaction((Put(stored.key, value),), (check,), transaction_id)
+def replace_lease(name: str, revision: int, value: bytes) -> Transaction:
+    """Write a lease record over the one of that revision."""
+    key = lease_key(name)
+    return Transaction((Put(key, value),), (AtRevision(key, revision),))
 
 
 def held_record(lease: Lease) -> bytes:
