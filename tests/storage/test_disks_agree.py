@@ -95,7 +95,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(partial, st.just(cut), names, st.floats(0, 1)),
     st.builds(partial, st.just(rename), names, names),
     st.builds(partial, st.just(remove), names),
-    st.builds(partial, st.just(make_directory), st.sampled_from(("", "d", "a"))),
+    st.builds(partial, st.just(make_directory), st.sampled_from(("", "d", "d/a/x", "e/x"))),
     st.builds(partial, st.just(names_in), directories),
     st.builds(partial, st.just(sync_directory), directories),
 )

@@ -396,6 +396,18 @@ def test_a_path_that_leaves_the_disk_is_refused(path: str) -> None:
         SimulatedDisk().open(path, create=True)
 
 
+def test_a_name_is_a_file_or_a_directory_and_not_both() -> None:
+    disk = synced()
+    disk.make_directory("d")
+    with pytest.raises(FileExistsError):
+        disk.make_directory("f")
+    with pytest.raises(IsADirectoryError):
+        disk.rename("f", "d")
+    with pytest.raises(IsADirectoryError):
+        disk.open("d")
+    assert disk.contents() == {"d/": b"", "f": OLD}
+
+
 def test_a_closed_file_is_closed() -> None:
     file = synced().open("f")
     file.close()
