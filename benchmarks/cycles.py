@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -36,7 +37,7 @@ from benchmarks.machine import version_of
 from benchmarks.table import Traits
 from federlib.identity import IdentityStore
 
-__all__ = ["CLIENTS", "Client", "raw_append", "raw_sqlite"]
+__all__ = ["CLIENTS", "Client", "raw_append", "raw_reserved", "raw_sqlite"]
 
 Mark = Callable[[], object]
 Run = Callable[[Path, int, Mark], float]
@@ -44,6 +45,9 @@ Run = Callable[[Path, int, Mark], float]
 _TTL_S = 15
 _ENTRY = b"x" * 511 + b"\n"
 """As long as the journal's entry for a change of a lease, about."""
+
+_COMMITS_OF_A_WAL = 1_500
+"""More than its 1,000 pages hold, after which SQLite begins it anew."""
 
 LEASE = Traits(durable=True, fenced=True, ttl=True)
 FLOCK = Traits(durable=False, fenced=False, ttl=False)
@@ -96,8 +100,12 @@ def _timed(cycle: Callable[[], object], cycles: int, mark: Mark) -> float:
     return time.perf_counter() - began
 
 
-def raw_sqlite(place: Path, cycles: int, mark: Mark) -> float:
-    """Commit one row at a time: BEGIN IMMEDIATE, UPDATE, COMMIT, WAL, synchronous FULL."""
+def raw_sqlite(place: Path, cycles: int, mark: Mark, *, is_grown: bool = False) -> float:
+    """Commit one row at a time: BEGIN IMMEDIATE, UPDATE, COMMIT, WAL, synchronous FULL.
+
+    In a new base each commit lengthens the WAL. With `is_grown` it is as long as it gets,
+    and is written over from its beginning, as in a base that has been in use for a while.
+    """
     base = sqlite3.connect(place / "raw.db", isolation_level=None)
     base.execute("PRAGMA journal_mode=WAL")
     base.execute("PRAGMA synchronous=FULL")
@@ -109,6 +117,11 @@ def raw_sqlite(place: Path, cycles: int, mark: Mark) -> float:
         base.execute("UPDATE t SET v = v + 1 WHERE k = 1")
         base.execute("COMMIT")
 
+    if is_grown:
+        base.execute("PRAGMA synchronous=OFF")
+        for _ in range(_COMMITS_OF_A_WAL):
+            commit()
+        base.execute("PRAGMA synchronous=FULL")
     try:
         return _timed(commit, cycles, mark)
     finally:
@@ -125,6 +138,22 @@ def raw_append(place: Path, cycles: int, mark: Mark) -> float:
 
     try:
         return _timed(append, cycles, mark)
+    finally:
+        os.close(log)
+
+
+def raw_reserved(place: Path, cycles: int, mark: Mark) -> float:
+    """The same into space that was reserved before: its size need not be stored each time."""
+    log = os.open(place / "raw.log", os.O_WRONLY | os.O_CREAT, 0o600)
+    os.posix_fallocate(log, 0, (cycles + 1) * len(_ENTRY))
+    offsets = count(step=len(_ENTRY))
+
+    def write() -> None:
+        os.pwrite(log, _ENTRY, next(offsets))
+        os.fdatasync(log)
+
+    try:
+        return _timed(write, cycles, mark)
     finally:
         os.close(log)
 
@@ -262,8 +291,20 @@ CLIENTS: dict[str, Client] = {
     ),
     "tooz-file": Client(_tooz, "tooz file", "none", FLOCK, "tooz"),
     "filelock": Client(_filelock, "filelock", "none", FLOCK, "filelock"),
-    "raw-sqlite": Client(raw_sqlite, "sqlite3", _FULL, attrs.evolve(FLOCK, durable=True)),
+    "raw-sqlite": Client(
+        raw_sqlite, "sqlite3", _FULL, attrs.evolve(FLOCK, durable=True), limit="raw-sqlite"
+    ),
+    "raw-sqlite-grown": Client(
+        partial(raw_sqlite, is_grown=True),
+        "sqlite3",
+        _FULL,
+        attrs.evolve(FLOCK, durable=True),
+        limit="raw-sqlite",
+    ),
     "raw-append": Client(raw_append, "os.write", _DATASYNC, attrs.evolve(FLOCK, durable=True)),
+    "raw-reserved": Client(
+        raw_reserved, "os.pwrite", "fdatasync", attrs.evolve(FLOCK, durable=True)
+    ),
 }
 
 if __name__ == "__main__":
