@@ -140,6 +140,9 @@ def test_a_full_disk_reserves_or_writes_a_part() -> None:
         ("at", lambda: Fault(0, "stop")),
         ("times", lambda: Fault(1, "stop", times=0)),
         ("part", lambda: Fault(1, "no_space", part=1.0)),
+        ("kind", lambda: Fault(1, "fire")),  # type: ignore[arg-type] # what a caller may mistype
+        ("of", lambda: Fault(1, "io_error", of="fsync")),  # type: ignore[arg-type] # as above
+        ("of", lambda: Fault(1, "flipped_bit")),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused(field: str, make: Callable[[], Fault]) -> None:
