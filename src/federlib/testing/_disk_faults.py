@@ -66,7 +66,9 @@ def _check_kind(_instance: object, attribute: attrs.Attribute[str], value: str) 
         raise InvalidInput(attribute.name, expected=f"one of {get_args(FaultKind)}", found=value)
 
 
-def _check_of(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+def _check_of(instance: Fault, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if instance.kind == "flipped_bit" and value != "read":
+        raise InvalidInput(attribute.name, expected="read, which alone returns bits", found=value)
     if value is not None and value not in get_args(OperationKind):
         raise InvalidInput(
             attribute.name, expected=f"None or one of {get_args(OperationKind)}", found=value
