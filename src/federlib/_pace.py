@@ -135,6 +135,10 @@ class ThreadPace:
         """Forget the limits of this thread: Ctrl-C may have left one behind."""
         self._local.until_s = None
 
+    def now_s(self) -> float:
+        """Tell the time that waits are measured in; seconds."""
+        return _now_s()
+
     def left_s(self) -> float | None:
         """Say how long this thread may still wait; None for as long as it likes."""
         until_s = self._until_s()

@@ -15,9 +15,11 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from federlib._pace import ThreadPace
 from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock
 from federlib.storage.backends._commit_line import Attempt
+from federlib.storage.backends._direct import DirectStore
 from federlib.storage.backends._engine import Engine
 from federlib.storage.backends._subscription import EngineSubscription
 from federlib.storage.backends._watch import Watcher
@@ -195,17 +197,30 @@ class EngineStore(Generic[AnyEngine]):
             self._engine.check, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
         )
 
+    def direct(self, pace: ThreadPace) -> DirectStore:
+        """Return the same store for one that may block; see `Embedded`."""
+        return DirectStore(
+            self._engine,
+            self._watcher,
+            self._capabilities,
+            clock=self._clock,
+            pace=pace,
+            close=self._close,
+        )
+
     async def aclose(self) -> None:
         """Let go of files, threads and connections; a second call does nothing."""
         if self._is_closed:
             return
-        self._is_closed = True
         with anyio.move_on_after(2 * _CLOSE_TIMEOUT_S, shield=True):
             await anyio.to_thread.run_sync(
                 self._close, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
 
     def _close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._watcher.stop(_CLOSE_TIMEOUT_S)
         self._engine.close(_CLOSE_TIMEOUT_S)
 

@@ -11,10 +11,12 @@ reads it from the log at its own pace.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from federlib._pace import Bell
 from federlib.errors import FederlibError, Unavailable
 from federlib.storage.backends._engine import Engine, Feed
 from federlib.storage.protocol import MAX_BEHIND, Batch, Resync
@@ -100,7 +102,7 @@ class Watcher:
         self._mutex = threading.Lock()
         self._inboxes: list[Inbox] = []
         self._position = 0
-        self._nudged = threading.Event()
+        self._nudged = Bell()
         self._stopped = threading.Event()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -141,8 +143,9 @@ class Watcher:
             self._inboxes.remove(inbox)
 
     def nudge(self) -> None:
-        """Have the thread look now."""
-        self._nudged.set()
+        """Have the thread look now, if anybody listens."""
+        if self._inboxes:
+            self._nudged.ring()
 
     def take(self, inbox: Inbox) -> Batch | Resync | int:
         """Take the next item; an `int` says that there is none up to that revision.
@@ -178,7 +181,7 @@ class Watcher:
             self._is_stopping = True
             thread = self._thread
         self._stopped.set()
-        self.nudge()
+        self._nudged.ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(patience_s)
         self._fail(self._closed())
@@ -214,9 +217,7 @@ class Watcher:
             feed.close()
 
     def _pause(self, pause_s: float) -> bool:
-        was_nudged = self._nudged.wait(pause_s if self._inboxes else None)
-        self._nudged.clear()
-        return was_nudged
+        return self._nudged.wait(pause_s if self._inboxes else math.inf)
 
     def _catch_up(self, feed: Feed) -> None:
         while not self._is_stopping:
