@@ -90,3 +90,43 @@ def test_the_parts_fit_their_protocols() -> None:
     sink: MetricsSink = RecordingSink()
     logger: Logger = _List()
     assert Telemetry(sink, logger).metrics is sink
+
+
+def test_a_stamped_telemetry_adds_a_timestamp_and_emits_through_the_first() -> None:
+    sink, logger = RecordingSink(), _List()
+    stamped = Telemetry(sink, logger).stamped(iter(["t1", "t2", None]).__next__)
+    stamped.log("info", "one", name="x")
+    stamped.log("info", "two", hlc="forged")
+    stamped.log("info", "three")
+    stamped.emit(GRANTS, 2, name="x")
+    assert [fields for _, _, fields in logger.events] == [
+        {"name": "x", "hlc": "t1"},
+        {"hlc": "t2"},
+        {"hlc": None},
+    ]
+    assert sink.value("grants_total", name="x") == 2
+
+
+def test_a_stamped_telemetry_is_as_silent_as_the_first_and_draws_nothing() -> None:
+    drawn: list[str] = []
+
+    def draw() -> str:
+        drawn.append("t")
+        return "t"
+
+    telemetry = Telemetry()
+    stamped = telemetry.stamped(draw)
+    stamped.log("info", "one")
+    stamped.emit(GRANTS, name="x")
+    assert drawn == []
+    telemetry.logger = logger = _List()
+    stamped.log("info", "two")
+    assert (len(drawn), len(logger.events)) == (1, 1)
+
+
+def test_what_a_stamped_telemetry_drops_is_counted_where_the_host_looks() -> None:
+    telemetry = Telemetry(_Broken(), _Broken())
+    stamped = telemetry.stamped(lambda: "t")
+    stamped.emit(GRANTS, name="x")
+    stamped.log("info", "one")
+    assert telemetry.dropped == 2
