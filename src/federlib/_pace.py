@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -89,7 +89,11 @@ class Pace(Protocol):
         ...
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Run what blocks where it may block."""
+        """Run what blocks where it may block; once begun it is not cancelled."""
+        ...
+
+    def lock(self) -> AbstractAsyncContextManager[object]:
+        """Make a lock that is waited for in the same way."""
         ...
 
 
@@ -107,8 +111,12 @@ class LoopPace:
         return anyio.move_on_after(seconds, shield=shield)
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Run it in a thread."""
-        return await anyio.to_thread.run_sync(work)
+        """Run it in a thread, and not in the host's default pool."""
+        return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+
+    def lock(self) -> AbstractAsyncContextManager[object]:
+        """Make a lock of tasks."""
+        return anyio.Lock()
 
 
 LOOP: Pace = LoopPace()
@@ -173,6 +181,10 @@ class ThreadPace:
         """Run it here."""
         return work()
 
+    def lock(self) -> AbstractAsyncContextManager[object]:
+        """Make a lock of threads."""
+        return _ThreadLock()
+
     def wait(self, bell: Bell, seconds: float | None) -> bool:
         """Block until the bell rings, at most so long; say whether it rang.
 
@@ -201,6 +213,24 @@ class ThreadPace:
             awaited = list(self._awaited)
         for bell in awaited:
             bell.ring()
+
+
+class _ThreadLock:
+    """A lock of threads that is entered like one of tasks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        self._lock.acquire()
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._lock.release()
 
 
 class _ThreadLimit:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random  # noqa: TID251  # jitter between retries, drawn by the shell
-import secrets  # noqa: TID251  # ids, drawn by the shell
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -13,42 +10,21 @@ from typing import Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from federlib import __version__
+from federlib._parts import STORE_ENV, Parts, Setup, named_store
 from federlib._tasks import open_task_group
 from federlib.dag import Runs
-from federlib.errors import InvalidInput, StoreReplaced
-from federlib.fencing import Commands, FenceGuard
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.leadership import Elector
-from federlib.lease import (
-    Busy,
-    HeldLease,
-    LeaseState,
-    Sessions,
-    StoreLeaseBackend,
-    hold,
-    lease_ttl_s,
-    try_acquire,
-)
-from federlib.registry import Registry
-from federlib.skewclock import (
-    Clock,
-    HybridLogicalClock,
-    SkewTolerance,
-    Stamps,
-    SystemClock,
-    keep_bound,
-)
+from federlib.lease import Busy, HeldLease, hold, try_acquire
+from federlib.skewclock import Clock, HybridLogicalClock, keep_bound
 from federlib.storage import RecordStore, open_store
 from federlib.storage.urls import store_place
-from federlib.telemetry import SILENT, Telemetry
+from federlib.telemetry import Telemetry
 
 __all__ = ["STORE_ENV", "Federation", "connect"]
 
-STORE_ENV = "FEDERLIB_STORE"
 
-
-class Federation:
+class Federation(Parts):
     """One process's part in a fleet; made by `connect`.
 
     Attributes:
@@ -69,119 +45,12 @@ class Federation:
         group: TaskGroup,
         where: str,
         identity: ClaimedIdentity | IdentityStore,
-        clock: Clock,
-        hlc: HybridLogicalClock,
-        telemetry: Telemetry,
-        tolerance: SkewTolerance,
-        ttl_s: float,
+        setup: Setup,
     ) -> None:
-        self.store = store
-        self.clock = clock
-        self.hlc = hlc
-        self._stamps = Stamps(hlc, telemetry)
-        self.telemetry = telemetry
-        self.leases: StoreLeaseBackend = StoreLeaseBackend(
-            store, clock, tolerance, telemetry=telemetry
-        )
-        self._where = where
-        self._identities = identity if isinstance(identity, IdentityStore) else None
-        self._claimed = identity if isinstance(identity, ClaimedIdentity) else None
-        self._claiming = anyio.Lock()
-        self._sessions: Sessions | None = None
+        super().__init__(store, where=where, identity=identity, setup=setup)
         self._group = group
-        self._ttl_s = ttl_s
         self._loose: list[HeldLease] = []
-        self.dag: Runs = Runs(
-            store,
-            leases=self.leases,
-            hold=self.hold,
-            identity=self._worker,
-            clock=clock,
-            jitter=random.random,
-            new_id=self._new_id,
-            ttl_s=ttl_s,
-            telemetry=telemetry,
-        )
-
-        self.commands: Commands = Commands(
-            store, member=self._worker_id, clock=clock, telemetry=telemetry, stamps=self._stamps
-        )
-        self.registry: Registry = Registry(
-            store,
-            identity=self.identity,
-            clock=clock,
-            tolerance=tolerance,
-            jitter=random.random,
-            session=secrets.token_hex(8),
-            ttl_s=ttl_s,
-            version=__version__,
-            telemetry=telemetry,
-        )
-
-    async def identity(self) -> ClaimedIdentity:
-        """Return this process's identity; claim it on first use.
-
-        Raises:
-            StoreReplaced: The store is empty, and this identity has seen another one here.
-            IdentityTaken, ClonedIdentity, CorruptRecord, Unavailable: It cannot be claimed.
-        """
-        async with self._claiming:
-            if self._claimed is None:
-                assert self._identities is not None
-                claimed = await self._identities.claim_async()
-                try:
-                    await self.check_store()
-                except BaseException:
-                    claimed.release()
-                    raise
-                self._claimed = claimed
-            self._claimed.check()
-            return self._claimed
-
-    async def check_store(self) -> None:
-        """Refuse an empty store where there was another: tokens would start again.
-
-        Done whenever an identity is claimed; call it where work is prepared for others.
-
-        Raises:
-            StoreReplaced: The store is empty, and this host has used another one here.
-            CorruptRecord, Unavailable: What this host remembers cannot be read.
-        """
-        identities = self._identities
-        if identities is None or not self.store.capabilities.durable:
-            return
-        store_id = self.store.store_id
-        seen = await anyio.to_thread.run_sync(identities.remember_store, self._where, store_id)
-        if seen is None or seen == store_id:
-            return
-        if not (await self.store.scan("lease/", limit=1)).records:
-            raise StoreReplaced(
-                f"store {self._where}",
-                expected=f"store {seen}, which this identity has used",
-                actual=f"an empty store {store_id}: its fencing tokens would start again",
-                hint="restore the old store; or, to begin anew, raise the floor above every "
-                "token of the old one: `federlib store raise-floor --to 1000000`, say",
-            )
-        await anyio.to_thread.run_sync(
-            lambda: identities.remember_store(self._where, store_id, replace=True)
-        )
-
-    async def _worker(self) -> tuple[str, int]:
-        identity = await self.identity()
-        return identity.worker_id, identity.incarnation
-
-    async def _worker_id(self) -> str:
-        return (await self.identity()).worker_id
-
-    def _new_id(self) -> str:
-        # Fixed width and time first, so that the order of ids is about that of time.
-        return f"{self.clock.wall_ns():016x}{secrets.token_hex(6)}"
-
-    async def _holder(self) -> tuple[str, Sessions]:
-        identity = await self.identity()
-        if self._sessions is None:
-            self._sessions = Sessions(identity.incarnation)
-        return identity.worker_id, self._sessions
+        self.dag: Runs = self.runs(self.hold)
 
     @asynccontextmanager
     async def hold(
@@ -209,7 +78,7 @@ class Federation:
             LeaseLost: It was lost while the body ran.
             Unavailable: The store could not be reached.
         """
-        holder_id, sessions = await self._holder()
+        holder_id, sessions = await self.holder()
         async with hold(
             self.leases,
             name,
@@ -229,7 +98,7 @@ class Federation:
         What comes back is `Busy`, or a lease to enter: ``async with lease: …`` renews it
         and releases it at the end.
         """
-        holder_id, sessions = await self._holder()
+        holder_id, sessions = await self.holder()
         got = await try_acquire(
             self.leases,
             name,
@@ -242,10 +111,6 @@ class Federation:
         if isinstance(got, HeldLease):
             self._loose.append(got)
         return got
-
-    async def inspect(self, name: str) -> LeaseState:
-        """Tell who holds a lease and who waits for it; without effect."""
-        return await self.leases.inspect(name)
 
     @asynccontextmanager
     async def elect(
@@ -283,15 +148,6 @@ class Federation:
             scope.cancel()
             with anyio.CancelScope(shield=True):
                 await ended.wait()
-
-    def guard(self, resource: str) -> FenceGuard:
-        """Return the fence of a resource: it refuses tokens below its high-water mark."""
-        return FenceGuard(self.store, resource)
-
-    def _release_identity(self) -> None:
-        """Free the identity, if we claimed it ourselves."""
-        if self._identities is not None and self._claimed is not None:
-            self._claimed.release()
 
     async def _release_loose(self) -> None:
         for held in self._loose:
@@ -334,46 +190,33 @@ def connect(
         Unavailable: The store cannot be reached.
         CorruptRecord: What lies there is not a store that this version can read.
     """
-    clock = clock or (SystemClock() if hlc is None else hlc.clock)
-    telemetry = telemetry or SILENT
-    tolerance = (
-        SkewTolerance.from_env() if skew_tolerance_s is None else SkewTolerance(skew_tolerance_s)
-    )
-    if hlc is None:
-        hlc = HybridLogicalClock(clock, max_offset_s=tolerance.tolerance_s, telemetry=telemetry)
     return _connected(
-        _named(url),
-        identity=identity,
-        clock=clock,
-        hlc=hlc,
-        telemetry=telemetry.stamped(Stamps(hlc).text),
-        tolerance=tolerance,
-        ttl_s=lease_ttl_s() if ttl_s is None else ttl_s,
+        named_store(url),
+        identity=identity or IdentityStore(),
+        setup=Setup.of(
+            clock=clock,
+            hlc=hlc,
+            telemetry=telemetry,
+            skew_tolerance_s=skew_tolerance_s,
+            ttl_s=ttl_s,
+        ),
         close_timeout_s=close_timeout_s,
     )
-
-
-def _named(url: str | RecordStore | None) -> str | RecordStore:
-    found = os.environ.get(STORE_ENV, "") if url is None else url
-    if found == "":
-        raise InvalidInput("url", expected=f"a store URL, here or in {STORE_ENV}", found=url)
-    return found
 
 
 @asynccontextmanager
 async def _connected(
     url: str | RecordStore,
     *,
-    identity: ClaimedIdentity | IdentityStore | None,
-    clock: Clock,
-    hlc: HybridLogicalClock,
-    telemetry: Telemetry,
-    tolerance: SkewTolerance,
-    ttl_s: float,
+    identity: ClaimedIdentity | IdentityStore,
+    setup: Setup,
     close_timeout_s: float,
 ) -> AsyncGenerator[Federation, None]:
     own = isinstance(url, str)
-    store = await open_store(url, clock=clock, telemetry=telemetry) if isinstance(url, str) else url
+    hlc, telemetry = setup.hlc, setup.telemetry
+    store = url
+    if isinstance(store, str):
+        store = await open_store(store, clock=setup.clock, telemetry=telemetry)
     fed: Federation | None = None
     try:
         async with open_task_group() as group:
@@ -381,12 +224,8 @@ async def _connected(
                 store,
                 group=group,
                 where=store_place(url) if isinstance(url, str) else f"store {store.store_id}",
-                identity=identity or IdentityStore(),
-                clock=clock,
-                hlc=hlc,
-                telemetry=telemetry,
-                tolerance=tolerance,
-                ttl_s=ttl_s,
+                identity=identity,
+                setup=setup,
             )
             if hlc.bound_ahead_s is not None:
                 group.start_soon(partial(keep_bound, hlc, telemetry=telemetry))
@@ -399,7 +238,7 @@ async def _connected(
                 group.cancel_scope.cancel()
     finally:
         if fed is not None:
-            fed._release_identity()  # noqa: SLF001
+            fed.release_identity()
         if own:
             with anyio.move_on_after(close_timeout_s, shield=True):
                 await store.aclose()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import anyio
-
+from federlib._pace import LOOP, Pace
 from federlib.errors import Fenced
 from federlib.fencing.consumer import CommandConsumer, Handler, Reconcile
 from federlib.fencing.issue import issue
@@ -42,6 +41,7 @@ class Commands:
         telemetry: Where outcomes are told.
         stamps: What is written carries a timestamp of it; those of the commands and outcomes
             that are read one by one are taken in.
+        pace: How `outcome` waits.
 
     Attributes:
         log: Reads all commands and their outcomes.
@@ -55,8 +55,10 @@ class Commands:
         clock: Clock,
         telemetry: Telemetry = SILENT,
         stamps: Stamps = UNSTAMPED,
+        pace: Pace = LOOP,
     ) -> None:
         self._store = store
+        self._pace = pace
         self._member = member
         self._clock = clock
         self._telemetry = telemetry
@@ -139,7 +141,7 @@ class Commands:
         page = await self._store.scan(key, limit=1)
         stored = page.records[0] if page.records else None
         if stored is None:
-            with anyio.move_on_after(wait_s):
+            with self._pace.limit(wait_s):
                 async with self._store.watch(key, after=page.revision) as changes:
                     while not isinstance(await anext(changes), Batch):
                         pass

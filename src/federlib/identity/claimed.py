@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -23,13 +25,16 @@ class ClaimedIdentity:
     Attributes:
         identity: Host and number.
         incarnation: Which life of it this is; higher at every claim, across crashes.
+        claims: Counts from 1 whatever this life claims; all who use the identity share it, so
+            that no two claims get one number.
     """
 
-    __slots__ = ("_lock", "_pid", "_released", "identity", "incarnation")
+    __slots__ = ("_lock", "_pid", "_released", "claims", "identity", "incarnation")
 
     def __init__(self, identity: WorkerIdentity, incarnation: int, lock: ProcessLock) -> None:
         self.identity: WorkerIdentity = identity
         self.incarnation: int = incarnation
+        self.claims: Iterator[int] = itertools.count(1)
         self._lock = lock
         self._pid = os.getpid()
         self._released = False

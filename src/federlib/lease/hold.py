@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets  # noqa: TID251 (a shell: the session of a caller that names none)
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -33,11 +34,12 @@ class Sessions:
 
     Args:
         incarnation: Names one life of the holder's identity.
+        claims: Counts the claims of that life; give the same to all who claim in its name.
     """
 
-    def __init__(self, incarnation: str | int) -> None:
+    def __init__(self, incarnation: str | int, claims: Iterator[int] | None = None) -> None:
         self._incarnation = incarnation
-        self._counter = itertools.count(1)
+        self._counter = itertools.count(1) if claims is None else claims
         self._pid = os.getpid()
 
     def draw(self) -> str:
