@@ -169,3 +169,21 @@ async def test_drawn_ids_sort_by_time_in_the_log() -> None:
         world.clock.advance(0.001)
     log = [entry.command.command_id async for entry in OutcomeLog(world.store).commands()]
     assert log == issued
+
+
+@pytest.mark.anyio
+async def test_an_id_that_a_refused_issuer_has_spent_is_told_from_one_that_got_in() -> None:
+    world = World()
+    refused_first = await world.issue(None, command_id="c1")
+    assert isinstance(refused_first, Outcome)
+    again = await world.issue(1, command_id="c1")
+    await world.issued(1, command_id="c2")
+    waiting = await world.issue(1, command_id="c2")
+    await world.consumer().handle(await world.issued(1, command_id="c3"))
+    acted_on = await world.issue(1, command_id="c3")
+    told = [(o.status, o.reason) for o in (again, waiting, acted_on) if isinstance(o, Outcome)]
+    assert told == [
+        ("rejected_duplicate", "already rejected_not_leader"),
+        ("rejected_duplicate", "already issued"),
+        ("rejected_duplicate", "already applied"),
+    ]

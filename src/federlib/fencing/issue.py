@@ -81,7 +81,8 @@ async def issue(
         InvalidInput: An argument is out of range; nothing was recorded.
         Unavailable: The store is away; nothing was recorded.
         OutcomeUnknown: No answer came; issue again under the same `command_id`: then
-            `rejected_duplicate` says that it had got in.
+            `rejected_duplicate` says that it had got in, unless its reason is `already
+            rejected_…`: then it never did, and its id is spent.
     """
     now_ns = clock.wall_ns()
     if epoch:

@@ -205,10 +205,11 @@ class CommandJournal:
         """
         outcome = self.outcome(command, status, now_ns=now_ns, reason=reason)
         if status == "rejected_duplicate" or not await self.refuse(command, Seen(), outcome):
-            outcome = self.outcome(
-                command, "rejected_duplicate", now_ns=now_ns, reason="already issued"
-            )
-            await self.duplicate(outcome, await self.look(command.command_id))
+            seen = await self.look(command.command_id)
+            # Whoever issues again must see whether it got in, or was refused at that.
+            reason = "already issued" if seen.outcome is None else f"already {seen.outcome.status}"
+            outcome = self.outcome(command, "rejected_duplicate", now_ns=now_ns, reason=reason)
+            await self.duplicate(outcome, seen)
         self.tell(command, outcome)
         return outcome
 
