@@ -17,11 +17,13 @@ from federlib.errors import (
     StoreReplaced,
     Unavailable,
 )
-from federlib.fencing import Command, Outcome
+from federlib.fencing import ActuationStatus, Command, Outcome
 from federlib.identity import IdentityStore
 from federlib.lease import Busy, HeldLease, StoreLeaseBackend
+from federlib.skewclock import FileBound, HybridLogicalClock, SystemClock
 from federlib.storage import Put, open_store
 from federlib.telemetry import RecordingSink, Telemetry
+from federlib.testing import ManualClock, SkewedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -237,3 +239,69 @@ async def test_a_path_that_cannot_be_a_store_is_unavailable_or_invalid(tmp_path:
     with pytest.raises((Unavailable, InvalidInput)):
         async with federlib.connect(f"sqlite:///{tmp_path}/file/fleet.db"):
             pass
+
+
+async def test_two_members_order_command_and_outcome_whatever_their_clocks_say(
+    url: str, tmp_path: Path
+) -> None:
+    true = SystemClock()
+    ahead, behind = SkewedClock(true, offset_s=1), SkewedClock(true, offset_s=-1)
+
+    async def scale(command: Command) -> ActuationStatus:
+        return "applied"
+
+    async with (
+        federlib.connect(url, identity=IdentityStore(tmp_path / "a"), clock=ahead) as leader,
+        federlib.connect(url, identity=IdentityStore(tmp_path / "b"), clock=behind) as manager,
+        leader.elect("boss") as seat,
+        anyio.create_task_group() as group,
+    ):
+        async for state in seat.changes():
+            if state.role == "leader":
+                break
+        group.start_soon(manager.commands.consume, "boss", scale)
+        command = await leader.commands.issue("scale", gate=seat)
+        assert isinstance(command, Command)
+        with anyio.fail_after(20):
+            outcome = await leader.commands.outcome(command, wait_s=20)
+        assert outcome is not None
+        assert (command.hlc or 0) < (outcome.hlc or 0) < leader.hlc.now()
+        assert outcome.at_ns < command.issued_at_ns
+        group.cancel_scope.cancel()
+
+
+async def test_the_tolerance_is_also_how_far_a_remote_timestamp_is_trusted(
+    identities: IdentityStore,
+) -> None:
+    clock = ManualClock()
+    async with federlib.connect(
+        "memory://", identity=identities, clock=clock, skew_tolerance_s=1.5
+    ) as fed:
+        assert fed.hlc.max_offset_s == 1.5
+        assert fed.hlc.clock is clock
+
+
+async def test_a_clock_with_a_bound_is_used_and_kept(
+    url: str, identities: IdentityStore, tmp_path: Path
+) -> None:
+    bound = FileBound(tmp_path / "clock.json")
+    hlc = HybridLogicalClock(SystemClock(), max_offset_s=1, bound=bound, bound_ahead_s=0.2)
+    first = bound.load()
+    async with federlib.connect(url, identity=identities, hlc=hlc) as fed:
+        assert fed.hlc is hlc
+        assert fed.clock is hlc.clock
+        with anyio.fail_after(20):
+            while bound.load() == first:
+                await anyio.sleep(0.01)
+
+
+async def test_two_federations_in_one_process_have_two_clocks(
+    url: str, identities: IdentityStore
+) -> None:
+    async with (
+        federlib.connect(url, identity=identities) as one,
+        federlib.connect(url, identity=identities) as two,
+    ):
+        one.hlc.now()
+        assert one.hlc is not two.hlc
+        assert two.hlc.latest == 0
