@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 
 import attrs
@@ -66,7 +66,7 @@ class Sweep:
     second_every: int = 10
     tally: Tally = attrs.field(factory=Tally)
     _witness: Witness = attrs.field(init=False)
-    _look_from: int = 1
+    _at: Container[int] | None = None
     _failure: AssertionError | None = None
     _seen: set[bytes] = attrs.field(factory=set)
     _rng: random.Random = attrs.field(init=False)
@@ -75,13 +75,18 @@ class Sweep:
         self._witness = Witness(self.open_store)
         self._rng = random.Random(self.seed)
 
-    def run(self, disk: SimulatedDisk, steps: Sequence[Step], *, look_from: int = 1) -> None:
+    def run(
+        self, disk: SimulatedDisk, steps: Sequence[Step], *, at: Container[int] | None = None
+    ) -> None:
         """Do the steps; after an error go on, and open the store again after the next.
 
-        Crashes before operation `look_from` are left out: another run has looked at them.
+        Args:
+            disk: Empty; may have faults, until the steps are done.
+            steps: What is done.
+            at: Look before these operations; None for all. The end is always looked at.
         """
         self._witness = witness = Witness(self.open_store)
-        self._look_from = look_from
+        self._at = at
         disk.on_operation = partial(self._remember, disk)
         store = witness.open(disk)
         has_failed = False
@@ -105,7 +110,8 @@ class Sweep:
 
     def _remember(self, disk: SimulatedDisk, operation: DiskOperation) -> None:
         # Not raised here: the store under test would take it for an error of its disk.
-        if self._failure is None and operation.number >= self._look_from:
+        is_due = self._at is None or operation.number in self._at
+        if is_due and self._failure is None:
             try:
                 self.look(disk, operation)
             except AssertionError as failure:
@@ -168,7 +174,7 @@ class Sweep:
         assert store.commit(attempt(PROBE)) == held.answer(PROBE)
         self._check_plainly(left.cut_power(lose_all), [held.after(PROBE)])
         store.close(1.0)
-        self._check_plainly(left.kill(), [held.after(PROBE)])
+        self._check_plainly(left.cut_power(swarm_choice(self._rng)), [held.after(PROBE)])
 
     def _look_again(
         self, left: SimulatedDisk, allowed: list[Expected], _operation: DiskOperation

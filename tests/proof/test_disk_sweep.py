@@ -18,7 +18,8 @@ def sweep_everything(sweep: Sweep) -> None:
     disk = SimulatedDisk()
     sweep.run(disk, short())
     for at in range(1, disk.operations + 1):
-        sweep.run(SimulatedDisk(faults=[Fault(at, "io_error")]), short(), look_from=at)
+        faulty = SimulatedDisk(faults=[Fault(at, "io_error")])
+        sweep.run(faulty, short(), at=range(at, at + 8))
 
 
 def test_a_store_that_is_right_passes() -> None:
