@@ -12,9 +12,16 @@ from federlib.federation import Federation
 
 from .world import LIMIT_S
 
-__all__ = ["AT_ONCE", "Work", "claims_by_life", "ended"]
+__all__ = ["AT_ONCE", "DIAMONDS", "Work", "claims_by_life", "ended", "rob"]
 
 AT_ONCE = Policy(backoff_s=0)
+
+DIAMONDS = {
+    **{f"top{n}": list[str]() for n in range(10)},
+    **{f"left{n}": [f"top{n}"] for n in range(10)},
+    **{f"right{n}": [f"top{n}"] for n in range(10)},
+    **{f"end{n}": [f"left{n}", f"right{n}"] for n in range(10)},
+}
 
 
 class Work:
@@ -51,3 +58,11 @@ async def claims_by_life(fed: Federation, run: str) -> list[int]:
         batch = decode(LogBatch, record)
         found += [batch.workers[t.worker][1] for t in batch.t if isinstance(t, Claimed)]
     return found
+
+
+async def rob(fed: Federation, name: str) -> None:
+    """Take a lease from its holder, who does not hear of it for long: split brain."""
+    with anyio.fail_after(LIMIT_S):
+        while (held := (await fed.inspect(name)).lease) is None:
+            await anyio.sleep(0.01)
+    await fed.leases.release(held)

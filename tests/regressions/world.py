@@ -69,7 +69,7 @@ class Door(StoreProxy):
         self.frozen = anyio.Event()
         self._thawed = anyio.Event()
         self._thawed.set()
-        self._freezes: Fits = _never
+        self._acts: list[tuple[Fits, Callable[[], None]]] = []
         self._fails: Fits = _never
 
     def freeze(self) -> None:
@@ -77,18 +77,29 @@ class Door(StoreProxy):
         self._thawed = anyio.Event()
         self.frozen.set()
 
+    def at(self, fits: Fits, act: Callable[[], None]) -> None:
+        """Act right before the first commit that fits is sent."""
+        self._acts.append((fits, act))
+
     def freeze_at(self, fits: Fits) -> None:
-        """Stop the process right before it sends a commit that fits."""
-        self._freezes = fits
+        """Stop the process right before it sends the first commit that fits."""
+        self.at(fits, self.freeze)
 
     def thaw(self) -> None:
         """Let the process go on."""
-        self._freezes = _never
         self._thawed.set()
+
+    def cut(self) -> None:
+        """Be away from now on."""
+        self.is_away = True
 
     def break_at(self, fits: Fits) -> None:
         """Lose the answer of the first commit that fits, and be away from then on."""
         self._fails = fits
+
+    def sent(self, fits: Fits) -> list[Transaction]:
+        """List the commits that fit and were sent, accepted or not."""
+        return [sent for sent, _ in self.results if fits(sent)]
 
     def conflicts(self, fits: Fits) -> list[Transaction]:
         """List the commits that fit and were refused by the store."""
@@ -114,8 +125,10 @@ class Door(StoreProxy):
         return await self.base.scan(prefix, after=after, limit=limit)
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
-        if self._freezes(transaction):
-            self.freeze()
+        for planned in self._acts[:]:
+            if planned[0](transaction):
+                self._acts.remove(planned)
+                planned[1]()
         if not self._thawed.is_set():
             # A stopped process is not cancelled: what it was about to send, it sends.
             with anyio.CancelScope(shield=True):
@@ -252,6 +265,7 @@ async def open_world(url: str, root: Path) -> AsyncGenerator[World, None]:
                 yield world
             finally:
                 for door in world.doors:
+                    door._acts.clear()
                     door.thaw()
                     door.heal()
                 group.cancel_scope.cancel()
