@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from weakref import WeakSet
 
 from federlib.storage.backends._filesystem import create_private_file
 
-__all__ = ["LockFile"]
+__all__ = ["DirectoryLock", "LockFile"]
 
 if sys.platform == "win32":  # pragma: no cover (Windows)
     import filelock
@@ -39,6 +40,12 @@ if sys.platform == "win32":  # pragma: no cover (Windows)
             """Let go of the file."""
             self._lock.release(force=True)
 
+    class DirectoryLock(LockFile):
+        """A lock on a file in a directory."""
+
+        def __init__(self, path: Path) -> None:
+            super().__init__(path / ".lock")
+
 else:
     import fcntl
 
@@ -47,7 +54,11 @@ else:
 
         def __init__(self, path: Path) -> None:
             create_private_file(path)
-            self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._hold(path, os.O_RDWR)
+
+        def _hold(self, path: Path, flags: int) -> None:
+            self._handle = os.open(path, flags | os.O_CLOEXEC)
+            _open_locks.add(self)
 
         def try_take(self) -> bool:
             """Take the lock if it is free now."""
@@ -67,4 +78,21 @@ else:
 
         def close(self) -> None:
             """Let go of the file."""
+            _open_locks.discard(self)
             os.close(self._handle)
+
+    class DirectoryLock(LockFile):
+        """A lock on a directory itself: nobody deletes it as a stale lock."""
+
+        def __init__(self, path: Path) -> None:
+            self._hold(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+    _open_locks: WeakSet[LockFile] = WeakSet()
+
+    def _forget_in_child() -> None:
+        # A fork shares the lock: it would outlive its holder's death in the child.
+        for lock in list(_open_locks):
+            os.close(lock._handle)  # noqa: SLF001 (this module's own)
+        _open_locks.clear()
+
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -10,9 +10,11 @@ Hence two stages. `turn` is the turnstile, `main` the room behind it: take `turn
 turnstile again, and there stands the next one in line, who gives it up only once inside.
 On both the kernel queues the waiters (a blocking `flock` is first come, first served).
 
-The ticket makes access fair; it does not make it safe: that is SQLite's own lock, which
-the transaction takes behind it. So a waiter may give up its patience and go without, and
-a process that was stopped while it held the ticket cannot hold up the others for long.
+For SQLite the ticket makes access fair; it does not make it safe: that is SQLite's own lock,
+which the transaction takes behind it. So a waiter may give up its patience and go without,
+and a process that was stopped while it held the ticket cannot hold up the others for long.
+A file store has no other lock: there nobody goes without.
+
 Nor does anybody wait inside `flock` where they could not stop waiting: a contended ticket
 is taken by a daemon thread, and the caller waits for that thread with a time limit.
 """
@@ -22,7 +24,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from federlib.storage.backends._lock_file import LockFile
+from federlib.storage.backends._lock_file import DirectoryLock, LockFile
 
 __all__ = ["Ticket"]
 
@@ -42,15 +44,21 @@ class Ticket:
     Used by one thread at a time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, room: Path | None = None) -> None:
         """Open, and create if need be, the two lock files beside `path`.
+
+        `room` is a directory that is locked instead of the file `.main`.
 
         Raises:
             OSError: They cannot be made or opened.
         """
         self._turn = LockFile(path.with_name(f"{path.name}.turn"))
         try:
-            self._main = LockFile(path.with_name(f"{path.name}.main"))
+            self._main = (
+                LockFile(path.with_name(f"{path.name}.main"))
+                if room is None
+                else DirectoryLock(room)
+            )
         except OSError:
             self._turn.close()
             raise

@@ -1,0 +1,36 @@
+"""What the watching thread of a file store asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from federlib.storage.protocol import Batch
+
+__all__ = ["FileFeed"]
+
+
+@attrs.define
+class FileFeed:
+    """The engine itself answers: it follows the journal once for the whole process.
+
+    Attributes:
+        read_revision: The engine's.
+        read_changes: The engine's.
+    """
+
+    read_revision: Callable[[], int]
+    read_changes: Callable[[int, int], Sequence[Batch] | None]
+    _seen: int = attrs.field(init=False, default=-1)
+
+    def has_news(self) -> bool:
+        """Say whether anybody committed since the last call."""
+        revision = self.read_revision()
+        if revision == self._seen:
+            return False
+        self._seen = revision
+        return True
+
+    def close(self) -> None:
+        """Nothing is open."""
