@@ -25,7 +25,7 @@ _ROUNDS, _CALLS = 1_001, 500
 
 
 class NaivePair:
-    """Figure 5 of Kulkarni et al. 2014 as it is first written down."""
+    """The algorithm of Kulkarni et al. 2014 as it is first written down."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -329,7 +329,7 @@ STEPS = st.one_of(
 def test_whatever_comes_the_clock_is_that_of_the_paper_within_its_bounds(
     steps: list[tuple[str, int]], max_offset_s: float
 ) -> None:
-    """Against a naive pair (l, c) as in figure 5; a refusal leaves both as they were."""
+    """Against a naive pair (l, c) as in the paper; a refusal leaves both as they were."""
     lab, offset_ms = Lab(max_offset_s), round(max_offset_s * 1_000)
     l, c = 0, 0  # noqa: E741 (the paper's names)
     for verb, value in steps:

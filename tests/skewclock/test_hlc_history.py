@@ -171,7 +171,7 @@ def test_a_million_events_of_a_hostile_history_keep_every_law(seed: int) -> None
 def test_clocks_that_agree_within_a_bound_never_refuse_and_stay_within_it(
     seed: int, bound_ms: int, size: int
 ) -> None:
-    """Theorem 3 and its corollary: l - pt <= epsilon, if no two clocks differ by more."""
+    """The paper's bound: l - pt <= epsilon, if no two clocks differ by more."""
     random, sky = Random(seed), Sky()
     clocks = [DriftingClock(sky, random.randint(0, bound_ms * MS), 0) for _ in range(size)]
     hlcs = [HybridLogicalClock(clock, max_offset_s=3) for clock in clocks]

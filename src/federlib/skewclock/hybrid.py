@@ -1,6 +1,6 @@
 """The step of a hybrid logical clock, as a pure function.
 
-Source: Kulkarni et al. 2014, §4 and figure 5; design §3, skewclock.
+Source: Kulkarni et al. 2014; design §3, skewclock.
 """
 
 from __future__ import annotations

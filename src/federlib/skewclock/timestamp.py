@@ -3,7 +3,7 @@
 The upper 48 bits are milliseconds since the Unix epoch, the lower 16 count the events of
 one millisecond. Below 2^63, so that a signed 64-bit column holds it: good until the year 6429.
 
-Source: Kulkarni et al. 2014, §6 (48 + 16 bits); design §3, skewclock.
+Source: Kulkarni et al. 2014 (48 + 16 bits); design §3, skewclock.
 """
 
 from __future__ import annotations
