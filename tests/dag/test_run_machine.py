@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 from hypothesis import settings
@@ -17,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
+from federlib.dag.handover import Handout, Handover
 from federlib.dag.inbox import Draft, Inbox, WorkerView
 from federlib.dag.records import (
     AskRecord,
@@ -72,6 +74,7 @@ class Worker:
     book: ClaimBook = attrs.field(factory=ClaimBook)
     running: set[tuple[int, int]] = attrs.field(factory=set)
     outbox: list[Present] = attrs.field(factory=list)
+    handover: Handover = attrs.field(factory=Handover)
 
     @property
     def life(self) -> tuple[str, int, int]:
@@ -80,11 +83,15 @@ class Worker:
 
 @attrs.define
 class Leader:
-    """One reign; a leader whose epoch is no longer the stored one is a zombie."""
+    """One reign; a leader whose epoch is no longer the stored one is a zombie.
+
+    `handover`: of the worker in its process, if there is one; where it has none it is alone.
+    """
 
     epoch: int
     state: RunState
     seq: int
+    handover: Handover
     inbox: Inbox = attrs.field(factory=Inbox)
     settled: set[str] = attrs.field(factory=set)
 
@@ -109,6 +116,8 @@ class RunMachine(RuleBasedStateMachine):
         self.dones: dict[str, DoneRecord] = {}
         self.asks: dict[str, AskRecord] = {}
         self.keys = 0
+        # What workers have said to the leader beside them: life, epoch, node, attempt, ok.
+        self.said: set[tuple[str, int, int, int, int, int, bool]] = set()
         # The model.
         self.parents = {n: self.blank().plan.graph.parents_of(n) for n in range(len(graph))}
         self.succeeded: set[int] = set()
@@ -129,14 +138,16 @@ class RunMachine(RuleBasedStateMachine):
         # A new process has a new incarnation; one that lost its lease a new token.
         incarnation, token = (life, 1) if new_process else (1, life + 1)
         seen = max(0, len(self.assigns[name]) - 1)  # It reads the newest, then follows.
-        self.workers[name] = Worker(name, incarnation, token, seen)
+        worker = self.workers[name] = Worker(name, incarnation, token, seen)
+        worker.handover.enter(worker.life, partial(self.hand, worker))
 
     @precondition(lambda self: self.workers)
     @rule(pick=picks, dies=rarely)
     def kill_worker(self, pick: int, dies: bool) -> None:
         if not dies:
             return
-        del self.workers[sorted(self.workers)[pick % len(self.workers)]]
+        worker = self.workers.pop(sorted(self.workers)[pick % len(self.workers)])
+        worker.handover.leave()
 
     @precondition(lambda self: self.workers)
     @rule(pick=picks, most=st.integers(1, 5))
@@ -188,10 +199,17 @@ class RunMachine(RuleBasedStateMachine):
                     worker.running.add(key)
                 case Stop(node, attempt):
                     worker.running.discard((node, attempt))
-                case Present():
-                    worker.outbox.append(effect)
+                case Present(finish, epoch):
+                    if worker.handover.present(finish, epoch):
+                        self.said.add((*worker.life, epoch, finish.node, finish.attempt, finish.ok))
+                    else:
+                        worker.outbox.append(effect)
                 case Acknowledged():
                     pass
+
+    def hand(self, worker: Worker, told: AssignRecord | Handout) -> None:
+        book = worker.book
+        self.perform(worker, book.hand(told) if isinstance(told, Handout) else book.assign(told))
 
     def pick_worker(self, pick: int) -> Worker:
         return self.workers[sorted(self.workers)[pick % len(self.workers)]]
@@ -227,19 +245,30 @@ class RunMachine(RuleBasedStateMachine):
         return self.first_seq + len(self.log)
 
     @precondition(lambda self: self.sitting() is None or self.rival_due)
-    @rule(fate=fates)
-    def take_over(self, fate: str) -> None:
+    @rule(fate=fates, pick=picks, alone=st.booleans())
+    def take_over(self, fate: str, pick: int, alone: bool) -> None:
         self.rival_due = False
-        leader = Leader(self.next_epoch, self.fold(), self.next_seq)
+        beside = alone or not self.workers
+        handover = Handover() if beside else self.pick_worker(pick).handover
+        leader = Leader(self.next_epoch, self.fold(), self.next_seq, handover)
+        leader.inbox.finishes = handover.finishes
+        # A process has one leader at most: an older one of it has ended.
+        self.leaders = [other for other in self.leaders if other.handover is not handover]
+        handover.open(leader.epoch, lambda: None)
         self.next_epoch += 1
         self.hear(leader)
         draft = self.decide(leader, Epoch(leader.epoch, "leader", 0))
         assert draft is not None
-        if fate == "dies before its append":
-            return
-        assert self.commit(leader, draft, takeover=True)
+        if fate != "dies before its append":
+            assert self.commit(leader, draft, takeover=True)
         if fate == "lives":
             self.leaders.append(leader)
+        else:
+            self.end_reign(leader)
+
+    def end_reign(self, leader: Leader) -> None:
+        """Its process goes on without it, or dies as a whole, worker and all."""
+        leader.handover.close()
 
     @rule()
     def suspect_the_leader(self) -> None:
@@ -260,11 +289,12 @@ class RunMachine(RuleBasedStateMachine):
             assert self.commit(leader, draft)
         if fate != "lives":
             self.leaders.remove(leader)
+            self.end_reign(leader)
 
     @rule(pick=picks, ok=mostly, heard=st.booleans())
     def all_goes_well_for_a_while(self, pick: int, ok: bool, heard: bool) -> None:
         if self.sitting() is None:
-            self.take_over(fate="lives")
+            self.take_over(fate="lives", pick=pick, alone=pick % 2 == 0)
         if not self.workers:
             self.start_worker(pick=pick, new_process=True)
         for number in range(len(self.workers)):
@@ -291,6 +321,7 @@ class RunMachine(RuleBasedStateMachine):
             assert not self.commit(leader, draft)
         assert self.log == before
         self.leaders.remove(leader)
+        self.end_reign(leader)
 
     @precondition(lambda self: self.sitting() is not None)
     @rule()
@@ -314,6 +345,7 @@ class RunMachine(RuleBasedStateMachine):
         }
 
     def decide(self, leader: Leader, takeover: Epoch | None = None) -> Draft | None:
+        leader.inbox.beside = leader.handover.life
         draft = decide(
             leader.state,
             leader.inbox,
@@ -344,6 +376,8 @@ class RunMachine(RuleBasedStateMachine):
             self.asks.pop(key, None)
         for name, record in draft.assigns.items():
             self.assigns[name].append(record)
+        if draft.handout is not None:
+            leader.handover.give(draft.handout)
         return True
 
     def judge(self, transition: Transition, batch: LogBatch, dones: list[DoneRecord]) -> None:
@@ -366,7 +400,8 @@ class RunMachine(RuleBasedStateMachine):
                     for f in d.finishes
                     if (f.node, f.attempt, f.ok) == (node, attempt, ok)
                 ]
-                assert (*claim[2], claim[1]) in said, "nobody who holds the claim said so"
+                by_word = (*claim[2], claim[1], node, attempt, ok) in self.said
+                assert by_word or (*claim[2], claim[1]) in said, "no holder of the claim said so"
                 if ok:
                     assert node not in self.succeeded, "accepted twice"
                     self.succeeded.add(node)
@@ -405,12 +440,15 @@ class RunMachine(RuleBasedStateMachine):
         """Faults stop: one leader, one worker that succeeds, and the run ends."""
         if not hasattr(self, "log"):
             return
+        for old in self.leaders:
+            self.end_reign(old)
         self.leaders.clear()
         self.asks.clear()
         for name in WORKERS:
-            self.workers.pop(name, None)
+            if name in self.workers:
+                self.workers.pop(name).handover.leave()
         self.start_worker(pick=0, new_process=True)
-        self.take_over(fate="lives")
+        self.take_over(fate="lives", pick=0, alone=self.next_epoch % 2 == 0)
         leader = self.leaders[0]
         for _ in range(100):
             if leader.state.outcome != "running":

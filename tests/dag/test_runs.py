@@ -20,7 +20,7 @@ from federlib.storage import Put, RecordStore, Transaction, open_store
 from federlib.storage.backends.memory import MemoryStore
 from federlib.telemetry import SILENT
 
-from .run_processes import WAIT_S, Fleet, until
+from .run_processes import WAIT_S, Fleet, Process, until
 
 pytestmark = pytest.mark.anyio
 
@@ -487,8 +487,10 @@ async def test_what_cannot_be_read_is_a_clear_error_and_is_left_as_it_is(
 ) -> None:
     async with fleet.connected(ttl_s=2) as (fed, _):
         await fed.dag.submit({"a": []}, run_id="r")
-        key = f"dag/r/{name}"
-        await fleet.store.commit(Transaction((Put(key, value),)))
+    key = f"dag/r/{name}"
+    await fleet.store.commit(Transaction((Put(key, value),)))
+    # Another process: the one that submitted a plan need not read it.
+    async with fleet.connected(ttl_s=2) as (fed, _):
         with pytest.raises(CorruptRecord) as caught:
             await fed.dag.work("r", echo)
         assert key in caught.value.where
@@ -557,3 +559,47 @@ async def _adopted(dag: Runs, run: str, count: int) -> bool:
 async def _is(dag: Runs, run: str, outcome: str) -> bool:
     record = await dag.record(run)
     return record is not None and record.state == outcome
+
+
+async def test_a_process_that_leads_and_works_commits_once_for_a_task_of_a_chain(
+    fleet: Fleet,
+) -> None:
+    async with fleet.connected(ttl_s=2) as (fed, cable):
+        names = [f"t{n:02d}" for n in range(40)]
+        tasks = {name: names[max(0, n - 1) : n] for n, name in enumerate(names)}
+        await fed.dag.submit(tasks, run_id="r")
+        assert (await fed.dag.work("r", name_only, slots=1)).state == "success"
+        keys = RunKeys("r")
+        written = [write.key for sent in cable.commits for write in sent.writes]
+        assert not [key for key in written if key.startswith((keys.dones, f"{keys.root}assign/"))]
+        assert sum(key.startswith(keys.logs) for key in written) <= len(names) + 3
+
+
+async def test_a_task_of_a_leader_that_lost_its_seat_is_adopted_and_runs_on(fleet: Fleet) -> None:
+    ran: list[tuple[int, int]] = []
+    free = anyio.Event()
+
+    async def handler(task: TaskRun) -> object:
+        ran.append((task.attempt, task.epoch))
+        await free.wait()
+        return task.task_id
+
+    async def body(process: Process) -> None:
+        await process.fed.dag.work("r", handler, slots=1)
+
+    async with fleet.connected(ttl_s=5) as (fed, _):
+        await fed.dag.submit({"a": [], "b": ["a"]}, run_id="r")
+        await fleet.start(body, ttl_s=5)
+        await until(lambda: _has_run(ran))
+        first = (await fed.dag.inspect("r")).epoch
+        seat = (await fed.dag.leader("r")).lease
+        assert seat is not None
+        await fed.leases.release(seat)
+        await fleet.lead("r", ttl_s=5)
+        await until(lambda: _adopted(fed.dag, "r", 1))
+        free.set()
+        await until(lambda: _is(fed.dag, "r", "success"))
+        state = await fed.dag.inspect("r")
+        assert ran[0] == (1, first)
+        assert state.accepted()[0][2] > first
+        assert (state.total_attempts, state.refused) == (2, 0)

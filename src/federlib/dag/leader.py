@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import attrs
 from anyio.abc import TaskGroup
 
@@ -147,6 +148,10 @@ class _Reign:
             draft = self._decide()
             if draft is not None:
                 await self._append(draft)
+                if draft.handout is not None:
+                    # Tasks that never wait are done by the time we are back: one append
+                    # then tells of their ends and of the next claims.
+                    await anyio.lowlevel.checkpoint()
             elif self.state.outcome != "running" and not self.inbox.asks:
                 return self.state.outcome
             else:

@@ -18,6 +18,7 @@ __all__ = ["MAX_CHUNK_BYTES", "Plan", "join_chunks", "split_plan"]
 
 MAX_CHUNK_BYTES = 256 * 1024
 _FRAME = 256
+_decoder = msgspec.json.Decoder(TaskSpec)
 
 
 class Plan:
@@ -29,10 +30,9 @@ class Plan:
     """
 
     def __init__(self, graph: Graph, specs: Sequence[msgspec.Raw]) -> None:
-        self.graph = graph
+        self.graph: Graph = graph
         self.ids: tuple[str, ...] = graph.ids
         self._raw = specs
-        self._specs: dict[int, TaskSpec] = {}
 
     def spec(self, node: int) -> TaskSpec:
         """Return a task as it was submitted, its parents' ids included.
@@ -40,19 +40,18 @@ class Plan:
         Raises:
             CorruptRecord: What is stored is no task.
         """
-        spec = self._specs.get(node)
-        if spec is None:
-            try:
-                spec = msgspec.json.decode(self._raw[node], type=TaskSpec)
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                raise CorruptRecord(
-                    f"the plan, task {self.ids[node]!r:.100}",
-                    expected=f"a task ({error})",
-                    found=bytes(self._raw[node]),
-                ) from error
-            parents = tuple(self.ids[parent] for parent in self.graph.parents_of(node))
-            spec = msgspec.structs.replace(spec, needs=parents)
-            self._specs[node] = spec
+        try:
+            spec = _decoder.decode(self._raw[node])
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise CorruptRecord(
+                f"the plan, task {self.ids[node]!r:.100}",
+                expected=f"a task ({error})",
+                found=bytes(self._raw[node]),
+            ) from error
+        parents = self.graph.parents_of(node)
+        if parents:
+            needs = tuple(map(self.ids.__getitem__, parents))
+            spec = msgspec.structs.replace(spec, needs=needs)
         return spec
 
     def workflow(self, name: str) -> Workflow:
@@ -60,13 +59,13 @@ class Plan:
         return Workflow(name=name, tasks=tuple(map(self.spec, range(len(self.ids)))))
 
 
-def split_plan(workflow: Workflow) -> list[PlanChunk]:
-    """Check a workflow's graph and cut it into chunks.
+def split_plan(workflow: Workflow, graph: Graph | None = None) -> list[PlanChunk]:
+    """Check a workflow's graph, unless it is given, and cut the workflow into chunks.
 
     Raises:
         InvalidInput: The graph is not acyclic, or one task alone is too large.
     """
-    graph = Graph.build((task.id, task.needs) for task in workflow.tasks)
+    graph = workflow.graph() if graph is None else graph
     chunks: list[PlanChunk] = []
     tasks: list[PlanTask] = []
     size = first = 0

@@ -144,6 +144,10 @@ class RunLog:
             self._plan = join_chunks(chunks[: run.chunks], run, where=self.keys.plans)
         return self._plan
 
+    def keep_plan(self, plan: Plan) -> None:
+        """Know the plan without reading it: we have just written it."""
+        self._plan = plan
+
     async def submit(self, run: RunRecord, chunks: Sequence[PlanChunk]) -> bool:
         """Write the plan, then the run that makes it visible.
 

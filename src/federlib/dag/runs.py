@@ -13,7 +13,7 @@ from federlib.dag.handler import Handler
 from federlib.dag.handover import Handover
 from federlib.dag.leader import RunLeader
 from federlib.dag.patience import scan_all
-from federlib.dag.plan import split_plan
+from federlib.dag.plan import Plan, split_plan
 from federlib.dag.records import (
     MAX_SLOTS,
     AskRecord,
@@ -155,8 +155,8 @@ class Runs:
         workflow = tasks if isinstance(tasks, Workflow) else _as_workflow(tasks)
         run_id = self._new_id() if run_id is None else run_id
         log = self._log(run_id)
-        check_workflow(workflow)
-        chunks = split_plan(workflow)
+        graph = check_workflow(workflow)
+        chunks = split_plan(workflow, graph)
         policy = policy or Policy()
         record = RunRecord(
             run_id=run_id,
@@ -171,6 +171,7 @@ class Runs:
             backoff_max_s=policy.backoff_max_s,
         )
         if await log.run() is None and await log.submit(record, chunks):
+            log.keep_plan(Plan(graph, [row.spec for chunk in chunks for row in chunk.tasks]))
             return Run(run_id, created=True)
         found = await log.require_run()
         if found.plan_hash != record.plan_hash:

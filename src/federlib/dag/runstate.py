@@ -62,14 +62,12 @@ class Running:
     node: int
     attempt: int
     epoch: int
-    worker_id: str
-    incarnation: int
-    token: int
+    life: Life
 
     @property
-    def life(self) -> Life:
-        """Whose it is."""
-        return (self.worker_id, self.incarnation, self.token)
+    def worker_id(self) -> str:
+        """Which worker has it."""
+        return self.life[0]
 
 
 class RunState:
@@ -107,6 +105,8 @@ class RunState:
         self.total_attempts: int = 0
         self.transitions: int = 0
         self.last_append_ns: int = 0
+        self._marked_ns = 0
+        self._has_results = False
         self._attempts = array("i", bytes(4 * size))
         # Losses count against `max_lost`; forgiven attempts are all that are no failures.
         self._losses = array("i", bytes(4 * size))
@@ -176,6 +176,8 @@ class RunState:
 
         For a running node they are found once: its parents' results do not change any more.
         """
+        if not self._has_results:
+            return ()
         found = self._inputs.get(node)
         if found is None:
             results = self._results
@@ -258,6 +260,12 @@ class RunState:
                 found=f"{transition!r:.100} ({error})",
             ) from error
         self.transitions += 1
+        if at_ns != self._marked_ns:
+            self._mark(at_ns)
+
+    def _mark(self, at_ns: int) -> None:
+        """Note when something was appended; the same for all transitions of a batch."""
+        self._marked_ns = at_ns
         self.last_append_ns = max(self.last_append_ns, at_ns)
         if self.epochs:
             span = self.epochs[-1]
@@ -271,18 +279,15 @@ class RunState:
         at_ns: int,
         workers: Sequence[Life],
     ) -> None:
+        # By far the most are of these two kinds, and matching a pattern costs more than both.
+        if isinstance(transition, Claimed):
+            _require(self.outcome == "running" and transition.worker >= 0, transition)
+            self._claim(transition.node, transition.attempt, workers[transition.worker])
+            return
+        if isinstance(transition, Succeeded):
+            self._succeed(transition, seq)
+            return
         match transition:
-            case Claimed(node, attempt, worker):
-                _require(self.outcome == "running" and worker >= 0, transition)
-                self._claim(node, attempt, workers[worker])
-            case Succeeded(node, attempt, result, ms):
-                _require(0 <= ms <= _MAX_INT and seq <= _MAX_INT, transition)
-                running = self._end(node, attempt)
-                self.frontier.done(node)
-                self._results[node] = seq if result else 0
-                self._durations[node] = ms
-                self._accepted.extend((node, attempt, running.epoch))
-                self._reasons.pop(node, None)
             case Failed(node, attempt, reason, retry_ns):
                 self._end(node, attempt)
                 self._set_aside(node, reason, retry_ns)
@@ -309,6 +314,7 @@ class RunState:
                 self.epoch = epoch
                 self._unjudged = dict.fromkeys(self.claims)
                 self.epochs.append(EpochSpan(epoch, leader, at_ns, at_ns, last_act_ns))
+                self._marked_ns = 0
             case Retried(node):
                 # A fresh start: the failures and losses so far are forgiven.
                 self.frontier.retry(node)
@@ -328,18 +334,28 @@ class RunState:
             case _:
                 assert_never(transition)
 
+    def _succeed(self, success: Succeeded, seq: int) -> None:
+        node = success.node
+        _require(0 <= success.ms <= _MAX_INT and seq <= _MAX_INT, success)
+        running = self._end(node, success.attempt)
+        self.frontier.done(node)
+        if success.result:
+            self._has_results = True
+            self._results[node] = seq
+        self._durations[node] = success.ms
+        self._accepted.extend((node, success.attempt, running.epoch))
+        if self._reasons:
+            self._reasons.pop(node, None)
+
     def _claim(self, node: int, attempt: int, worker: Life) -> None:
         if attempt != self._attempts[node] + 1:
             raise KeyError(attempt)
-        if self.frontier.state(node) != "ready" and not self.frontier.is_deferred(node):
-            raise KeyError(node)
-        if self.frontier.is_deferred(node):
-            self._delayed.pop(node, None)
+        if self._delayed and self._delayed.pop(node, None) is not None:
             self.frontier.requeue(node)
         self.frontier.claim(node)
         self._attempts[node] = attempt
         self.total_attempts += 1
-        self._take(Running(node, attempt, self.epoch, *worker))
+        self._take(Running(node, attempt, self.epoch, worker))
 
     def _take(self, running: Running) -> None:
         self.claims[running.node] = running
@@ -456,7 +472,7 @@ class RunState:
             for name in _ARRAYS:
                 unpack(getattr(self, name), getattr(part, name[1:]))
             for claim in part.claims:
-                self._take(Running(*claim))
+                self._take(Running(*claim[:3], claim[3:]))
             self._delayed.update(part.delayed)
             self._reasons.update(part.reasons)
         size = len(self.plan.graph)
@@ -472,6 +488,7 @@ class RunState:
         )
         for node, retry_ns in self._delayed.items():
             heapq.heappush(self._due, (retry_ns, node))
+        self._has_results = any(self._results)
         self.outcome, self.epoch = head.outcome, head.epoch
         self._unjudged = {n: None for n, r in self.claims.items() if r.epoch < self.epoch}
         self.epochs = list(head.epochs)

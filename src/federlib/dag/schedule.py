@@ -63,6 +63,7 @@ _MAX_RETRIED = MAX_TRANSITIONS // 2
 _MAX_INPUTS = 64
 _INPUTS_BY_SLOTS = 16_000
 _CLAIM_BYTES, _INPUT_BYTES, _TRANSITION_BYTES = 80, 13, 100
+_SMALL = (Claimed, Succeeded, Adopted, Retried, Revoked)
 
 
 def decide(
@@ -118,6 +119,7 @@ class _Step:
         self.jitter = jitter
         self.transitions: list[Transition] = []
         self.table: dict[Life, int] = {}
+        self.lives: list[Life] = []
         self.log_bytes = 0
         self.results: dict[int, msgspec.Raw] = {}
         self.result_bytes = 0
@@ -134,7 +136,7 @@ class _Step:
     def add(self, transition: Transition) -> None:
         self.transitions.append(transition)
         self.log_bytes += _log_bytes(transition)
-        self.state.apply(transition, seq=self.seq, at_ns=self.now_ns, workers=tuple(self.table))
+        self.state.apply(transition, seq=self.seq, at_ns=self.now_ns, workers=self.lives)
 
     def has_room(self, transitions: int = 1, *, log_bytes: int = 6 * _MAX_REASON) -> bool:
         return (
@@ -338,9 +340,14 @@ class _Step:
             free[worker_id] -= 1
             if not free[worker_id]:
                 del free[worker_id]
-            who = _life(worker_id, self.inbox.workers[worker_id])
-            index = self.table.setdefault(who, len(self.table))
+            index = self._index(_life(worker_id, self.inbox.workers[worker_id]))
             self.add(Claimed(node, self.state.attempts(node) + 1, index))
+
+    def _index(self, life: Life) -> int:
+        index = self.table.setdefault(life, len(self.lives))
+        if index == len(self.lives):
+            self.lives.append(life)
+        return index
 
     def _has_room_to_tell(self, worker_id: str, node: int) -> bool:
         """Make room for one claim in a worker's assign record; False if there is none."""
@@ -378,7 +385,7 @@ class _Step:
             epoch=state.epoch,
             at_ns=self.now_ns,
             t=tuple(self.transitions),
-            workers=tuple(self.table),
+            workers=tuple(self.lives),
         )
         assigns = {worker_id: self._assign(worker_id) for worker_id in sorted(self.touched)}
         moved = any(isinstance(t, Cancelled | Resumed | Ended) for t in self.transitions)
@@ -444,10 +451,10 @@ def _finish_bytes(finish: Finish) -> int:
 
 
 def _log_bytes(transition: Transition) -> int:
+    if isinstance(transition, _SMALL):
+        return _TRANSITION_BYTES
     if isinstance(transition, Failed | Lost | Refused):
         return _TRANSITION_BYTES + len(msgspec.json.encode(transition.reason))
-    if isinstance(transition, Claimed | Succeeded | Adopted | Retried | Revoked):
-        return _TRANSITION_BYTES
     return 1_000
 
 
