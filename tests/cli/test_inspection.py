@@ -44,7 +44,7 @@ def test_a_quiet_store_is_healthy(fleet: Fleet) -> None:
     assert done.out.startswith("health  healthy\nstore ")
     told = facts(fleet.call("status", "--json"))
     assert set(told) == {
-        "store", "store_id", "health", "problems", "leases", "runs", "commands"
+        "store", "store_id", "health", "problems", "leases", "runs", "commands", "hosts"
     }  # fmt: skip
     assert (told["health"], told["problems"], told["runs"]) == ("healthy", [], [])
 
@@ -54,7 +54,8 @@ def test_who_only_looks_makes_no_store(fleet: Fleet) -> None:
     assert done.code == 3
     assert facts(done)["health"] == "cannot tell"
     for verb in (["status"], ["lease", "ls"], ["lease", "show", "x"], ["commands", "ls"],
-                 ["commands", "show", "x"], ["lease", "release", "x", "--token", "1"]):  # fmt: skip
+                 ["commands", "show", "x"], ["workers"], ["workers", "--watch"],
+                 ["lease", "release", "x", "--token", "1"]):  # fmt: skip
         done = fleet.call(*verb)
         assert (done.code, done.out) == (3, ""), verb
         assert "there is no such file" in done.err

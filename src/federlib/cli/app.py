@@ -20,6 +20,8 @@ from federlib.cli.report import check_target
 from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
 from federlib.cli.status import tell_status
 from federlib.cli.stores import hide_credentials
+from federlib.cli.workers import tell_workers, watch_workers
+from federlib.errors import InvalidInput
 from federlib.federation import STORE_ENV
 from federlib.lease import lease_ttl_s
 
@@ -168,6 +170,29 @@ def status_command(*, url: str, as_json: bool) -> None:
     Exit code: 0 healthy, 1 degraded, 2 unhealthy, 3 cannot tell.
     """
     sys.exit(tell_status(url, as_json=as_json))
+
+
+@app.command("workers")
+@_store_option
+@click.option("--kind", default=None, help="Only members of this kind.")
+@click.option("--collect", "collect_s", type=FiniteRange(0), default=None, metavar="SECONDS",
+              help="First remove who has left or expired that long ago.")  # fmt: skip
+@click.option("--watch", is_flag=True, help="Go on until interrupted; a line a change in a pipe.")
+@_json_option
+@runs_async
+async def workers_command(
+    *, url: str, kind: str | None, collect_s: float | None, watch: bool, as_json: bool
+) -> int:
+    """Show who is in the registry: each worker, and each host's workers together.
+
+    Exit code: 0 healthy, 1 degraded (some expired), 2 unhealthy (all that have not
+    left are expired, or a record cannot be read), 3 cannot tell.
+    """
+    if watch and collect_s is not None:
+        raise InvalidInput("--collect", expected="no --watch beside it", found=collect_s)
+    if watch:
+        return await watch_workers(url, kind=kind, as_json=as_json)
+    return await tell_workers(url, kind=kind, collect_s=collect_s, as_json=as_json)
 
 
 @app.command("logs")

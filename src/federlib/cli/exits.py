@@ -15,17 +15,26 @@ import click
 from federlib.errors import FederlibError, InvalidInput, MissingExtra, PlanMismatch
 
 __all__ = [
+    "CANNOT_TELL",
     "CHAOS_NOT_FIRED",
+    "DEGRADED",
     "FAILED",
+    "HEALTH",
+    "HEALTHY",
     "INTERRUPTED",
     "OK",
     "STORE",
+    "UNHEALTHY",
     "USAGE",
     "runs_async",
     "telling_errors",
 ]
 
 OK, FAILED, USAGE, STORE, CHAOS_NOT_FIRED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+HEALTHY, DEGRADED, UNHEALTHY, CANNOT_TELL = 0, 1, 2, 3
+HEALTH = ("healthy", "degraded", "unhealthy", "cannot tell")
+"""What monitoring makes of an exit code of `status` and `workers`."""
 
 P = ParamSpec("P")
 

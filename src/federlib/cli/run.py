@@ -27,7 +27,7 @@ from federlib.cli.report import (
 )
 from federlib.cli.stores import logs_root, require_store
 from federlib.cli.supervisor import PROGRAM, Crew, Supervisor, open_private, worker_command
-from federlib.cli.tasks import TaskHandler
+from federlib.cli.tasks import Busy, TaskHandler
 from federlib.cli.view import RunView
 from federlib.dag import RunRecord, Workflow, load_workflow
 from federlib.errors import InvalidInput
@@ -68,6 +68,7 @@ async def run_workflow(options: RunOptions, console: Console) -> int:
     async with connect(options.url, ttl_s=options.ttl_s) as fed:
         # Told here, once, and not by each worker in its log.
         await fed.check_store()
+        await fed.registry.collect()
         if not fed.store.capabilities.shared:
             raise InvalidInput(
                 "--store",
@@ -250,7 +251,7 @@ async def run_worker(*, url: str, run_id: str, slots: int, ttl_s: float) -> int:
         connect(url, ttl_s=ttl_s, telemetry=telemetry) as fed,
         TaskRunner(clock=fed.clock, telemetry=telemetry) as runner,
     ):
-        handler = TaskHandler(runner, logs_root(url))
+        handler = Busy(TaskHandler(runner, logs_root(url)))
         identity = await fed.identity()
         click.echo(f"worker {identity.worker_id}, incarnation {identity.incarnation}")
         code = INTERRUPTED
@@ -263,7 +264,13 @@ async def run_worker(*, url: str, run_id: str, slots: int, ttl_s: float) -> int:
                         return
 
             group.start_soon(await_signal)
-            ended = await fed.dag.work(run_id, handler, slots=slots, on_role=tell)
+            if await fed.dag.record(run_id) is None:
+                raise InvalidInput("run_id", expected="a run that was submitted", found=run_id)
+            async with fed.registry.join(
+                kind="worker", labels={"run": run_id}, slots=slots
+            ) as member:
+                handler.tell = lambda load: member.report(load=load)
+                ended = await fed.dag.work(run_id, handler, slots=slots, on_role=tell)
             click.echo(f"run {run_id}: {ended.state}")
             code = OK
             group.cancel_scope.cancel()

@@ -9,21 +9,18 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from federlib.cli.exits import CANNOT_TELL, DEGRADED, HEALTH, HEALTHY, UNHEALTHY
 from federlib.cli.inspection import lease_names, plain, print_json
 from federlib.cli.report import printable
 from federlib.cli.stores import require_store
+from federlib.cli.workers import HostLine, health_line, host_lines, host_table
 from federlib.dag import RunRecord
 from federlib.errors import FederlibError
 from federlib.federation import Federation, connect
 from federlib.storage import redact_url
 
 __all__ = ["Status", "tell_status"]
-
-HEALTHY, DEGRADED, UNHEALTHY, CANNOT_TELL = 0, 1, 2, 3
-_WORDS = ("healthy", "degraded", "unhealthy", "cannot tell")
-_STYLES = ("green", "yellow", "red", "red")
 
 
 class LeaseLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +55,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     leases: list[LeaseLine]
     runs: list[RunLine]
     commands: dict[str, int]
+    hosts: list[HostLine]
 
 
 def tell_status(url: str, *, as_json: bool) -> int:
@@ -85,15 +83,17 @@ async def _gather(url: str) -> tuple[Status, int]:
         leases = await _leases(fed, problems)
         runs = [await _run(fed, record, problems) for record in await fed.dag.list()]
         commands = await fed.commands.counts()
+        hosts = host_lines(await fed.registry.inspect())
         code = max((severity for severity, _ in problems), default=HEALTHY)
         status = Status(
             store=redact_url(url),
             store_id=fed.store.store_id,
-            health=_WORDS[code],
+            health=HEALTH[code],
             problems=[text for _, text in problems],
             leases=leases,
             runs=runs,
             commands=commands,
+            hosts=hosts,
         )
     return status, code
 
@@ -152,7 +152,7 @@ async def _run(fed: Federation, record: RunRecord, problems: list[tuple[int, str
 
 def _print(status: Status, code: int) -> None:
     console = Console()
-    console.print(Text.assemble("health  ", (status.health, f"bold {_STYLES[code]}")))
+    console.print(health_line(code))
     console.print(f"store   {status.store} ({status.store_id})", highlight=False, markup=False)
     for problem in status.problems:
         console.print(f"  - {printable(problem)}", highlight=False, markup=False)
@@ -182,3 +182,5 @@ def _print(status: Status, code: int) -> None:
         for name, count in sorted(status.commands.items()):
             table.add_row(name, str(count))
         console.print(table)
+    if status.hosts:
+        console.print(host_table(status.hosts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,35 @@ import msgspec
 from federlib.cli.exec import Call, Exec, TaskRunner, log_path
 from federlib.dag import TaskFailed, TaskRun
 
-__all__ = ["TaskHandler"]
+__all__ = ["Busy", "TaskHandler"]
+
+
+class Busy:
+    """Counts the tasks that a handler has in hand.
+
+    Args:
+        handler: Does them.
+
+    Attributes:
+        tell: Hears the count whenever it changes.
+    """
+
+    def __init__(self, handler: TaskHandler) -> None:
+        self._handler = handler
+        self._tasks = 0
+        self.tell: Callable[[int], None] = lambda _: None
+
+    async def __call__(self, task: TaskRun) -> object:
+        """Do one task."""
+        self._count(1)
+        try:
+            return await self._handler(task)
+        finally:
+            self._count(-1)
+
+    def _count(self, step: int) -> None:
+        self._tasks += step
+        self.tell(self._tasks)
 
 
 class TaskHandler:
