@@ -11,6 +11,7 @@ Source: design §7.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -51,7 +52,12 @@ class DiskFile(Protocol):
         ...
 
     def size(self) -> int:
-        """Return the size in bytes; small enough a cost to ask before every read."""
+        """Return the size in bytes; costs so little that it may be asked before every read.
+
+        Raises:
+            FileNotFoundError: The file was removed, or another was put in its place; where
+                that can be told.
+        """
         ...
 
     def sync(self) -> None:
@@ -137,7 +143,7 @@ class SystemDisk:
         handle = os.open(self._path(path), flags | (os.O_CREAT if create else 0), 0o600)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise OSError(22, "not a regular file", str(self._path(path)))
+            raise OSError(errno.EINVAL, "not a regular file", str(self._path(path)))
         return _SystemFile(handle)
 
     def list(self, directory: str) -> list[str]:
@@ -173,11 +179,14 @@ class _SystemFile:
 
     def append(self, data: bytes) -> None:
         """Write at the end."""
-        self.write(self.size(), data)
+        self.write(os.fstat(self._handle).st_size, data)
 
     def reserve(self, size: int) -> None:
         """Lengthen the file with zeros."""
-        os.posix_fallocate(self._handle, 0, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._handle, 0, size)
+        elif os.fstat(self._handle).st_size < size:  # pragma: no cover (macOS)
+            os.ftruncate(self._handle, size)
 
     def write(self, offset: int, data: bytes) -> None:
         """Write over bytes that are there."""
@@ -197,7 +206,10 @@ class _SystemFile:
 
     def size(self) -> int:
         """Return the size in bytes."""
-        return os.fstat(self._handle).st_size
+        found = os.fstat(self._handle)
+        if not found.st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "the file was removed")
+        return found.st_size
 
     def sync(self) -> None:
         """Make data and size last."""
