@@ -8,7 +8,10 @@ import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import anyio
+import msgspec
 import pytest
 
 from federlib.errors import InvalidInput
@@ -23,6 +26,8 @@ from federlib.skewclock import (
     require_utc,
 )
 from federlib.testing import ManualClock, SkewedClock
+from fleet import Fleet, until
+from registry.worlds import World
 
 NS = 1_000_000_000
 
@@ -135,6 +140,23 @@ def test_2_3_a_worker_id_is_mapped_to_its_host_id(tmp_path: Path) -> None:
         assert WorkerIdentity.parse(one.worker_id).host_id == one.host_id == two.host_id
 
 
+@pytest.mark.anyio
+async def test_2_3_heartbeats_carry_the_host_id_and_are_summed_by_host(tmp_path: Path) -> None:
+    """§2.3 Heartbeats: they include `host_id`, to allow per-host aggregation."""
+    world = World(tmp_path, ManualClock())
+    one, two, far = world.process(), world.process(), world.process(host="b")
+    async with one.registry.join(slots=2), two.registry.join(slots=3), far.registry.join():
+        members = await one.registry.members()
+        assert {m.record.worker_id: m.record.host_id for m in members} == {
+            process.identity.worker_id: process.identity.host_id for process in (one, two, far)
+        }
+        hosts = await one.registry.by_host()
+    assert {host_id: (host.live, host.slots) for host_id, host in hosts.items()} == {
+        one.identity.host_id: (2, 5),
+        far.identity.host_id: (1, 1),
+    }
+
+
 def test_3_default_of_opal_identity_root() -> None:
     """§3: `OPAL_IDENTITY_ROOT`, default `runtime/identities`."""
     assert IDENTITY_ROOT_ENV == "OPAL_IDENTITY_ROOT"
@@ -186,6 +208,39 @@ def test_4_1_worker_ids_stay_identical_when_a_pool_restarts(
     assert set(after.values()) == {2}
 
 
+def told_by_registry(fleet: Fleet) -> dict[str, int]:
+    """Read worker ids and incarnations of the live workers off the registry's output."""
+    done = fleet.call("workers", "--json")
+    told = msgspec.json.decode(done.out or "{}", type=dict[str, Any])
+    return {
+        line["worker_id"]: line["incarnation"]
+        for line in told.get("workers", [])
+        if line["state"] == "live"
+    }
+
+
+def test_4_1_the_registry_shows_the_same_worker_ids_after_a_restart(tmp_path: Path) -> None:
+    """§4 Test #1: start pool, read the registry, SIGTERM -> start; the ids are identical."""
+    seen: list[dict[str, int]] = []
+    with Fleet(tmp_path).closing() as fleet:
+        nap = fleet.write("w.json", [{"id": "a", "run": "until test -e go; do sleep 0.05; done"}])
+        for _ in range(2):
+            pool = fleet.start("run", nap, "--run-id", "r", "--workers", "3", "--ttl", "5")
+            before = {} if not seen else seen[0]
+
+            def restarted(before: dict[str, int] = before) -> dict[str, int]:
+                told = told_by_registry(fleet)
+                # What a stopped pool left behind is no new start.
+                return told if len(told) == 3 and told != before else {}
+
+            seen.append(until(restarted, what="a pool of three"))
+            pool.send_signal(signal.SIGTERM)
+            assert pool.wait(30) == 130
+    first, second = seen
+    assert second.keys() == first.keys()
+    assert {worker_id: n + 1 for worker_id, n in first.items()} == second
+
+
 def test_4_2_a_worker_five_seconds_behind_keeps_its_lease_by_renewing() -> None:
     """§4 Test #2: `now` returns real time - 5 s; lease renewal still succeeds in the buffer."""
     base = ManualClock()
@@ -221,3 +276,40 @@ def test_4_2_five_seconds_are_beyond_the_tolerance_and_cost_an_unrenewed_lease_t
     assert tolerance.lease_live(expires_at_ns=expires_at, now_ns=base.wall_ns())
     base.advance(0.001)
     assert not tolerance.lease_live(expires_at_ns=expires_at, now_ns=base.wall_ns())
+
+
+@pytest.mark.anyio
+async def test_4_2_a_worker_five_seconds_behind_stays_live_by_its_heartbeats(
+    tmp_path: Path,
+) -> None:
+    """§4 Test #2: `now` returns real time - 5 s; heartbeats every ttl/3 keep it in the registry."""
+    base = ManualClock()
+    world = World(tmp_path, base)
+    behind = world.process(clock=SkewedClock(base, offset_s=-5), ttl_s=15)
+    judge = world.process(host="b")
+    for _ in range(12):
+        async with behind.registry.join():
+            await anyio.wait_all_tasks_blocked()  # the heart rests, by real time
+            base.advance(5)  # the longest time between two heartbeats
+            (found,) = await judge.registry.members()
+            assert found.age_s == 10
+
+
+@pytest.mark.anyio
+async def test_4_2_a_silent_worker_five_seconds_behind_expires_five_seconds_early(
+    tmp_path: Path,
+) -> None:
+    """§4 Test #2: `now` returns real time - 5 s; the registry errs by that and no more."""
+    base = ManualClock()
+    world = World(tmp_path, base)
+    behind = world.process(clock=SkewedClock(base, offset_s=-5), ttl_s=15)
+    judge = world.process(host="b")
+    async with behind.registry.join():
+        await anyio.wait_all_tasks_blocked()  # the heart rests, by real time
+        base.advance(15 + 3 - 5 - 0.001)
+        assert len(await judge.registry.members()) == 1
+        base.advance(0.001)
+        assert await judge.registry.members() == []
+        assert len(await judge.registry.members(state="expired")) == 1
+        # By its own clock it is exactly as old as it is.
+        assert len(await behind.registry.members()) == 1
