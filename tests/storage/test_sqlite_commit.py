@@ -164,16 +164,14 @@ async def test_a_cancelled_commit_is_either_answered_or_has_not_happened(
 
 
 @pytest.mark.anyio
-async def test_reads_of_leases_have_a_thread_of_their_own(tmp_path: Path) -> None:
+async def test_reads_do_not_wait_behind_commits_that_hang(tmp_path: Path) -> None:
     async with opened(tmp_path / "s.db") as store, anyio.create_task_group() as tasks:
         with locked_by_another_program(tmp_path / "s.db"):
             for number in range(8):
                 tasks.start_soon(store.commit, Transaction((Put(f"a/{number}", b""),)))
             await anyio.sleep(0.1)
-            with anyio.move_on_after(0.2) as others:
-                await store.get("a/1")
-            assert others.cancelled_caught
             with anyio.fail_after(2):
+                assert await store.get("a/1") is None
                 assert await store.get("lease/a") is None
     # All eight were served once the lock was free.
 

@@ -1,14 +1,15 @@
 """A `RecordStore` made of a blocking engine: the same shell for every embedded driver.
 
-Blocking work runs in threads of its own limiters, never in the host's default pool.
+Blocking work runs in threads of the store's own, never in the host's default pool.
 
 Hazards: a process that is stopped inside its commit holds up all other writers.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -19,6 +20,7 @@ from federlib._pace import ThreadPace
 from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock
 from federlib.storage.backends._commit_line import Attempt
+from federlib.storage.backends._crew import Crew, schedule, scheduler
 from federlib.storage.backends._direct import DirectStore
 from federlib.storage.backends._engine import Engine
 from federlib.storage.backends._subscription import EngineSubscription
@@ -41,22 +43,9 @@ from federlib.telemetry import Telemetry
 
 __all__ = ["EngineStore"]
 
-_THREADS = 4
 _CLOSE_TIMEOUT_S = 5.0
 _LEASES = "lease/"
-_T = TypeVar("_T")
 AnyEngine = TypeVar("AnyEngine", bound=Engine)
-
-
-class _Threads:
-    """The limiters of one event loop: several for any work, one more for leases alone."""
-
-    def __init__(self) -> None:
-        self._work = anyio.CapacityLimiter(_THREADS)
-        self._leases = anyio.CapacityLimiter(1)
-
-    def limiter(self, *, is_lease: bool) -> anyio.CapacityLimiter:
-        return self._leases if is_lease and self._work.available_tokens < 1 else self._work
 
 
 class EngineStore(Generic[AnyEngine]):
@@ -76,7 +65,7 @@ class EngineStore(Generic[AnyEngine]):
         self._telemetry = telemetry
         self._watcher = Watcher(engine)
         engine.on_commit = self._watcher.nudge
-        self._threads = anyio.lowlevel.RunVar[_Threads]("federlib-store-threads")
+        self._crew = Crew(engine.where)
         self._is_closed = False
 
     @property
@@ -92,31 +81,20 @@ class EngineStore(Generic[AnyEngine]):
     async def get(self, key: str) -> Record | None:
         """Read one record; linearizable."""
         check_key(key)
-        return await self._read(lambda: self._engine.get(key), is_lease=key.startswith(_LEASES))
+        is_lease = key.startswith(_LEASES)
+        return await self._crew.read(partial(self._engine.get, key), is_lease=is_lease)
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
         """Read one page of the records whose key starts with `prefix`."""
         check_scan(prefix, after, limit)
-        return await self._read(
-            lambda: self._engine.scan(prefix, after, limit), is_lease=prefix.startswith(_LEASES)
+        return await self._crew.read(
+            partial(self._engine.scan, prefix, after, limit), is_lease=prefix.startswith(_LEASES)
         )
 
     async def outcome(self, transaction_id: str) -> Committed | NotSeen:
         """Say whether a transaction with this id took effect."""
         check_transaction_id(transaction_id)
-        return await self._read(lambda: self._engine.outcome(transaction_id))
-
-    async def _read(self, verb: Callable[[], _T], *, is_lease: bool = False) -> _T:
-        return await anyio.to_thread.run_sync(
-            verb, abandon_on_cancel=True, limiter=self._limiter(is_lease=is_lease)
-        )
-
-    def _limiter(self, *, is_lease: bool) -> anyio.CapacityLimiter:
-        threads = self._threads.get(None)
-        if threads is None:
-            threads = _Threads()
-            self._threads.set(threads)
-        return threads.limiter(is_lease=is_lease)
+        return await self._crew.read(partial(self._engine.outcome, transaction_id))
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
         """Apply all writes if all checks hold; linearizable. A conflict is a value.
@@ -131,15 +109,18 @@ class EngineStore(Generic[AnyEngine]):
             CorruptRecord: The store is no longer the one that was opened.
         """
         check_transaction(transaction)
+        await anyio.lowlevel.checkpoint_if_cancelled()
         attempt = Attempt(transaction, now_ns=self._clock.wall_ns())
+        done, soon = anyio.Event(), scheduler()
+
+        def job() -> None:
+            self._engine.run(attempt)
+            schedule(soon, done.set)
+
+        self._crew.commit(job)
         try:
             with anyio.move_on_after(COMMIT_TIMEOUT_S):
-                await anyio.to_thread.run_sync(
-                    self._engine.run,
-                    attempt,
-                    abandon_on_cancel=True,
-                    limiter=self._limiter(is_lease=_is_of_leases(transaction)),
-                )
+                await done.wait()
         except anyio.get_cancelled_exc_class():
             if not attempt.has_answer and attempt.abandon():
                 raise
@@ -177,14 +158,16 @@ class EngineStore(Generic[AnyEngine]):
         check_prefix(prefix)
         if type(after) is not int or after < 0:
             raise InvalidInput("after", expected="a revision, 0 or more", found=after)
-        head = await self._read(self._engine.read_revision)
+        is_lease = prefix.startswith(_LEASES)
+        head = await self._crew.read(self._engine.read_revision, is_lease=is_lease)
         subscription = EngineSubscription(
             self._engine,
             self._watcher,
             prefix,
             after=after,
             head=head,
-            limiter=self._limiter(is_lease=prefix.startswith(_LEASES)),
+            crew=self._crew,
+            is_lease=is_lease,
         )
         try:
             yield subscription
@@ -223,8 +206,4 @@ class EngineStore(Generic[AnyEngine]):
         self._is_closed = True
         self._watcher.stop(_CLOSE_TIMEOUT_S)
         self._engine.close(_CLOSE_TIMEOUT_S)
-
-
-def _is_of_leases(transaction: Transaction) -> bool:
-    writes, checks = transaction.writes, transaction.checks
-    return all(item.key.startswith(_LEASES) for item in (*writes, *checks))
+        self._crew.close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from functools import partial
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
+from federlib.storage.backends._crew import Crew, schedule, scheduler
 from federlib.storage.backends._engine import Engine
 from federlib.storage.backends._follower import Follower
 from federlib.storage.backends._watch import Watcher
@@ -28,20 +27,18 @@ class EngineSubscription:
         *,
         after: int,
         head: int,
-        limiter: anyio.CapacityLimiter,
+        crew: Crew,
+        is_lease: bool,
     ) -> None:
         self._engine = engine
-        self._limiter = limiter
+        self._crew = crew
+        self._is_lease = is_lease
         self._news = anyio.Event()
-        self._schedule = _scheduler()
+        self._soon = scheduler()
         self._follower = Follower(watcher, prefix, after=after, head=head, wake=self._wake)
 
     def _wake(self) -> None:
-        try:
-            self._schedule(self._ring)
-        except RuntimeError:
-            # The event loop has ended and left its subscription behind.
-            return
+        schedule(self._soon, self._ring)
 
     def _ring(self) -> None:
         self._news.set()
@@ -56,10 +53,8 @@ class EngineSubscription:
         while True:
             self._news = anyio.Event()
             while (due := follower.log_due()) is not None:
-                batches = await anyio.to_thread.run_sync(
-                    self._engine.read_changes, *due, abandon_on_cancel=True, limiter=self._limiter
-                )
-                follower.take_log(batches)
+                read = partial(self._engine.read_changes, *due)
+                follower.take_log(await self._crew.read(read, is_lease=self._is_lease))
             item = follower.next_item(anyio.current_time())
             if item is not None:
                 return item
@@ -69,15 +64,3 @@ class EngineSubscription:
     def close(self) -> None:
         """Tell the watcher to forget this subscription."""
         self._follower.close()
-
-
-def _scheduler() -> Callable[[Callable[[], None]], object]:
-    """Return what has a function called in this event loop, from any thread, at once.
-
-    `anyio.from_thread.run_sync` waits until the loop has run the function. The watcher
-    serves several loops, and one that is busy must not hold up the others, nor may one
-    that has ended hold the thread for ever.
-    """
-    loop = anyio.lowlevel.current_token().native_token
-    name = "run_sync_soon" if hasattr(loop, "run_sync_soon") else "call_soon_threadsafe"
-    return cast("Callable[[Callable[[], None]], object]", getattr(loop, name))
