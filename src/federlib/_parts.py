@@ -127,12 +127,13 @@ class Parts:
         self._pace = pace
         self._claiming = pace.lock()
         self._ttl_s = setup.ttl_s
+        self._stamps = Stamps(setup.hlc, setup.telemetry)
         self.commands: Commands = Commands(
             store,
             member=self._worker_id,
             clock=setup.clock,
             telemetry=setup.telemetry,
-            stamps=Stamps(setup.hlc, setup.telemetry),
+            stamps=self._stamps,
             pace=pace,
         )
         self.registry: Registry = Registry(

@@ -9,6 +9,7 @@ from federlib.dag import RunRecord, RunState, TaskRun
 from federlib.errors import Fenced, LeaseBusy, Unavailable
 from federlib.fencing import Command, Outcome
 from federlib.lease import Busy, HeldLease
+from federlib.skewclock import HlcTimestamp, hlc_text, read_clock
 from federlib.storage import Absent, Committed, Conflicted, Put
 
 data = b"report"
@@ -60,6 +61,8 @@ async def more() -> None:
         state: RunState = await fed.dag.inspect("r1")
         counts: dict[str, int] = state.counts()
         print(ended.state, counts, (await fed.identity()).worker_id, fed.clock.wall_ns())
+        stamp: HlcTimestamp = fed.hlc.observe(fed.hlc.now())
+        print(hlc_text(stamp), read_clock(fed.hlc).hlc_logical)
 
 
 async def errors() -> None:

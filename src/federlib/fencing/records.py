@@ -22,7 +22,7 @@ import msgspec
 
 from federlib._json import encode_json
 from federlib.errors import CorruptRecord, InvalidInput
-from federlib.skewclock import HlcTimestamp
+from federlib.skewclock import StoredHlc
 from federlib.storage import Record, segment
 
 __all__ = [
@@ -86,7 +86,6 @@ _Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z"
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 _Token = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN)]
 _Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
-_Hlc = Annotated[HlcTimestamp, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 _Status = Annotated[
     str, msgspec.Meta(pattern=r"^(applied|noop|actuation_failed|rejected_[a-z_]{1,40})\Z")
 ]
@@ -143,7 +142,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     dag_node: _Text | None = None
     causal_id: _Text | None = None
     traceparent: _Text | None = None
-    hlc: _Hlc | None = None
+    hlc: StoredHlc | None = None
     v: int = FORMAT
 
     def arguments(self) -> object:
@@ -180,7 +179,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     epoch: _Token
     consumer: _Name
     at_ns: _Instant
-    hlc: _Hlc | None = None
+    hlc: StoredHlc | None = None
     v: int = FORMAT
 
 
@@ -206,7 +205,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     detail: _Detail = ""
     consumer: _Name
     at_ns: _Instant
-    hlc: _Hlc | None = None
+    hlc: StoredHlc | None = None
     v: int = FORMAT
 
 

@@ -19,13 +19,15 @@ from __future__ import annotations
 
 from federlib.skewclock.bound import BoundStore, FileBound
 from federlib.skewclock.clock import Clock, ClockId, SystemClock
-from federlib.skewclock.hlc import HLC_INCIDENTS, HlcCounts, HybridLogicalClock
+from federlib.skewclock.hlc import HybridLogicalClock
+from federlib.skewclock.incidents import HLC_INCIDENTS, HlcCounts
 from federlib.skewclock.keeper import keep_bound
 from federlib.skewclock.lamport import LamportClock
 from federlib.skewclock.reading import ClockReading, read_clock, require_utc
 from federlib.skewclock.stamps import UNSTAMPED, Stamps
 from federlib.skewclock.timestamp import (
     HlcTimestamp,
+    StoredHlc,
     check_hlc,
     hlc_bytes,
     hlc_from_bytes,
@@ -52,6 +54,7 @@ __all__ = [
     "LamportClock",
     "SkewTolerance",
     "Stamps",
+    "StoredHlc",
     "SystemClock",
     "check_hlc",
     "hlc_bytes",

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import threading
 
-import attrs
-
 from federlib.errors import ClockBehind, InvalidInput, TimestampTooFarAhead, Unavailable
 from federlib.skewclock.bound import BoundStore
 from federlib.skewclock.clock import Clock
 from federlib.skewclock.hybrid import next_timestamp
+from federlib.skewclock.incidents import HLC_INCIDENTS, HlcCounts, Incident
 from federlib.skewclock.timestamp import (
     LOGICAL_BITS,
     MAX_LOGICAL,
@@ -24,36 +23,12 @@ from federlib.skewclock.timestamp import (
     hlc_text,
 )
 from federlib.skewclock.tolerance import SkewTolerance
-from federlib.telemetry import SILENT, Metric, Telemetry
+from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["HLC_INCIDENTS", "HlcCounts", "HybridLogicalClock"]
-
-HLC_INCIDENTS = Metric(
-    "federlib_hlc_incidents_total",
-    "counter",
-    "What a hybrid logical clock had to refuse, borrow or put up with.",
-    ("kind",),
-)
+__all__ = ["HybridLogicalClock"]
 
 _NO_WINDOW = 1 << 70
 """Later than every reading, so that no reading falls into it."""
-
-
-@attrs.frozen(kw_only=True)
-class HlcCounts:
-    """What has gone wrong around a clock since it was made.
-
-    Attributes:
-        refused: Remote timestamps too far ahead.
-        behind: Readings not given because the wall clock, or the stored bound, lay behind.
-        overflows: Milliseconds borrowed because the logical part was full.
-        set_backs: Readings of the wall clock that lay a millisecond or more before the last.
-    """
-
-    refused: int = 0
-    behind: int = 0
-    overflows: int = 0
-    set_backs: int = 0
 
 
 class HybridLogicalClock:
@@ -66,7 +41,8 @@ class HybridLogicalClock:
     changes nothing.
 
     Thread-safe, and never blocks on a disk. Not to be used from a signal handler, which may
-    have interrupted a reading. Timestamps of two clocks may be equal.
+    have interrupted a reading; after a fork the child makes a clock of its own. Timestamps of
+    two clocks may be equal.
 
     Args:
         clock: Its wall clock is the physical one.
@@ -203,7 +179,7 @@ class HybridLogicalClock:
 
     def _advance(self, remote: int) -> HlcTimestamp:
         """Take the next step with every check; tell of what was met once the lock is free."""
-        met: list[str] = []
+        met: list[Incident] = []
         refusal: TimestampTooFarAhead | Unavailable | None = None
         with self._lock:
             physical_ms = self._wall_ns() // NS_PER_MS
@@ -235,7 +211,7 @@ class HybridLogicalClock:
                 self._base = found & ~MAX_LOGICAL
                 self._logical = found & MAX_LOGICAL
                 self._from_ns = physical_ms * NS_PER_MS
-            self._counts = _counted(self._counts, met)
+            self._counts = self._counts.plus(met)
         self._tell(met, back_ms=before_ms - physical_ms, latest=found)
         if refusal is not None:
             raise refusal
@@ -244,7 +220,7 @@ class HybridLogicalClock:
     def _last_reading_ms(self) -> int:
         return self._read_ms if self._from_ns == _NO_WINDOW else self._from_ns // NS_PER_MS
 
-    def _tell(self, met: list[str], *, back_ms: int, latest: HlcTimestamp) -> None:
+    def _tell(self, met: list[Incident], *, back_ms: int, latest: HlcTimestamp) -> None:
         for kind in met:
             self._telemetry.emit(HLC_INCIDENTS, kind=kind)
         if "set_back" in met:
@@ -303,14 +279,3 @@ def _ahead_ms(bound_ahead_s: float | None, max_offset_ms: int) -> int:
             found=bound_ahead_s,
         )
     return found
-
-
-def _counted(counts: HlcCounts, met: list[str]) -> HlcCounts:
-    if not met:
-        return counts
-    return HlcCounts(
-        refused=counts.refused + met.count("refused"),
-        behind=counts.behind + met.count("behind"),
-        overflows=counts.overflows + met.count("overflow"),
-        set_backs=counts.set_backs + met.count("set_back"),
-    )

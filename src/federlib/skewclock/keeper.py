@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from federlib.errors import Unavailable
 from federlib.skewclock.hlc import HybridLogicalClock
@@ -19,9 +19,12 @@ async def keep_bound(hlc: HybridLogicalClock, *, telemetry: Telemetry = SILENT) 
     tried again; once the old one is reached, readings fail with `Unavailable`.
     """
     ahead_s = hlc.bound_ahead_s
+    # A slot of our own: whoever fills the host's threads must not stop our time.
+    limiter = CapacityLimiter(1)
     while ahead_s is not None:
         try:
-            await to_thread.run_sync(hlc.renew_bound)
+            # A write that hangs is left to itself: it is whole or not there at all.
+            await to_thread.run_sync(hlc.renew_bound, limiter=limiter, abandon_on_cancel=True)
         except Unavailable as error:
             telemetry.log("warning", "hlc_bound_not_renewed", reason=str(error))
         # Half of it may be used up before it is renewed: a quarter is left for the disk.

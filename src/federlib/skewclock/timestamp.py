@@ -9,7 +9,9 @@ Source: Kulkarni et al. 2014 (48 + 16 bits); design §3, skewclock.
 from __future__ import annotations
 
 import re
-from typing import NewType
+from typing import Annotated, NewType
+
+import msgspec
 
 from federlib.errors import InvalidInput
 
@@ -19,6 +21,7 @@ __all__ = [
     "MAX_TIMESTAMP",
     "NS_PER_MS",
     "HlcTimestamp",
+    "StoredHlc",
     "check_hlc",
     "hlc_bytes",
     "hlc_from_bytes",
@@ -36,6 +39,9 @@ LOGICAL_BITS = 16
 MAX_LOGICAL = (1 << LOGICAL_BITS) - 1
 MAX_TIMESTAMP = 2**63 - 1
 NS_PER_MS = 1_000_000
+
+StoredHlc = Annotated[HlcTimestamp, msgspec.Meta(ge=0, le=MAX_TIMESTAMP)]
+"""The type of a record's field: what is decoded is checked to be a timestamp."""
 
 _MAX_MS = MAX_TIMESTAMP >> LOGICAL_BITS
 # The first digit stops at 7: the sign bit of 64 is never used.
