@@ -13,10 +13,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from federlib import blocking
     from federlib.errors import FederlibError
     from federlib.federation import Federation, connect
 
-__all__ = ["Federation", "FederlibError", "__version__", "connect"]
+__all__ = ["Federation", "FederlibError", "__version__", "blocking", "connect"]
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "blocking":
+        return importlib.import_module("federlib.blocking")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'federlib' has no attribute {name!r}")

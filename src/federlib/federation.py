@@ -109,6 +109,7 @@ class Federation(Parts):
             telemetry=self.telemetry,
         )
         if isinstance(got, HeldLease):
+            self._loose = [held for held in self._loose if not held.is_over]
             self._loose.append(got)
         return got
 
@@ -190,7 +191,7 @@ def connect(
         Unavailable: The store cannot be reached.
         CorruptRecord: What lies there is not a store that this version can read.
     """
-    return _connected(
+    return open_federation(
         named_store(url),
         identity=identity or IdentityStore(),
         setup=Setup.of(
@@ -205,13 +206,14 @@ def connect(
 
 
 @asynccontextmanager
-async def _connected(
+async def open_federation(
     url: str | RecordStore,
     *,
     identity: ClaimedIdentity | IdentityStore,
     setup: Setup,
     close_timeout_s: float,
 ) -> AsyncGenerator[Federation, None]:
+    """Do the work of `connect`, with all arguments at hand."""
     own = isinstance(url, str)
     hlc, telemetry = setup.hlc, setup.telemetry
     store = url

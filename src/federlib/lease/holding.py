@@ -158,6 +158,16 @@ class Holding:
         if reason is not None:
             raise self._lost_error(reason)
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a fork of the holder."""
+        return os.getpid() != self._pid
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to release: it was, or it is lost."""
+        return self._state == "ended" or self.lost
+
     def _find_loss(self) -> str | None:
         if os.getpid() != self._pid:
             return "this process is a fork of the holder"
