@@ -87,7 +87,7 @@ class HybridLogicalClock:
         bound_ahead_s: float | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
-        self.clock = clock
+        self.clock: Clock = clock
         self._wall_ns = clock.wall_ns
         self._max_offset_ms = SkewTolerance(max_offset_s).tolerance_ns // NS_PER_MS
         self._telemetry = telemetry
