@@ -210,7 +210,7 @@ async def read_history(fed: Federation, run_id: str) -> History:
                         history.stale.append(ids[node])
                 case Lost(node):
                     owner = state.claims[node]
-                    history.lost.append((ids[node], (owner.worker_id, owner.incarnation)))
+                    history.lost.append((ids[node], owner.life[:2]))
                 case _:
                     pass
             state.apply(transition, seq=seq, at_ns=batch.at_ns, workers=batch.workers)

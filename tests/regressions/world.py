@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -58,6 +58,8 @@ class Door(StoreProxy):
         calls: How many calls got through, by verb.
         results: What became of each commit that was sent.
         frozen: Set once it stands.
+        before: Asked before each commit is sent; may hold it up, or fail or refuse it instead.
+        after: Asked before each answer is given; may hold it up, or lose it.
     """
 
     def __init__(self, base: RecordStore) -> None:
@@ -67,6 +69,8 @@ class Door(StoreProxy):
         self.calls = {"read": 0, "commit": 0, "event": 0}
         self.results: list[tuple[Transaction, Committed | Conflicted]] = []
         self.frozen = anyio.Event()
+        self.before: Callable[[Transaction], Awaitable[Conflicted | None]] | None = None
+        self.after: Callable[[Transaction], Awaitable[None]] | None = None
         self._thawed = anyio.Event()
         self._thawed.set()
         self._acts: list[tuple[Fits, Callable[[], None]]] = []
@@ -107,6 +111,7 @@ class Door(StoreProxy):
 
     def heal(self) -> None:
         self._fails = _never
+        self.before = self.after = None
         self.is_away = False
 
     async def _pass(self, verb: str) -> None:
@@ -138,6 +143,9 @@ class Door(StoreProxy):
 
     async def _send(self, transaction: Transaction) -> Committed | Conflicted:
         await self._pass("commit")
+        refusal = await self.before(transaction) if self.before is not None else None
+        if refusal is not None:
+            return refusal
         breaks = self._fails(transaction)
         if breaks:
             self._fails = _never
@@ -146,6 +154,8 @@ class Door(StoreProxy):
         self.results.append((transaction, result))
         if breaks:
             raise OutcomeUnknown("commit", transaction_id=transaction.id, reason="cut off")
+        if self.after is not None:
+            await self.after(transaction)
         return result
 
     @asynccontextmanager
