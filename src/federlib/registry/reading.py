@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from federlib.errors import CorruptRecord
 from federlib.lease.backends.mirror import Sightings, read_moment
+from federlib.lease.judge import Moment
 from federlib.registry.records import decode_member, member_key
 from federlib.registry.roster import Member, Sighted, judge
 from federlib.skewclock import Clock, SkewTolerance
@@ -64,9 +65,9 @@ class Reader:
             self._tell(record, error)
             return None
 
-    def judge(self, sighted: Sighted) -> Member:
-        """Say how a member stands now."""
-        return judge(sighted, read_moment(self.clock), self.tolerance)
+    def judge(self, sighted: Sighted, now: Moment | None = None) -> Member:
+        """Say how a member stands now; several at one look are judged at one moment."""
+        return judge(sighted, now or read_moment(self.clock), self.tolerance)
 
     def end_of(self, sighted: Sighted) -> int | None:
         """Say when a member expires on our boot clock if nothing is heard of it.

@@ -100,6 +100,10 @@ class _Header(msgspec.Struct):
     v: int
 
 
+_header = msgspec.json.Decoder(_Header)
+_member = msgspec.json.Decoder(MemberRecord)
+
+
 def member_key(worker_id: str) -> str:
     """Return the key of a worker's record.
 
@@ -138,7 +142,7 @@ def decode_member(key: str, value: bytes) -> MemberRecord:
         raise CorruptRecord(key, expected=error.expected, found=record.worker_id) from error
     if record.host_id != host_id:
         raise CorruptRecord(key, expected=f"host_id {host_id}", found=record.host_id)
-    if key != member_key(record.worker_id):
+    if key != f"{REGISTRY_PREFIX}{record.worker_id}":
         raise CorruptRecord(key, expected="the worker of its key", found=record.worker_id)
     return record
 
@@ -146,9 +150,9 @@ def decode_member(key: str, value: bytes) -> MemberRecord:
 def _decode(key: str, value: bytes) -> MemberRecord:
     try:
         # The version first: a newer record may differ in everything else.
-        found = msgspec.json.decode(value, type=_Header).v
+        found = _header.decode(value).v
         if found == FORMAT:
-            return msgspec.json.decode(value, type=MemberRecord)
+            return _member.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptRecord(key, expected=f"MemberRecord ({error})", found=value) from error
     hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""

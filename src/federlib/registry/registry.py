@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.identity import ClaimedIdentity
+from federlib.lease.backends.mirror import read_moment
 from federlib.lease.settings import DEFAULT_TTL_S, check_ttl
 from federlib.registry.entry import Facts
 from federlib.registry.membership import Membership
@@ -162,8 +163,9 @@ class Registry:
         prefix = REGISTRY_PREFIX if host_id is None else host_prefix(host_id)
         problems: list[CorruptRecord] = []
         records, _ = await self._reader.scan(prefix)
+        now = read_moment(self._reader.clock)
         sighted = (self._reader.sight(record, problems) for record in records)
-        members = [self._reader.judge(one) for one in sighted if one is not None]
+        members = [self._reader.judge(one, now) for one in sighted if one is not None]
         if host_id is None:
             for state in _STATES:
                 count = sum(member.state == state for member in members)

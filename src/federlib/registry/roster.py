@@ -17,7 +17,6 @@ from typing import Literal
 import attrs
 
 from federlib.errors import CorruptRecord
-from federlib.identity import WorkerIdentity
 from federlib.lease.judge import Claim, Horizon, Moment, horizon
 from federlib.registry.records import MemberRecord
 from federlib.skewclock import SkewTolerance
@@ -190,7 +189,12 @@ def refusal(found: Member | None, mine: MemberRecord, *, has_joined: bool) -> Re
 
 def by_name(members: Iterable[Member]) -> tuple[Member, ...]:
     """Order members by host, then by number: ``:2`` before ``:10``."""
-    return tuple(sorted(members, key=lambda member: WorkerIdentity.parse(member.worker_id)))
+    return tuple(sorted(members, key=_place))
+
+
+def _place(member: Member) -> tuple[str, int]:
+    host_id, _, seq = member.worker_id.rpartition(":")
+    return host_id, int(seq)
 
 
 def by_host(members: Iterable[Member]) -> dict[str, HostSummary]:
