@@ -124,6 +124,18 @@ def test_a_worker_that_came_back_is_beside_with_empty_hands_and_its_old_claims_a
     assert claims_of(draft.handout) == [(0, 2, 1)]
 
 
+def test_a_later_life_elsewhere_has_a_record_and_the_one_beside_is_told_to_stop() -> None:
+    desk = beside(wide(2), slots=1)
+    desk.take_over(1)
+    desk.inbox.workers = {"w": live(token=7, slots=1)}
+    drafts = desk.settle()
+    assert [type(t).__name__ for d in drafts for t in d.batch.t] == ["Lost", "Claimed"]
+    assert isinstance(drafts[0].handout, AssignRecord)
+    assert (drafts[0].handout.token, drafts[0].handout.claims) == (1, ())
+    assert drafts[-1].assigns["w"].token == 7
+    assert len(drafts[-1].assigns["w"].claims) == 1
+
+
 def test_a_cancelled_run_takes_the_claims_of_the_worker_beside_the_leader_too() -> None:
     desk = beside(wide(2), slots=2)
     desk.take_over(1)

@@ -87,10 +87,6 @@ async def test_dbos_716_a_store_restart_in_the_middle_of_recovery_strands_nothin
     assert history.stale == []
 
 
-@pytest.mark.xfail(
-    reason="the worker beside the leader is known by its id, not by its life: the later life's "
-    "claims are handed to the older one"
-)
 async def test_dbos_804_a_draining_life_of_the_same_worker_gets_nothing_any_more(
     world: World,
 ) -> None:

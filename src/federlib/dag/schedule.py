@@ -128,7 +128,7 @@ class _Step:
         self.touched: set[str] = set()
         # The worker beside the leader is told all its claims, or only what has changed.
         self.beside: Life | None = inbox.beside
-        self.beside_id: str | None = inbox.beside[0] if inbox.beside is not None else None
+        self.beside_id = _present_id(inbox)
         self.tells_all = False
         self.handed: list[int] = []
         self.heard: list[tuple[int, int]] = []
@@ -318,6 +318,7 @@ class _Step:
                 self._lose(running, reason)
 
     def _lose(self, running: Running, reason: str) -> None:
+        self.tells_all = self.tells_all or running.life == self.beside
         final = self.state.losses(running.node) + 1 > self.state.record.max_lost
         retry_ns = None if final else self.now_ns
         self.add(Lost(running.node, running.attempt, reason, retry_ns))
@@ -440,6 +441,16 @@ class _Step:
             (seqs[0], seqs[-1]) if scan else seqs,
             scan,
         )
+
+
+def _present_id(inbox: Inbox) -> str | None:
+    """Name the worker beside the leader, unless a later life of it works elsewhere."""
+    if inbox.beside is None:
+        return None
+    worker_id = inbox.beside[0]
+    view = inbox.workers.get(worker_id)
+    is_present = view is None or _life(worker_id, view) == inbox.beside
+    return worker_id if is_present else None
 
 
 def _life(worker_id: str, view: WorkerView) -> Life:
