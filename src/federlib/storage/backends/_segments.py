@@ -290,9 +290,10 @@ class Journal:
         """
         segment = self._segments[-1]
         self._cut_torn_end(segment)
-        if not segment.starts and not segment.is_closed and segment.first > 1:
-            # Its name may not last yet: whoever made it may have died before it was sure.
-            self._make(segment.first)
+        # Nor may the names last yet, of this segment or of a state: whoever made them may
+        # have died before it was sure.
+        self._disk.sync_directory(DIRECTORY)
+        if not segment.starts and not segment.is_closed:
             return
         start = segment.end - HEAD_BYTES if segment.is_closed else segment.starts[-1]
         segment.file.write(start, segment.file.read(start, segment.end - start))
