@@ -9,6 +9,7 @@ from federlib.dag import RunRecord, RunState, TaskRun
 from federlib.errors import Fenced, LeaseBusy, Unavailable
 from federlib.fencing import Command, Outcome
 from federlib.lease import Busy, HeldLease
+from federlib.registry import HostSummary, Member
 from federlib.skewclock import HlcTimestamp, hlc_text, read_clock
 from federlib.storage import Absent, Committed, Conflicted, Put
 
@@ -63,6 +64,22 @@ async def more() -> None:
         print(ended.state, counts, (await fed.identity()).worker_id, fed.clock.wall_ns())
         stamp: HlcTimestamp = fed.hlc.observe(fed.hlc.now())
         print(hlc_text(stamp), read_clock(fed.hlc).hlc_logical)
+
+
+async def registry() -> None:
+    """Who is there."""
+    async with federlib.connect() as fed, fed.registry.join(slots=8, labels={"a": "b"}) as me:
+        me.report(load=0.5)
+        members: list[Member] = await fed.registry.members(kind="worker", state=None)
+        hosts: dict[str, HostSummary] = await fed.registry.by_host()
+        print(me.worker_id, [(m.state, m.record.labels) for m in members], hosts)
+        async with fed.registry.watch() as changes:
+            async for change in changes:
+                before: Member | None = change.before
+                print(before, change.member.age_s)
+                break
+        removed: int = await fed.registry.collect()
+        print(removed, (await fed.registry.inspect()).problems)
 
 
 async def errors() -> None:
