@@ -86,7 +86,9 @@ class Fault:
 
     * `stop`, `stop_after`: the process ends before or after the operation: `ProcessEnded`.
     * `no_space`, `io_error`: `OSError` with ENOSPC or EIO; a part is written.
-      A sync that fails forgets what it had to write: a later one says 'done' and lies.
+      A sync of a file that fails forgets what it had to write: a later one says 'done' and
+      lies. One of a directory may be tried again, because a file system keeps its names in
+      a journal and does not go on without it.
     * `lost_sync`: a sync says 'done' and does nothing.
     * `flipped_bit`: a read returns one wrong bit.
 

@@ -174,12 +174,10 @@ class _Change:
     Attributes:
         number: Its place in the order of all changes on the disk.
         names: What each name stands for from then on; None for a name that is gone.
-        is_stuck: A failed sync has forgotten it.
     """
 
     number: int
     names: dict[str, Node | None]
-    is_stuck: bool = False
 
 
 class DirectoryNode:
@@ -202,23 +200,9 @@ class DirectoryNode:
         self._changes.append(_Change(number, names))
 
     def sync(self) -> None:
-        """Make everything last that is still marked as not yet written."""
-        stuck = [change for change in self._changes if change.is_stuck]
-        for change in self._changes:
-            if not change.is_stuck:
-                _apply(change.names, self._lasting)
-                # A later word about the same name settles what is in doubt about it.
-                for older in stuck:
-                    if older.number < change.number:
-                        older.names = {
-                            n: node for n, node in older.names.items() if n not in change.names
-                        }
-        self._changes = [change for change in stuck if change.names]
-
-    def fail_sync(self) -> None:
-        """Forget what had to be written, as `FileNode.fail_sync`."""
-        for change in self._changes:
-            change.is_stuck = True
+        """Make all changes of names last."""
+        self._lasting = dict(self.names)
+        self._changes.clear()
 
     def walk(self, path: str) -> Iterator[tuple[str, bytes]]:
         """Return all paths below with their data, as programs see them."""

@@ -213,10 +213,7 @@ class SimulatedDisk:
         with self._gate.lock:
             self._gate.check()
             directory = self._directory(path)
-            forget = directory.fail_sync
-            with self._gate.changing(
-                "sync_directory", path, on_failure=lambda _fault: forget()
-            ) as is_done:
+            with self._gate.changing("sync_directory", path) as is_done:
                 if is_done:
                     directory.sync()
                     self._changes_lasting = self._changes
