@@ -159,6 +159,7 @@ class Parts:
             jitter=random.random,
             new_id=self._new_id,
             ttl_s=self._ttl_s,
+            stamps=self._stamps,
             telemetry=self.telemetry,
         )
 

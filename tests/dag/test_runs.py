@@ -13,7 +13,8 @@ import pytest
 from federlib._tasks import open_task_group
 from federlib.dag import Policy, Runs, TaskFailed, TaskRun, TaskSpec, Workflow
 from federlib.dag.keys import RunKeys
-from federlib.dag.records import MAX_RESULT_BYTES
+from federlib.dag.records import MAX_RESULT_BYTES, decode
+from federlib.dag.transitions import LogBatch
 from federlib.errors import CorruptRecord, InvalidInput, PlanMismatch, Unavailable
 from federlib.skewclock import SystemClock
 from federlib.storage import Put, RecordStore, Transaction, open_store
@@ -603,3 +604,21 @@ async def test_a_task_of_a_leader_that_lost_its_seat_is_adopted_and_runs_on(flee
         assert ran[0] == (1, first)
         assert state.accepted()[0][2] > first
         assert (state.total_attempts, state.refused) == (2, 0)
+
+
+async def test_every_log_record_carries_a_timestamp_above_those_before_it(fleet: Fleet) -> None:
+    """Across leaders too: a new one takes in the last timestamp of the log."""
+    stamps: list[int] = []
+    async with fleet.connected(ttl_s=2) as (fed, _):
+        await fed.dag.submit({"a": [], "b": ["a"]}, run_id="r")
+        for _ in range(2):
+            await fed.dag.work("r", echo)
+            await fed.dag.resume("r", retry_failed=True)
+        await fed.dag.work("r", echo)
+        assert len((await fed.dag.inspect("r")).epochs) > 1
+        for record in (await fleet.store.scan(RunKeys("r").logs)).records:
+            batch = decode(LogBatch, record)
+            assert batch.hlc is not None
+            stamps.append(batch.hlc)
+    assert len(stamps) > 4
+    assert stamps == sorted(set(stamps))

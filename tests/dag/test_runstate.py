@@ -24,6 +24,7 @@ from federlib.dag.transitions import (
     Transition,
 )
 from federlib.errors import CorruptRecord
+from federlib.skewclock import HlcTimestamp
 from federlib.storage.limits import MAX_VALUE_BYTES
 
 from .run_lab import CHAIN, claim_all, new_state, stored, view
@@ -209,3 +210,15 @@ def test_a_snapshot_that_does_not_fit_is_corrupt(spoil: dict[str, object]) -> No
     parts[place] = msgspec.structs.replace(parts[place], **spoil)
     with pytest.raises(CorruptRecord, match="snap"):
         new_state(CHAIN).restore(head, parts)
+
+
+def test_the_latest_timestamp_of_the_log_outlives_a_snapshot() -> None:
+    state = new_state(CHAIN)
+    for seq, hlc in enumerate((HlcTimestamp(5), None, HlcTimestamp(9), HlcTimestamp(7))):
+        epoch = Epoch(seq + 1, "leader", 0)
+        state.apply_batch(LogBatch(epoch=seq + 1, at_ns=1, t=(epoch,), hlc=hlc), seq=seq + 1)
+    assert state.last_hlc == 9
+    head, parts = state.snapshot(4)
+    again = new_state(CHAIN)
+    again.restore(decode(SnapshotHead, stored("head", encode(head))), parts)
+    assert again.last_hlc == 9

@@ -31,7 +31,7 @@ from federlib.dag.schedule import decide
 from federlib.dag.transitions import Epoch
 from federlib.errors import CorruptRecord, Fenced, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.lease import LeaseBackend
-from federlib.skewclock import Clock
+from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import (
     AtRevision,
     Batch,
@@ -69,6 +69,7 @@ class RunLeader:
         inspect_s: How often the workers' leases are looked at; seconds.
         handover: Where the worker of this process is met.
         snapshot_every: Transitions between snapshots.
+        stamps: Stamp what is appended.
         telemetry: Where it is told.
     """
 
@@ -80,6 +81,7 @@ class RunLeader:
     inspect_s: float
     handover: Handover = attrs.field(factory=Handover)
     snapshot_every: int = SNAPSHOT_EVERY
+    stamps: Stamps = UNSTAMPED
     telemetry: Telemetry = SILENT
 
     async def lead(self, epoch: int, check: Callable[[], object]) -> RunOutcome:
@@ -116,6 +118,7 @@ class _Reign:
         self.inspect_s = leader.inspect_s
         self.handover = leader.handover
         self.snapshot_every = leader.snapshot_every
+        self.stamps = leader.stamps
         self.telemetry = leader.telemetry
         self.epoch = epoch
         self.check = check
@@ -164,6 +167,7 @@ class _Reign:
     def _begin_from(self, fold: Fold) -> None:
         self.state, self.seat.next_seq = fold.state, fold.next_seq
         self.snap_revision = fold.snap_revision
+        self.stamps.observe(fold.state.last_hlc, of=self.log.keys.logs)
 
     # What comes in
 
@@ -315,15 +319,7 @@ class _Reign:
                     reason=f"epoch {current[0].epoch} leads it, ours is {self.epoch}",
                 )
             last_act_ns = await self._last_act_ns()
-            self.inbox.beside = self.handover.life
-            draft = decide(
-                self.state,
-                self.inbox,
-                seq=self.seat.next_seq,
-                now_ns=self.clock.wall_ns(),
-                jitter=self.jitter,
-                takeover=Epoch(self.epoch, self.leader_id, last_act_ns),
-            )
+            draft = self._decide(Epoch(self.epoch, self.leader_id, last_act_ns))
             assert draft is not None
             record = EpochRecord(epoch=self.epoch, leader=self.leader_id)
             if await self._append(draft, (record, current[1] if current else None)):
@@ -343,7 +339,7 @@ class _Reign:
         told_ns = decode(ProgressRecord, record).at_ns if record is not None else 0
         return max(told_ns, self.state.last_append_ns)
 
-    def _decide(self) -> Draft | None:
+    def _decide(self, takeover: Epoch | None = None) -> Draft | None:
         self.inbox.beside = self.handover.life
         return decide(
             self.state,
@@ -351,6 +347,8 @@ class _Reign:
             seq=self.seat.next_seq,
             now_ns=self.clock.wall_ns(),
             jitter=self.jitter,
+            takeover=takeover,
+            hlc=self.stamps.now(),
         )
 
     async def _append(

@@ -23,6 +23,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from federlib.errors import CorruptRecord
+from federlib.skewclock import StoredHlc
 from federlib.storage import Record
 
 __all__ = [
@@ -253,6 +254,7 @@ class SnapshotHead(Versioned, frozen=True, kw_only=True):
     refused: int
     adopted: int
     epochs: tuple[EpochSpan, ...]
+    hlc: StoredHlc | None = None
 
 
 _T = TypeVar("_T", bound=Versioned)

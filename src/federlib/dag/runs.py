@@ -30,7 +30,7 @@ from federlib.dag.workflow import TaskSpec, Workflow, check_workflow, plan_diff,
 from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, PlanMismatch, Unavailable
 from federlib.leadership import Elector, LeaderState
 from federlib.lease import LeaseBackend, LeaseState
-from federlib.skewclock import Clock
+from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import Absent, Put, RecordStore, Transaction
 from federlib.telemetry import SILENT, Telemetry
 
@@ -103,6 +103,7 @@ class Runs:
         new_id: Draws a fresh, sortable id.
         ttl_s: Of the leases; seconds.
         snapshot_every: Transitions of a run's log between snapshots.
+        stamps: Stamp the logs.
         telemetry: Where it is told.
     """
 
@@ -118,6 +119,7 @@ class Runs:
         new_id: Callable[[], str],
         ttl_s: float,
         snapshot_every: int = SNAPSHOT_EVERY,
+        stamps: Stamps = UNSTAMPED,
         telemetry: Telemetry = SILENT,
     ) -> None:
         self._store = store
@@ -129,6 +131,7 @@ class Runs:
         self._new_id = new_id
         self._ttl_s = ttl_s
         self._snapshot_every = snapshot_every
+        self._stamps = stamps
         self._telemetry = telemetry
         self._logs: dict[str, RunLog] = {}
 
@@ -258,6 +261,7 @@ class Runs:
             inspect_s=min(2.0, self._ttl_s / 8),
             handover=handover,
             snapshot_every=self._snapshot_every,
+            stamps=self._stamps,
             telemetry=self._telemetry,
         )
 

@@ -10,14 +10,14 @@ Source: design §5, dag; HA plan §4 (node states).
 from __future__ import annotations
 
 import heapq
-from array import array
 from collections.abc import Sequence
 from typing import assert_never
 
 import attrs
 import msgspec
 
-from federlib.dag.arrays import cut, pack, unpack, where
+from federlib.dag.arrays import cut, where
+from federlib.dag.columns import Columns
 from federlib.dag.keys import RunKeys
 from federlib.dag.plan import Plan
 from federlib.dag.records import EpochSpan, RunOutcome, RunRecord, SnapshotHead, SnapshotPart
@@ -39,11 +39,9 @@ from federlib.dag.transitions import (
 )
 from federlib.errors import Conflict, CorruptRecord, InvalidInput
 from federlib.graph import Frontier, NodeState
+from federlib.skewclock import HlcTimestamp
 
 __all__ = ["Life", "RunState", "Running"]
-
-_PART = 12_288
-"""Nodes, or twice the accepted finishes, in one part of a snapshot: 336 KiB of base64."""
 
 _PART_CLAIMS, _PART_DELAYED, _PART_REASONS = 1_500, 8_000, 200
 """What else is open, in one part: below 400 KiB with the longest ids and reasons."""
@@ -88,6 +86,7 @@ class RunState:
         total_attempts: How many claims were made.
         transitions: How many transitions were folded.
         last_append_ns: When the last batch was appended, by its leader's wall clock.
+        last_hlc: The latest timestamp of the log's hybrid logical clocks; None without any.
     """
 
     def __init__(self, plan: Plan, record: RunRecord) -> None:
@@ -105,15 +104,10 @@ class RunState:
         self.total_attempts: int = 0
         self.transitions: int = 0
         self.last_append_ns: int = 0
+        self.last_hlc: HlcTimestamp | None = None
         self._marked_ns = 0
         self._has_results = False
-        self._attempts = array("i", bytes(4 * size))
-        # Losses count against `max_lost`; forgiven attempts are all that are no failures.
-        self._losses = array("i", bytes(4 * size))
-        self._forgiven = array("i", bytes(4 * size))
-        self._results = array("i", bytes(4 * size))
-        self._durations = array("i", bytes(4 * size))
-        self._accepted = array("q")
+        self._columns = Columns(size)
         self._delayed: dict[int, int] = {}
         self._due: list[tuple[int, int]] = []
         self._reasons: dict[int, str] = {}
@@ -130,16 +124,16 @@ class RunState:
 
     def attempts(self, node: int) -> int:
         """Return the number of the last attempt; 0 before the first."""
-        return self._attempts[node]
+        return self._columns.attempts[node]
 
     def losses(self, node: int) -> int:
         """Return how many attempts were lost with their worker since the last fresh start."""
-        return self._losses[node]
+        return self._columns.losses[node]
 
     def failures(self, node: int) -> int:
         """Return how many finished attempts failed; the present one does not count."""
         open_attempt = 1 if node in self.claims else 0
-        return self._attempts[node] - self._forgiven[node] - open_attempt
+        return self._columns.attempts[node] - self._columns.forgiven[node] - open_attempt
 
     def retries(self, node: int) -> int:
         """Return how many failures the plan forgives."""
@@ -163,12 +157,12 @@ class RunState:
 
     def critical_path_s(self) -> float:
         """Return the longest chain of accepted attempts' durations; seconds."""
-        length_ms, _ = self.plan.graph.critical_path(self._durations)
+        length_ms, _ = self.plan.graph.critical_path(self._columns.durations)
         return length_ms / 1_000
 
     def accepted(self) -> list[tuple[int, int, int]]:
         """List the accepted successes as `(node, attempt, epoch)`, in order of acceptance."""
-        flat = self._accepted
+        flat = self._columns.accepted
         return list(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
     def input_seqs(self, node: int) -> tuple[int, ...]:
@@ -180,7 +174,7 @@ class RunState:
             return ()
         found = self._inputs.get(node)
         if found is None:
-            results = self._results
+            results = self._columns.results
             parents = self.plan.graph.parents_of(node)
             found = tuple(sorted({results[parent] for parent in parents} - {0}))
             if node in self.claims:
@@ -237,6 +231,12 @@ class RunState:
             )
         for transition in batch.t:
             self.apply(transition, seq=seq, at_ns=batch.at_ns, workers=batch.workers)
+        self.note_hlc(batch.hlc)
+
+    def note_hlc(self, hlc: HlcTimestamp | None) -> None:
+        """Keep the latest timestamp of the log: a new leader's clock takes it in."""
+        if hlc is not None and (self.last_hlc is None or hlc > self.last_hlc):
+            self.last_hlc = hlc
 
     def apply(
         self,
@@ -293,12 +293,12 @@ class RunState:
                 self._set_aside(node, reason, retry_ns)
             case Lost(node, attempt, reason, retry_ns):
                 self._end(node, attempt)
-                self._losses[node] += 1
-                self._forgiven[node] += 1
+                self._columns.losses[node] += 1
+                self._columns.forgiven[node] += 1
                 self._set_aside(node, reason, retry_ns)
             case Revoked(node, attempt):
                 self._end(node, attempt)
-                self._forgiven[node] += 1
+                self._columns.forgiven[node] += 1
                 self.frontier.requeue(node)
             case Adopted(node, attempt, from_epoch):
                 running = self._present(node, attempt)
@@ -318,8 +318,8 @@ class RunState:
             case Retried(node):
                 # A fresh start: the failures and losses so far are forgiven.
                 self.frontier.retry(node)
-                self._forgiven[node] = self._attempts[node]
-                self._losses[node] = 0
+                self._columns.forgiven[node] = self._columns.attempts[node]
+                self._columns.losses[node] = 0
             case Cancelled():
                 _require(self.outcome == "running", transition)
                 self._revoke_all()
@@ -341,19 +341,19 @@ class RunState:
         self.frontier.done(node)
         if success.result:
             self._has_results = True
-            self._results[node] = seq
-        self._durations[node] = success.ms
-        self._accepted.extend((node, success.attempt, running.epoch))
+            self._columns.results[node] = seq
+        self._columns.durations[node] = success.ms
+        self._columns.accepted.extend((node, success.attempt, running.epoch))
         if self._reasons:
             self._reasons.pop(node, None)
 
     def _claim(self, node: int, attempt: int, worker: Life) -> None:
-        if attempt != self._attempts[node] + 1:
+        if attempt != self._columns.attempts[node] + 1:
             raise KeyError(attempt)
         if self._delayed and self._delayed.pop(node, None) is not None:
             self.frontier.requeue(node)
         self.frontier.claim(node)
-        self._attempts[node] = attempt
+        self._columns.attempts[node] = attempt
         self.total_attempts += 1
         self._take(Running(node, attempt, self.epoch, worker))
 
@@ -392,7 +392,7 @@ class RunState:
 
     def _revoke_all(self) -> None:
         for node in self.claims:
-            self._forgiven[node] += 1
+            self._columns.forgiven[node] += 1
             self.frontier.requeue(node)
         for held in (self.claims, self.claims_by, self._unjudged, self._inputs):
             held.clear()
@@ -401,7 +401,7 @@ class RunState:
 
     def snapshot(self, seq: int) -> tuple[SnapshotHead, list[SnapshotPart]]:
         """Write the state down as of log record `seq`."""
-        parts = [*self._node_parts(), *self._finish_parts(), *self._open_parts()]
+        parts = [*self._columns.parts(self.frontier.codes()), *self._open_parts()]
         head = SnapshotHead(
             seq=seq,
             parts=len(parts),
@@ -412,31 +412,9 @@ class RunState:
             refused=self.refused,
             adopted=self.adopted,
             epochs=tuple(self.epochs[-_KEPT_EPOCHS:]),
+            hlc=self.last_hlc,
         )
         return head, parts
-
-    def _node_parts(self) -> list[SnapshotPart]:
-        states = self.frontier.codes()
-        cuts = [slice(first, first + _PART) for first in range(0, len(states), _PART)]
-        return [
-            SnapshotPart(
-                first=cut.start,
-                states=states[cut],
-                attempts=pack(self._attempts[cut]),
-                losses=pack(self._losses[cut]),
-                forgiven=pack(self._forgiven[cut]),
-                results=pack(self._results[cut]),
-                durations=pack(self._durations[cut]),
-            )
-            for cut in cuts
-        ]
-
-    def _finish_parts(self) -> list[SnapshotPart]:
-        step, flat = _PART // 2, self._accepted
-        return [
-            SnapshotPart(first=first, accepted=pack(flat[3 * first : 3 * (first + step)]))
-            for first in range(0, len(flat) // 3, step)
-        ]
 
     def _open_parts(self) -> list[SnapshotPart]:
         claims = [(r.node, r.attempt, r.epoch, *r.life) for r in self.claims.values()]
@@ -465,20 +443,18 @@ class RunState:
 
     def _restore(self, head: SnapshotHead, parts: Sequence[SnapshotPart]) -> None:
         states = bytearray()
-        for name in _ARRAYS:
-            getattr(self, name)[:] = array(getattr(self, name).typecode)
+        self._columns = columns = Columns(0)
         for part in parts:
             states += part.states
-            for name in _ARRAYS:
-                unpack(getattr(self, name), getattr(part, name[1:]))
+            columns.append(part)
             for claim in part.claims:
                 self._take(Running(*claim[:3], claim[3:]))
             self._delayed.update(part.delayed)
             self._reasons.update(part.reasons)
         size = len(self.plan.graph)
-        sizes = {len(states), *(len(getattr(self, name)) for name in _ARRAYS[:-1])}
-        if sizes != {size} or len(self._accepted) % 3:
-            raise ValueError(f"arrays of {sorted(sizes)}")
+        columns.check(size)
+        if len(states) != size:
+            raise ValueError(f"{len(states)} states")
         self.frontier = Frontier.restore(
             self.plan.graph,
             done=where(states, 3),
@@ -488,7 +464,8 @@ class RunState:
         )
         for node, retry_ns in self._delayed.items():
             heapq.heappush(self._due, (retry_ns, node))
-        self._has_results = any(self._results)
+        self._has_results = any(columns.results)
+        self.last_hlc = head.hlc
         self.outcome, self.epoch = head.outcome, head.epoch
         self._unjudged = {n: None for n, r in self.claims.items() if r.epoch < self.epoch}
         self.epochs = list(head.epochs)
@@ -497,7 +474,6 @@ class RunState:
         self.last_append_ns = max((span.last_ns for span in head.epochs), default=0)
 
 
-_ARRAYS = ("_attempts", "_losses", "_forgiven", "_results", "_durations", "_accepted")
 _MAX_INT = 2**31 - 1
 
 

@@ -45,6 +45,7 @@ from federlib.dag.transitions import (
     Succeeded,
     Transition,
 )
+from federlib.skewclock import HlcTimestamp
 
 __all__ = ["decide"]
 
@@ -74,6 +75,7 @@ def decide(
     now_ns: int,
     jitter: Callable[[], float],
     takeover: Epoch | None = None,
+    hlc: HlcTimestamp | None = None,
 ) -> Draft | None:
     """Return the next batch, or None if there is nothing to say.
 
@@ -86,6 +88,7 @@ def decide(
         now_ns: The leader's wall clock; Unix nanoseconds.
         jitter: Draws from [0, 1).
         takeover: The first transition of a new leader.
+        hlc: For the batch.
     """
     step = _Step(state, inbox, seq, now_ns, jitter)
     if takeover is not None:
@@ -100,7 +103,7 @@ def decide(
     elif state.outcome != "running":
         step.accept_beside()
         step.accept_finishes()
-    return step.draft()
+    return step.draft(hlc)
 
 
 class _Step:
@@ -378,7 +381,7 @@ class _Step:
         if self.has_room() and self.state.is_drained():
             self.add(Ended("failed" if self.state.failed_nodes() else "success"))
 
-    def draft(self) -> Draft | None:
+    def draft(self, hlc: HlcTimestamp | None) -> Draft | None:
         if not self.transitions and not self.settled:
             return None
         state = self.state
@@ -387,7 +390,9 @@ class _Step:
             at_ns=self.now_ns,
             t=tuple(self.transitions),
             workers=tuple(self.lives),
+            hlc=hlc,
         )
+        state.note_hlc(hlc)
         assigns = {worker_id: self._assign(worker_id) for worker_id in sorted(self.touched)}
         moved = any(isinstance(t, Cancelled | Resumed | Ended) for t in self.transitions)
         return Draft(

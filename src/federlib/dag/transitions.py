@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from federlib.dag.records import RunOutcome, Versioned
+from federlib.skewclock import StoredHlc
 
 __all__ = [
     "MAX_TRANSITIONS",
@@ -148,9 +149,11 @@ class LogBatch(Versioned, frozen=True, kw_only=True):
         workers: The lives that `Claimed` transitions point to:
             `(worker_id, incarnation, lease token)`.
         t: The transitions.
+        hlc: When, by the leader's hybrid logical clock; None without one.
     """
 
     epoch: int
     at_ns: int
     t: tuple[Transition, ...]
     workers: tuple[tuple[str, int, int], ...] = ()
+    hlc: StoredHlc | None = None
