@@ -87,7 +87,8 @@ class Caller:
         finally:
             with self._mutex:
                 self._waiting -= 1
-            self._left.ring()
+            if self._is_closed:
+                self._left.ring()
 
     @contextmanager
     def entered(

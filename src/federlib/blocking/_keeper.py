@@ -38,19 +38,22 @@ class Keeper:
         self._rota: Rota[Kept] = Rota()
         self._away: set[Kept] = set()
         self._bell = Bell()
+        # When it wakes by itself. Leases held for a moment come and go without waking it.
+        self._wakes_ns = math.inf
         self._is_stopping = False
         self._thread: threading.Thread | None = None
 
     def keep(self, item: Kept, due_ns: int) -> None:
         """Tend it from now on, first at `due_ns`."""
         with self._mutex:
-            is_first = self._rota.put(item, due_ns)
+            self._rota.put(item, due_ns)
+            is_early = due_ns < self._wakes_ns
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="federlib-keeper", daemon=True
                 )
                 self._thread.start()
-        if is_first:
+        if is_early:
             self._bell.ring()
 
     def drop(self, item: Kept) -> None:
@@ -78,7 +81,8 @@ class Keeper:
                 self._tend(item, due_ns)
             with self._mutex:
                 next_ns = self._rota.next_ns()
-            rest_ns = math.inf if next_ns is None else next_ns - self._clock.boot_ns()
+                self._wakes_ns = math.inf if next_ns is None else next_ns
+            rest_ns = self._wakes_ns - self._clock.boot_ns()
             if rest_ns > 0:
                 self._bell.wait(rest_ns / _NS)
 

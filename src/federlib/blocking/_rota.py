@@ -25,13 +25,12 @@ class Rota(Generic[_Item]):
     def __len__(self) -> int:
         return len(self._current)
 
-    def put(self, item: _Item, due_ns: int) -> bool:
-        """Put an item in, or move it; say whether it is now the first that is due."""
+    def put(self, item: _Item, due_ns: int) -> None:
+        """Put an item in, or move it."""
         self._drawn += 1
         self._current[item] = self._drawn
         heapq.heappush(self._entries, (due_ns, self._drawn, item))
         self._sweep()
-        return self._entries[0][1] == self._drawn
 
     def drop(self, item: _Item) -> None:
         """Take an item out, if it is in."""

@@ -6,6 +6,7 @@ Source: design §4, portable limits.
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from federlib.errors import InvalidInput
@@ -87,6 +88,15 @@ def segment(text: str, *, field: str = "name", max_bytes: int = 200) -> str:
     Raises:
         InvalidInput: Empty, too long, not NFC, or with a control character.
     """
+    if not isinstance(text, str):
+        # Not hashable, perhaps.
+        raise InvalidInput(field, expected="text", found=text)
+    return _segment(text, field, max_bytes)
+
+
+# The few names that a process works with come again and again.
+@lru_cache(maxsize=1_024)
+def _segment(text: str, field: str, max_bytes: int) -> str:
     check_text(field, text)
     if not text:
         raise InvalidInput(field, expected="at least one character", found=text)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from federlib._pace import Bell
 from federlib.storage.protocol import Committed, Conflicted, Transaction
 
 __all__ = ["Attempt", "CommitLine"]
@@ -48,7 +49,7 @@ class Attempt:
         self._is_late = is_late
         self._mutex = threading.Lock()
         self._state: Literal["waiting", "sent", "abandoned"] = "waiting"
-        self._finished = threading.Event()
+        self._finished = Bell()
         self._result: Committed | Conflicted | BaseException | None = None
 
     @property
@@ -75,16 +76,16 @@ class Attempt:
     def finish(self, result: Committed | Conflicted | BaseException) -> None:
         """Leave the answer, or the error, for the caller."""
         self._result = result
-        self._finished.set()
+        self._finished.ring()
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until there is an answer; False if there is none in time."""
-        return self._finished.wait(timeout_s)
+        """Block until there is an answer; False if there is none in time. For one waiter."""
+        return self.has_answer or self._finished.wait(timeout_s)
 
     @property
     def has_answer(self) -> bool:
         """The thread is done with it."""
-        return self._finished.is_set()
+        return self._result is not None
 
     def answer(self) -> Committed | Conflicted:
         """Return the answer, or raise the error."""
