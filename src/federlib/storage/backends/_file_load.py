@@ -110,7 +110,11 @@ def create(disk: Disk, where: str, store_id: str, tuning: Tuning) -> None:
         )
     meta = Put(META_KEY, msgspec.json.encode(StoreMeta(store_id, FORMAT)))
     payload = encode_change(Table().plan(Transaction((meta,))), None)
-    new_journal(disk, where, store_id, tuning).make_first(payload)
+    journal = new_journal(disk, where, store_id, tuning)
+    try:
+        journal.make_first(payload)
+    finally:
+        journal.close()
 
 
 def new_journal(disk: Disk, where: str, store_id: str, tuning: Tuning) -> Journal:

@@ -290,10 +290,10 @@ class Journal:
         """
         segment = self._segments[-1]
         self._cut_torn_end(segment)
-        # Nor may the names last yet, of this segment or of a state: whoever made them may
-        # have died before it was sure.
-        self._disk.sync_directory(DIRECTORY)
-        if not segment.starts and not segment.is_closed:
+        if not segment.is_closed and len(segment.starts) <= (segment.first == 1):
+            # Nor may its name last: whoever made it may have died before it was sure, and
+            # only a new name is sure to be stored. Behind a later commit it is.
+            self._make(segment.first, segment.file.read(0, segment.end), segment.starts)
             return
         start = segment.end - HEAD_BYTES if segment.is_closed else segment.starts[-1]
         segment.file.write(start, segment.file.read(start, segment.end - start))
@@ -333,7 +333,7 @@ class Journal:
         if not segment.is_closed and segment.end >= self._segment_bytes and segment.starts:
             self._close(segment)
         if segment.is_closed:
-            self._make(self.revision + 1)
+            self._make(self.revision + 1, self._beginning, array("Q"))
             segment = self._segments[-1]
         # Room for a closing frame is always kept: a full disk must not stop us there.
         wanted = segment.end + size + HEAD_BYTES
@@ -360,13 +360,18 @@ class Journal:
         segment.end += len(closing)
         segment.is_closed, segment.room = True, segment.end
 
-    def _make(self, first: int) -> None:
-        """Make the segment that begins with a revision, in place of one without commits."""
+    def make_first(self, payload: bytes) -> None:
+        """Make the first segment of a new store, with its first commit."""
+        change = frames.frame(frames.CHANGE, 1, payload, self._salt)
+        self._make(1, self._beginning + change, array("Q", [len(self._beginning)]))
+
+    def _make(self, first: int, content: bytes, starts: array[int]) -> None:
+        """Make the last segment, or make it anew; from here on its name lasts."""
         temporary = f"{DIRECTORY}/{_TEMPORARY}{LOG}"
         file = self._disk.open(temporary, create=True)
         try:
             file.truncate(0)
-            file.append(self._beginning)
+            file.append(content)
             file.sync()
             self._disk.rename(temporary, file_name(first, LOG))
             self._disk.sync_directory(DIRECTORY)
@@ -375,21 +380,8 @@ class Journal:
             raise
         if self._segments and self._segments[-1].first == first:
             self._segments.pop().file.close()
-        self._segments.append(Segment(first, file, len(self._beginning), room=len(self._beginning)))
-
-    def make_first(self, payload: bytes) -> None:
-        """Make the first segment of a new store, with its first commit."""
-        temporary = f"{DIRECTORY}/{_TEMPORARY}{LOG}"
-        file = self._disk.open(temporary, create=True)
-        try:
-            file.truncate(0)
-            file.append(self._beginning)
-            file.append(frames.frame(frames.CHANGE, 1, payload, self._salt))
-            file.sync()
-            self._disk.rename(temporary, file_name(1, LOG))
-            self._disk.sync_directory(DIRECTORY)
-        finally:
-            file.close()
+        end = len(content)
+        self._segments.append(Segment(first, file, end, starts, room=end))
 
     def write(self, change: bytes) -> None:
         """Write the frame of the next commit; there is room."""

@@ -16,13 +16,22 @@ MAX_PROBLEMS = 1_000
 
 
 class Verifier:
-    """Give it each change in order, then each record, then ask what is missing."""
+    """Give it each change in order, then each record, then ask what is missing.
+
+    Attributes:
+        first: The oldest revision from which on every change is known.
+    """
 
     def __init__(self, *, first: int, head: int) -> None:
         """`first` is the oldest revision whose change is kept, `head` the store's own."""
-        self._first = first
+        self.first = first
         self._head = head
         self._last: dict[str, _Life | None] = {}
+
+    def skip_to(self, first: int) -> None:
+        """Forget what came before: changes in between are not kept."""
+        self.first = first
+        self._last.clear()
 
     def change(self, batch: Batch) -> Iterator[StoreProblem]:
         """Take in one change."""
@@ -53,7 +62,7 @@ class Verifier:
             expected = self._last.pop(record.key)
             if expected != _life(record):
                 yield StoreProblem(what, _describe(expected), _describe(_life(record)))
-        elif record.revision >= self._first:
+        elif record.revision >= self.first:
             yield StoreProblem(what, f"a change at revision {record.revision}", "none of this key")
 
     def missing(self) -> Iterator[StoreProblem]:
