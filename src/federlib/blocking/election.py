@@ -47,14 +47,23 @@ class Seat:
         """The present state; for decisions with effects use `check`."""
         return self._elector.state
 
-    def check(self) -> int:
+    def check(self, epoch: int | None = None) -> int:
         """Return our epoch if we lead at this instant; call it before each effect.
 
+        Args:
+            epoch: The reign in which the effect was decided: one that was lost and has come
+                back under another epoch is refused, too.
         Raises:
             NotLeader: We do not lead.
             LeaseLost: We led, and the lease's deadline has passed; or this is a fork.
+            Fenced: We lead under another epoch.
         """
-        return self._elector.check()
+        present = self._elector.check()
+        if epoch is not None and epoch != present:
+            raise Fenced(
+                f"election {self.name!r}", reason=f"decided in epoch {epoch}, now it is {present}"
+            )
+        return present
 
     def changes(self) -> Iterator[LeaderState]:
         """Stream states: the present one first, then each change, in order.
@@ -102,10 +111,10 @@ class Seat:
     def lead(self, work: Callable[[int], object]) -> None:
         """Run `work(epoch)` whenever we lead; return when it returns.
 
-        It is not interrupted when leadership is lost. Have it call `check` before each
-        effect: the `Fenced` that comes out of it then ends this reign, and it is run again,
-        with the new epoch, when leadership comes back. Its other exceptions come out
-        unchanged, and so does a `Fenced` while we still lead.
+        It is not interrupted when leadership is lost. Have it call `check(epoch)` before
+        each effect: the `Fenced` that comes out of it then ends this reign, and it is run
+        again, with the new epoch, when leadership comes back. Its other exceptions come out
+        unchanged, and so does a `Fenced` while that reign lasts.
         """
         for state in self.changes():
             if state.role != "leader":
