@@ -95,6 +95,18 @@ async def test_a_process_that_comes_back_takes_its_own_entry_up_again(world: Wor
     assert found.record.incarnation == process.identity.incarnation
 
 
+async def test_a_goodbye_never_overwrites_a_later_life(world: World) -> None:
+    process = world.process(ttl_s=60)
+    me = process.identity
+    later = record(0, me.host_id, incarnation=me.incarnation + 1, session="later")
+    async with process.registry.join():
+        await world.put(later)
+    found = await process.registry.find(me.worker_id)
+    assert found is not None
+    assert found.record == later
+    assert process.log.names() == ["registry_joined", "registry_leave_failed"]
+
+
 async def test_a_process_has_one_entry(world: World) -> None:
     process = world.process()
     async with process.registry.join(kind="gate"):

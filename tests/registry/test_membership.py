@@ -154,6 +154,17 @@ async def test_a_lost_answer_to_the_goodbye_is_no_second_goodbye(world: World) -
     assert [m.state for m in (await process.registry.inspect()).members] == ["left"]
 
 
+async def test_an_attempt_that_hangs_is_followed_by_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federlib.registry.membership._TRY_S", 0.05)
+    process, other = world.process(), world.process(host="b")
+    process.store.before_commit = anyio.sleep_forever
+    async with other.registry.watch() as changes, process.registry.join():
+        assert process.log.names() == ["registry_heartbeat_failed"]
+        assert (await until_change(changes, lambda change: True)).member.state == "live"
+
+
 # Bodies
 
 
