@@ -62,7 +62,7 @@ def test_a_huge_length_is_refused_before_anything_is_read() -> None:
 
     def read(offset: int, size: int) -> bytes:
         asked.append(size)
-        return whole[offset : offset + size]
+        return bytes(whole[offset : offset + size])
 
     whole = bytearray(frames.frame(frames.CHANGE, 7, b"x", SALT))
     whole[4:8] = b"\xff\xff\xff\xff"

@@ -19,7 +19,7 @@ from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.storage import Absent, Committed, NotSeen, Put, Transaction
 from federlib.storage.backends import _engine_store as driver
 from federlib.storage.backends.sqlite import SqliteStore
-from storage.sqlite_worker import open_url
+from storage.store_worker import open_url
 
 
 @asynccontextmanager

@@ -22,8 +22,8 @@ from federlib.errors import (
 from federlib.storage import Absent, Committed, Put, Transaction
 from federlib.storage.backends.sqlite import SqliteStore
 from federlib.storage.protocol import Subscription
-from storage.sqlite_processes import finish, start
-from storage.sqlite_worker import open_url
+from storage.store_processes import finish, start
+from storage.store_worker import open_url
 
 
 async def make_store(path: Path, *, records: int = 50) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from federlib.storage import Put, Transaction
 from federlib.storage.backends._sqlite_log import LOG_BYTES
-from storage.sqlite_worker import open_url
+from storage.store_worker import open_url
 
 
 def log_bytes(path: Path) -> int:

@@ -26,7 +26,7 @@ from federlib.storage import (
 )
 from federlib.storage.backends.sqlite import SqliteStore
 from federlib.storage.protocol import MAX_BEHIND
-from storage.sqlite_worker import open_url
+from storage.store_worker import open_url
 
 Item = TypeVar("Item", Batch, Progress, Resync)
 

@@ -290,14 +290,31 @@ class Journal:
         """
         segment = self._segments[-1]
         self._cut_torn_end(segment)
+        start = segment.end
+        if segment.is_closed:
+            start -= HEAD_BYTES
+        elif segment.starts:
+            start = segment.starts[-1]
+        last = self._read_again(segment, start)
         if not segment.is_closed and len(segment.starts) <= (segment.first == 1):
             # Nor may its name last: whoever made it may have died before it was sure, and
             # only a new name is sure to be stored. Behind a later commit it is.
-            self._make(segment.first, segment.file.read(0, segment.end), segment.starts)
+            self._make(segment.first, self._beginning + last, segment.starts)
             return
-        start = segment.end - HEAD_BYTES if segment.is_closed else segment.starts[-1]
-        segment.file.write(start, segment.file.read(start, segment.end - start))
+        segment.file.write(start, last)
         segment.file.sync()
+
+    def _read_again(self, segment: Segment, start: int) -> bytes:
+        """Return the last frame, checked: a bit read wrongly must not be written back."""
+        data = segment.file.read(start, segment.end - start)
+        reader = FrameReader(lambda at, size: data[at : at + size], 0, self._salt)
+        if data and (reader.next() is None or reader.at != len(data)):
+            raise self._damaged(
+                f"{file_name(segment.first, LOG)}, byte {start}",
+                expected="the frame that was read before",
+                found="a damaged one",
+            )
+        return data
 
     def _cut_torn_end(self, segment: Segment) -> None:
         room = segment.file.size()
@@ -420,7 +437,7 @@ class Journal:
             self.bytes_since_state = sum(
                 segment.end - segment.starts[max(0, revision + 1 - segment.first)]
                 for segment in self._segments
-                if segment.last > revision
+                if segment.starts and segment.last > revision
             )
 
     def forget(self, first: int) -> None:

@@ -47,7 +47,7 @@ from federlib.storage.protocol import (
 from federlib.storage.urls import redact_url
 from federlib.telemetry import Telemetry
 
-__all__ = ["CAPABILITIES", "MemoryStore", "open_store"]
+__all__ = ["CAPABILITIES", "RECEIPTS", "MemoryStore", "open_store"]
 
 CAPABILITIES = Capabilities(
     durable=False,

@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import anyio
+import pytest
 
-from federlib.storage import Committed, NotSeen, Record, RecordStore
-from storage.sqlite_processes import start
-from storage.sqlite_worker import open_url, read_number
+from federlib.storage import Committed, NotSeen, Record, RecordStore, open_store
+from storage.store_processes import URLS, start
+from storage.store_worker import read_number
 
 KILLS = 200 if os.environ.get("FEDERLIB_SOAK") else 20
 
@@ -33,7 +34,7 @@ async def read_all(store: RecordStore, prefix: str) -> list[Record]:
 
 async def check_invariant(url: str, announced: tuple[int, int, int]) -> tuple[int, int]:
     """Open the store after a kill; returns counter and token as found."""
-    store = await open_url(url)
+    store = await open_store(url)
     counter, _ = await read_number(store, "counter")
     token, _ = await read_number(store, "lease/token")
     number, announced_token, revision = announced
@@ -53,9 +54,9 @@ async def check_invariant(url: str, announced: tuple[int, int, int]) -> tuple[in
     return counter, token
 
 
-def run_and_kill(url: str, delay_s: float) -> list[str]:
+def run_and_kill(url: str, delay_s: float, argument: str) -> list[str]:
     """Run a writer for about `delay_s` seconds of its writing; returns what it announced."""
-    with start("write_until_killed", url) as worker:
+    with start("write_until_killed", url, argument) as worker:
         assert worker.stdout is not None
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(worker.stdout or ()))
@@ -71,14 +72,15 @@ def run_and_kill(url: str, delay_s: float) -> list[str]:
     return [line for line in lines if line.endswith("\n")]
 
 
+@pytest.mark.parametrize(("driver", "argument"), [("sqlite", ""), ("file", ""), ("file", "small")])
 def test_a_killed_writer_leaves_whole_transactions_and_tokens_never_go_back(
-    tmp_path: Path,
+    tmp_path: Path, driver: str, argument: str
 ) -> None:
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = URLS[driver].format(tmp_path)
     chance = random.Random(20_240_601)
     announced = (0, 0, 1)
     for _ in range(KILLS):
-        lines = run_and_kill(url, chance.uniform(0.0, 0.15))
+        lines = run_and_kill(url, chance.uniform(0.0, 0.15), argument)
         if lines:
             number, token, revision = map(int, lines[-1].split())
             announced = (number, token, revision)
@@ -88,12 +90,13 @@ def test_a_killed_writer_leaves_whole_transactions_and_tokens_never_go_back(
     assert announced[0] >= KILLS
 
 
+@pytest.mark.parametrize("driver", URLS)
 def test_a_process_killed_while_it_creates_the_store_leaves_a_store_or_nothing(
-    tmp_path: Path,
+    tmp_path: Path, driver: str
 ) -> None:
     chance = random.Random(7)
     for attempt in range(KILLS):
-        url = f"sqlite:///{tmp_path}/{attempt}/store.db"
+        url = URLS[driver].format(tmp_path / str(attempt))
         with start("create", url) as worker:
             # Python needs about 0.2 s to start; creating takes a few milliseconds of it.
             path = tmp_path / str(attempt)

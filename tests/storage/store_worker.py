@@ -1,4 +1,4 @@
-"""A process of its own for the SQLite tests: ``python sqlite_worker.py VERB URL [ARGUMENT]``."""
+"""A process of its own for tests of stores: ``python store_worker.py VERB URL [ARGUMENT]``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ from federlib.storage import (
     RecordStore,
     Transaction,
 )
+from federlib.storage.backends._engine_store import EngineStore
+from federlib.storage.backends._file_engine import FileEngine
+from federlib.storage.backends._file_load import Tuning
+from federlib.storage.backends._file_turn import SharedTurn
+from federlib.storage.backends._journal import encode_change
+from federlib.storage.backends.file import CAPABILITIES, open_engine, parse_url
 from federlib.storage.backends.sqlite import SqliteStore, open_store
+from federlib.storage.disk import SystemDisk
+from federlib.storage.urls import open_store as open_any
 from federlib.telemetry import SILENT
 
 NOBODY = 65534
@@ -47,13 +55,13 @@ async def open_url(url: str) -> SqliteStore:
 
 
 async def create(url: str, _argument: str) -> None:
-    store = await open_url(url)
+    store = await open_any(url)
     say(store.store_id)
     await store.aclose()
 
 
 async def increment(url: str, argument: str) -> None:
-    store = await open_url(url)
+    store = await open_any(url)
     done = 0
     while done < int(argument):
         number, check = await read_number(store, "counter")
@@ -64,7 +72,7 @@ async def increment(url: str, argument: str) -> None:
 
 async def contend(url: str, argument: str) -> None:
     """Commit as fast as possible from the given wall second on, for two seconds."""
-    store = await open_url(url)
+    store = await open_any(url)
     say("ready")
     start = float(sys.stdin.readline())
     await anyio.sleep(max(0.0, start - time.time()))
@@ -76,9 +84,19 @@ async def contend(url: str, argument: str) -> None:
     await store.aclose()
 
 
-async def write_until_killed(url: str, _argument: str) -> None:
+async def open_small(url: str) -> RecordStore:
+    """Open a file store that makes a new segment and a state every few commits."""
+    path = Path(parse_url(url).path)
+    tuning = Tuning(segment_bytes=4_000, state_bytes=8_000, history_revisions=20, history_least=10)
+    engine = FileEngine(
+        SystemDisk(path), SharedTurn(path), where=url, new_store_id="small", tuning=tuning
+    )
+    return EngineStore(engine, CAPABILITIES, SystemClock(), SILENT)
+
+
+async def write_until_killed(url: str, argument: str) -> None:
     """Raise a counter, write a record for each commit, grant a new token; announce each."""
-    store = await open_url(url)
+    store = await (open_small(url) if argument == "small" else open_any(url))
     while True:
         number, check = await read_number(store, "counter")
         token, token_check = await read_number(store, "lease/token")
@@ -102,14 +120,14 @@ async def be_nobody(url: str, _argument: str) -> None:
     """Give up root, then open and commit; say which error comes."""
     # Python may lie where only root may read: load all that this takes before giving it up.
     with tempfile.TemporaryDirectory() as directory:
-        warm = await open_url(f"sqlite:///{directory}/store.db")
+        warm = await open_any(f"{url.partition(':')[0]}:///{directory}/store")
         await warm.commit(Transaction((Put("a", b""),)))
         await warm.aclose()
     if os.getuid() == 0:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     try:
-        store = await open_url(url)
+        store = await open_any(url)
         await store.commit(Transaction((Put("a", b""),)))
     except FederlibError as error:
         say(f"{type(error).__name__}: {error}")
@@ -148,6 +166,19 @@ async def hold_ticket(url: str, argument: str) -> None:
     await anyio.sleep_forever()
 
 
+async def hold_turn(url: str, argument: str) -> None:
+    """Take the turn to write of a file store, half write a commit, and wait to be killed."""
+    engine = open_engine(url)
+    journal = engine._memory.loaded.journal
+    assert engine._turn.take(5.0)
+    batch = engine._memory.loaded.table.plan(Transaction((Put("by/holder", b"x" * 500),)))
+    change = journal.encode(encode_change(batch, None))
+    journal.make_room(len(change))
+    journal.write(change[: int(float(argument) * len(change))])
+    say("held")
+    await anyio.sleep_forever()
+
+
 VERBS: dict[str, Callable[[str, str], Awaitable[None]]] = {
     verb.__name__: verb
     for verb in (
@@ -158,6 +189,7 @@ VERBS: dict[str, Callable[[str, str], Awaitable[None]]] = {
         be_nobody,
         fail_to_write,
         hold_ticket,
+        hold_turn,
     )
 }
 

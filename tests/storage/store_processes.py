@@ -1,4 +1,4 @@
-"""Starts `sqlite_worker.py` in processes of their own."""
+"""Starts `store_worker.py` in processes of their own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import federlib
 
-WORKER = Path(__file__).with_name("sqlite_worker.py")
+WORKER = Path(__file__).with_name("store_worker.py")
 TIMEOUT_S = 60.0
+URLS = {"sqlite": "sqlite:///{}/store.db", "file": "file:///{}/store"}
+"""The stores that processes share, by their drivers; in a directory to be filled in."""
 
 
 def start(verb: str, url: str, argument: str = "") -> subprocess.Popen[str]:
