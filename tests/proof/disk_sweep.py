@@ -39,13 +39,20 @@ class Tally:
         instants: Operations before which it looked.
         drawn: Disks that a crash there may leave.
         checked: Those of them that differ, or differ in what they may hold.
+        deep: Those of them on which the store went on.
         second: Crashes while such a disk was opened again.
     """
 
     instants: int = 0
     drawn: int = 0
     checked: int = 0
+    deep: int = 0
     second: int = 0
+
+    @property
+    def crashes(self) -> int:
+        """How many crashes the store was opened after."""
+        return self.checked + self.second
 
 
 @attrs.define
@@ -57,13 +64,14 @@ class Sweep:
         seed: Of everything that is drawn.
         limit: Up to so many possibilities at one instant are all looked at; beyond, so many
             are drawn.
-        second_every: One disk in so many also crashes while it is opened; 0 for none.
+        deep_every: On one disk in so many the store also goes on, and crashes again while
+            it is opened and after the next commit.
     """
 
     open_store: OpenStore
     seed: int = 0
     limit: int = 100
-    second_every: int = 10
+    deep_every: int = 10
     tally: Tally = attrs.field(factory=Tally)
     _witness: Witness = attrs.field(init=False)
     _at: Container[int] | None = None
@@ -164,11 +172,18 @@ class Sweep:
             raise AssertionError(f"{when}: {error!r}; files {sizes}") from error
 
     def _check(self, left: SimulatedDisk, allowed: list[Expected]) -> None:
-        if self.second_every and self.tally.checked % self.second_every == 0:
-            left.on_operation = partial(self._look_again, left, allowed)
+        if self.tally.checked % self.deep_every:
+            self._check_plainly(left, allowed)
+        else:
+            self._check_deeply(left, allowed)
+
+    def _check_deeply(self, left: SimulatedDisk, allowed: list[Expected]) -> None:
+        self.tally.deep += 1
+        left.on_operation = partial(self._look_again, left, allowed)
         store = self.open_store(left)
         left.on_operation = None
         held = matching(observe(store, self._witness.ids), allowed)[0]
+        assert not (problems := list(store.check())), problems
         # What was shown to a program is there for good.
         self._check_plainly(left.cut_power(lose_all), [held])
         assert store.commit(attempt(PROBE)) == held.answer(PROBE)
@@ -210,7 +225,7 @@ def _parts(operation: DiskOperation) -> list[Callable[[SimulatedDisk], None]]:
         disk.open(operation.path).write(operation.offset, operation.data[:size])
 
     size = len(operation.data)
-    sizes = {0, 1, 8, size // 2, size - 1, size} if size else {0}
+    sizes = {0, 8, size // 2, size} if size > 8 else {0, size}
     if operation.kind not in {"append", "write"}:
         return [lambda _disk: None]
     return [partial(append if operation.kind == "append" else write, n) for n in sorted(sizes)]

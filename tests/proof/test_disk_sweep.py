@@ -23,7 +23,7 @@ def sweep_everything(sweep: Sweep) -> None:
 
 
 def test_a_store_that_is_right_passes() -> None:
-    sweep = Sweep(TinyStore, limit=40)
+    sweep = Sweep(TinyStore, limit=40, deep_every=3)
     sweep_everything(sweep)
     assert sweep.tally.checked > 1_000
     assert sweep.tally.second > 500
@@ -32,7 +32,7 @@ def test_a_store_that_is_right_passes() -> None:
 @pytest.mark.parametrize("bug", BUGS)
 def test_each_mistake_is_found(bug: str) -> None:
     with pytest.raises(AssertionError, match="opened again: found"):
-        sweep_everything(Sweep(partial(TinyStore, bug=bug), limit=40))
+        sweep_everything(Sweep(partial(TinyStore, bug=bug), limit=40, deep_every=3))
 
 
 def test_a_store_on_a_disk_that_lies_is_found_out() -> None:

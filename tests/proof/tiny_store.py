@@ -199,6 +199,9 @@ class TinyStore:
     def read_changes(self, after: int, limit: int) -> Iterable[Batch] | None:
         return None
 
+    def check(self) -> Iterable[object]:
+        return ()
+
     def close(self, patience_s: float) -> None:
         self._file.close()
 
