@@ -1,4 +1,4 @@
-"""A world for each regression: on both stores, on both event loops."""
+"""A world for each regression: on every store, on both event loops."""
 
 from __future__ import annotations
 
@@ -11,10 +11,25 @@ from fleet import Fleet
 from regressions.world import World, open_world
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[World, None]:
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/fleet.db"
-    async with open_world(url, tmp_path) as opened:
+@pytest.fixture(params=["asyncio-sqlite", "trio-sqlite", "asyncio-file", "trio-memory"])
+def setting(request: pytest.FixtureRequest) -> list[str]:
+    """Name a loop and a store: each is met by every test, the default store by both loops."""
+    return str(request.param).split("-")
+
+
+@pytest.fixture
+def anyio_backend(setting: list[str]) -> str:
+    return setting[0]
+
+
+@pytest.fixture
+async def world(setting: list[str], tmp_path: Path) -> AsyncGenerator[World, None]:
+    urls = {
+        "memory": "memory://",
+        "sqlite": f"sqlite:///{tmp_path}/fleet.db",
+        "file": f"file:///{tmp_path}/fleet",
+    }
+    async with open_world(urls[setting[1]], tmp_path) as opened:
         yield opened
 
 

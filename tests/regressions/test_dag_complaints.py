@@ -21,7 +21,7 @@ from .world import LIMIT_S, World, logged, touches, transitions, until
 
 pytestmark = pytest.mark.anyio
 
-LENGTH_S = 1.2
+LENGTH_S = 1.0
 
 
 async def test_dbos_742_a_stale_recoverer_cannot_run_what_it_no_longer_owns(world: World) -> None:

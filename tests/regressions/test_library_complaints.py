@@ -47,7 +47,7 @@ async def test_redis_lock_85_a_long_job_on_a_slow_store_keeps_its_short_lease(
         if calls % 3 == 2:
             raise OutcomeUnknown("commit", transaction_id=sent.id, reason="a stall")
 
-    async with world.member(door, ttl_s=0.9) as fed, world.member() as other:
+    async with world.member(door, ttl_s=0.75) as fed, world.member() as other:
         async with fed.hold("x") as lease:
             door.before, door.after = slow, forgetful
             began = lease.lease.renewed_at

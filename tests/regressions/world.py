@@ -150,7 +150,9 @@ class Door(StoreProxy):
         if breaks:
             self._fails = _never
             self.is_away = True
-        result = await self.base.commit(transaction)
+        # What loses its answer has arrived, even if its process is killed meanwhile.
+        with anyio.CancelScope(shield=breaks):
+            result = await self.base.commit(transaction)
         self.results.append((transaction, result))
         if breaks:
             raise OutcomeUnknown("commit", transaction_id=transaction.id, reason="cut off")
