@@ -38,7 +38,8 @@ class Keeper:
         self._rota: Rota[Kept] = Rota()
         self._away: set[Kept] = set()
         self._bell = Bell()
-        # When it wakes by itself. Leases held for a moment come and go without waking it.
+        # When it wakes by itself, even if what it was to do is gone by then: leases that are
+        # held for a moment each come and go without waking it for every one of them.
         self._wakes_ns = math.inf
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -48,6 +49,7 @@ class Keeper:
         with self._mutex:
             self._rota.put(item, due_ns)
             is_early = due_ns < self._wakes_ns
+            self._wakes_ns = min(due_ns, self._wakes_ns)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="federlib-keeper", daemon=True
@@ -79,12 +81,18 @@ class Keeper:
                 if self._is_stopping:
                     return
                 self._tend(item, due_ns)
-            with self._mutex:
-                next_ns = self._rota.next_ns()
-                self._wakes_ns = math.inf if next_ns is None else next_ns
-            rest_ns = self._wakes_ns - self._clock.boot_ns()
+            rest_ns = self._choose_rest()
             if rest_ns > 0:
                 self._bell.wait(rest_ns / _NS)
+
+    def _choose_rest(self) -> float:
+        with self._mutex:
+            now_ns = self._clock.boot_ns()
+            next_ns = self._rota.next_ns()
+            until_ns = math.inf if next_ns is None else next_ns
+            is_past = self._wakes_ns <= now_ns
+            self._wakes_ns = until_ns if is_past else min(until_ns, self._wakes_ns)
+            return self._wakes_ns - now_ns
 
     def _tend(self, item: Kept, due_ns: int) -> None:
         again_ns = item.tend(due_ns)

@@ -194,9 +194,9 @@ def next_token(view: View) -> int:
     return highest + 1
 
 
-def is_free(view: View, now: Moment, terms: Terms) -> bool:
+def is_free(record: LeaseRecord | None, seen_boot_ns: int, now: Moment, terms: Terms) -> bool:
     """Say whether the lease may be granted: absent, released or expired."""
-    return _lease_left_ns(view, now, terms) <= 0
+    return _left_ns(record, seen_boot_ns, now, terms) <= 0
 
 
 def live_waiters(view: View, now: Moment) -> Iterator[Waiter]:
@@ -227,7 +227,8 @@ def decide(
         return Grant(token=held.fencing_token, renews=True, skipped=mine)
     before = _before(view.waiters, own)
     living = tuple(w for w in before if w.horizon.left_ns(now) > 0)
-    if is_free(view, now, terms) and _may_take(view, own, len(living), now, terms):
+    can_be_had = is_free(view.lease, view.seen_boot_ns, now, terms)
+    if can_be_had and _may_take(view, own, len(living), now, terms):
         return _grant(view, before, living, own)
     return _stand(view, own, living, now, terms, ttl_ms=ttl_ms, queue=queue)
 
@@ -289,7 +290,7 @@ def _stand(
 
 def _turn_ns(view: View, living: tuple[Waiter, ...], now: Moment, terms: Terms) -> int:
     """Say when the present picture may change by time alone; boot clock."""
-    left = _lease_left_ns(view, now, terms)
+    left = _left_ns(view.lease, view.seen_boot_ns, now, terms)
     since = view.free_since_boot_ns if view.free_since_boot_ns is not None else now.boot_ns
     turn = now.boot_ns + left if left > 0 else since + len(living) * terms.grace_ns
     # The second watches the head; those further back hear of it when they are second.
@@ -305,8 +306,8 @@ def _due_ns(own: Waiter, now: Moment) -> int:
     return own.record.renewed_boot_ns + own.record.wait_ttl_ms * _MS // 3
 
 
-def _lease_left_ns(view: View, now: Moment, terms: Terms) -> int:
-    if view.lease is None or view.lease.lease is None:
+def _left_ns(record: LeaseRecord | None, seen_boot_ns: int, now: Moment, terms: Terms) -> int:
+    if record is None or record.lease is None:
         return 0
-    claim = claim_of_lease(view.lease.lease, seen_boot_ns=view.seen_boot_ns)
+    claim = claim_of_lease(record.lease, seen_boot_ns=seen_boot_ns)
     return remaining_ns(claim, now, terms.tolerance)

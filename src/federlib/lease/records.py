@@ -110,6 +110,11 @@ class _Header(msgspec.Struct):
 
 _Stored = TypeVar("_Stored", LeaseRecord, WaiterRecord, FloorRecord)
 
+_encoder = msgspec.json.Encoder()
+_leases = msgspec.json.Decoder(LeaseRecord)
+_waiters = msgspec.json.Decoder(WaiterRecord)
+_floors = msgspec.json.Decoder(FloorRecord)
+
 
 def name_prefix(name: str) -> str:
     """Return the prefix under which all of a name's records lie.
@@ -147,7 +152,7 @@ def is_waiter_key(key: str) -> bool:
 
 def encode(record: LeaseRecord | WaiterRecord | FloorRecord) -> bytes:
     """Return the record as JSON."""
-    return msgspec.json.encode(record)
+    return _encoder.encode(record)
 
 
 def decode_lease(key: str, value: bytes) -> LeaseRecord:
@@ -156,7 +161,7 @@ def decode_lease(key: str, value: bytes) -> LeaseRecord:
     Raises:
         CorruptRecord: Not a lease record of this format, or one that contradicts itself.
     """
-    record = _decode(key, value, LeaseRecord)
+    record = _decode(key, value, LeaseRecord, _leases)
     held = record.lease
     if (held is None) == (record.freed_at_ns is None):
         raise CorruptRecord(key, expected="either a lease or freed_at_ns", found=value)
@@ -177,7 +182,7 @@ def decode_waiter(key: str, value: bytes) -> WaiterRecord:
     Raises:
         CorruptRecord: Not a waiter of this format.
     """
-    return _decode(key, value, WaiterRecord)
+    return _decode(key, value, WaiterRecord, _waiters)
 
 
 def decode_floor(value: bytes) -> FloorRecord:
@@ -186,17 +191,30 @@ def decode_floor(value: bytes) -> FloorRecord:
     Raises:
         CorruptRecord: Not a floor of this format.
     """
-    return _decode(FLOOR_KEY, value, FloorRecord)
+    return _decode(FLOOR_KEY, value, FloorRecord, _floors)
 
 
-def _decode(key: str, value: bytes, kind: type[_Stored]) -> _Stored:
+def _decode(
+    key: str, value: bytes, kind: type[_Stored], decoder: msgspec.json.Decoder[_Stored]
+) -> _Stored:
     try:
-        # The version first: a newer record may differ in everything else.
-        found = msgspec.json.decode(value, type=_Header).v
-        if found == FORMAT:
-            return msgspec.json.decode(value, type=kind)
+        record = decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # msgspec names the field: "Expected `int`, got `str` - at `$.fencing_token`".
-        raise CorruptRecord(key, expected=f"{kind.__name__} ({error})", found=value) from error
-    hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""
-    raise CorruptRecord(key, expected=f"field v = {FORMAT}", found=found, hint=hint)
+        version = _version_of(value)
+        if version is None or version == FORMAT:
+            # msgspec names the field: "Expected `int`, got `str` - at `$.fencing_token`".
+            raise CorruptRecord(key, expected=f"{kind.__name__} ({error})", found=value) from error
+    else:
+        version = record.v
+        if version == FORMAT:
+            return record
+    hint = "a newer federlib wrote it: upgrade this one" if version > FORMAT else ""
+    raise CorruptRecord(key, expected=f"field v = {FORMAT}", found=version, hint=hint)
+
+
+def _version_of(value: bytes) -> int | None:
+    """Read the version alone: a newer record may differ in everything else."""
+    try:
+        return msgspec.json.decode(value, type=_Header).v
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -26,6 +26,15 @@ def check_key(key: str) -> str:
     Raises:
         InvalidInput: It is not; the sentence says which rule was broken.
     """
+    if not isinstance(key, str):
+        # Not hashable, perhaps.
+        raise InvalidInput("key", expected="text", found=key)
+    return _checked_key(key)
+
+
+# The few keys that a process works with come again and again.
+@lru_cache(maxsize=4_096)
+def _checked_key(key: str) -> str:
     check_text("key", key)
     if not key:
         raise InvalidInput("key", expected="at least one character", found=key)

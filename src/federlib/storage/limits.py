@@ -47,7 +47,9 @@ def check_transaction(transaction: Transaction) -> Transaction:
         raise InvalidInput("transaction", expected="a check or a write", found="neither")
     if transaction.id is not None:
         check_transaction_id(transaction.id)
-    size = sum(len(check_key(check.key).encode()) for check in checks)
+    size = 0
+    for check in checks:
+        size += len(check_key(check.key).encode())
     written: set[str] = set()
     for write in writes:
         key = check_key(write.key)

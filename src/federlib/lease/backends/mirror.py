@@ -139,18 +139,18 @@ class Mirror:
         """Return what the core decides on, and note if the lease is seen free."""
         if self._ordered is None:
             self._ordered = tuple(sorted(self._waiters.values(), key=lambda w: w.created))
-        view = View(
+        self.is_seen_free = is_free(self._lease_record, self._lease_seen, now, self.terms)
+        since: int | None = None
+        if self.is_seen_free:
+            revision = self.lease.revision if self.lease is not None else 0
+            since = self.sightings.first(f"free {self.name}", revision, now.boot_ns)
+        return View(
             lease=self._lease_record,
             waiters=self._ordered,
             floor=floor,
             seen_boot_ns=self._lease_seen,
+            free_since_boot_ns=since,
         )
-        self.is_seen_free = is_free(view, now, self.terms)
-        if not self.is_seen_free:
-            return view
-        revision = self.lease.revision if self.lease is not None else 0
-        since = self.sightings.first(f"free {self.name}", revision, now.boot_ns)
-        return attrs.evolve(view, free_since_boot_ns=since)
 
     def state(self, now: Moment) -> LeaseState:
         """Judge the name now, for people and watchers."""

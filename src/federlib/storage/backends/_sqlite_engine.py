@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from federlib.errors import CorruptRecord, FederlibError, Fenced, Unavailable
 from federlib.storage.backends import _sqlite_format as layout
@@ -43,6 +44,9 @@ from federlib.storage.protocol import (
 )
 
 __all__ = ["SqliteEngine"]
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
 
 _PATIENCE_S = 0.5
 _PATIENCE_AFTER_STALL_S = 0.02
@@ -178,28 +182,23 @@ class SqliteEngine:
 
     def get(self, key: str) -> Record | None:
         """Read one record."""
-        with self._reading() as connection:
-            return rows.read_record(connection, key)
+        return self._read(rows.read_record, key)
 
     def scan(self, prefix: str, after: str | None, limit: int) -> Page:
         """Read one page, as one snapshot."""
-        with self._reading() as connection:
-            return rows.read_page(connection, prefix, after, limit)
+        return self._read(rows.read_page, prefix, after, limit)
 
     def outcome(self, transaction_id: str) -> Committed | NotSeen:
         """Look for a receipt."""
-        with self._reading() as connection:
-            return rows.read_outcome(connection, transaction_id)
+        return self._read(rows.read_outcome, transaction_id)
 
     def read_revision(self) -> int:
         """Read the store's revision."""
-        with self._reading() as connection:
-            return rows.read_revision(connection)
+        return self._read(rows.read_revision)
 
     def read_changes(self, after: int, limit: int) -> Sequence[Batch] | None:
         """Read commits after a revision; None where history no longer has them."""
-        with self._reading() as connection:
-            return rows.read_changes(connection, after, limit)
+        return self._read(rows.read_changes, after, limit)
 
     def open_reader(self) -> sqlite3.Connection:
         """Open a connection that only reads; the caller closes it.
@@ -222,14 +221,17 @@ class SqliteEngine:
 
     def check(self) -> Sequence[StoreProblem]:
         """Read everything that is stored, and return what is wrong; repairs nothing."""
-        with self._reading() as connection:
-            return find_problems(connection)
+        return self._read(find_problems)
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _read(self, query: Callable[[sqlite3.Connection, Unpack[_Args]], _T], *args: *_Args) -> _T:
         self.check_usable()
-        with self._translating(), self._readers.snapshot() as connection:
-            yield connection
+        # Not `_translating`: a generator's context manager costs as much as a statement.
+        try:
+            return self._readers.read(query, *args)
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        except OSError as error:
+            raise translate_os_error(error, self.where) from error
 
     def run(self, attempt: Attempt) -> None:
         """Commit, and leave the answer or the error in the attempt. Never raises."""
@@ -253,8 +255,11 @@ class SqliteEngine:
                 self.check_usable()
                 raise self._gave_up()
             try:
-                with self._translating():
-                    outcome = self._commit_in_turn(attempt)
+                outcome = self._commit_in_turn(attempt)
+            except sqlite3.Error as error:
+                raise self.explain(error) from error
+            except OSError as error:
+                raise translate_os_error(error, self.where) from error
             finally:
                 self._line.leave()
                 if self._is_closed:

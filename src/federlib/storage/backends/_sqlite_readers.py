@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple, Unpack
 
 __all__ = ["ReaderPool"]
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
 
 _MAX_IDLE = 4
 
 
 class ReaderPool:
-    """Lends a connection inside a read transaction, which is one snapshot. Thread-safe."""
+    """Lends connections to queries, each on one snapshot. Thread-safe."""
 
     def __init__(self, open_reader: Callable[[], sqlite3.Connection]) -> None:
         self._open_reader = open_reader
@@ -21,9 +24,8 @@ class ReaderPool:
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = False
 
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection; one that failed is closed, not lent again.
+    def read(self, query: Callable[[sqlite3.Connection, Unpack[_Args]], _T], *args: *_Args) -> _T:
+        """Run a query on one snapshot; a connection that failed is closed, not lent again.
 
         Raises:
             sqlite3.Error: SQLite refuses.
@@ -32,9 +34,10 @@ class ReaderPool:
         is_sound = False
         try:
             connection.execute("BEGIN")
-            yield connection
+            found = query(connection, *args)
             connection.execute("ROLLBACK")
             is_sound = True
+            return found
         finally:
             self._give_back(connection, is_sound=is_sound)
 
