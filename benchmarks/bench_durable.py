@@ -23,6 +23,7 @@ import attrs
 import federlib
 from benchmarks.bench_frontier import Parents, layered, recorded
 from benchmarks.children import (
+    Answer,
     ChildError,
     answer,
     answers,
@@ -142,7 +143,7 @@ class _Bench:
         how = f"batches of {slots}" if slots > 1 else "one by one"
         row = self._row(f"{self.what}, {how}", "tasks/s", slots, bar=_BARS[slots])
         try:
-            submits, rates = self._alone(graph, slots, rounds)
+            found, rates = self._alone(graph, slots, rounds)
             evidence = self._evidence(_first(graph, 20 * slots if slots > 1 else 50), slots)
         except Exception as error:
             return _failed(row, error)
@@ -150,20 +151,21 @@ class _Bench:
             self._rated(row, rates),
             fsyncs_per_cycle=evidence.per_cycle,
             evidence=evidence.source,
-            note=f"{len(graph):,} tasks, {len(submits)} rounds; "
-            f"submitted in {statistics.median(submits):.2f} s beside",
+            note=f"{len(graph):,} tasks, {len(found)} rounds; submitted before, in "
+            f"{_median(found, 'submit_s'):.2f} s; processor {_median(found, 'cpu_s'):.2f} s "
+            f"of {_median(found, 'work_s'):.2f} s",
         )
 
-    def _alone(self, graph: Parents, slots: int, rounds: int) -> tuple[list[float], Rates]:
-        submits: list[float] = []
+    def _alone(self, graph: Parents, slots: int, rounds: int) -> tuple[list[Answer], Rates]:
+        answered: list[Answer] = []
         rates: Rates = ([], [])
         for _ in _within_budget(rounds):
             with scratch() as place:
                 rates[1].append(self._limit(len(graph), slots))
                 found = answer(self._whole(place, graph, slots), timeout_s=_PATIENCE_S)
                 rates[0].append(len(graph) / found["work_s"])
-                submits.append(found["submit_s"])
-        return submits, rates
+                answered.append(found)
+        return answered, rates
 
     def _limit(self, tasks: int, batch: int) -> float:
         with scratch() as place:
@@ -274,6 +276,10 @@ class _Bench:
             peer=f"{self.driver.limit}, {statistics.median(rates[1]):,.0f}/s",
             ratio=round(statistics.median(ratios), 3),
         )
+
+
+def _median(found: list[Answer], name: str) -> float:
+    return statistics.median(one[name] for one in found)
 
 
 def _within_budget(rounds: int) -> Iterator[int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 __all__ = [
     "PROJECT",
+    "Answer",
     "ChildError",
     "answer",
     "answers",
