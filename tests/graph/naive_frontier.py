@@ -53,8 +53,11 @@ class NaiveFrontier:
         self.happened[node] = "running"
 
     def done(self, node: int) -> list[int]:
+        return self.done_many([node])
+
+    def done_many(self, nodes: Sequence[int]) -> list[int]:
         before = self.states()
-        self.happened[node] = "success"
+        self.happened |= dict.fromkeys(nodes, "success")
         released = sorted(self.changed(before, "ready"))
         self.queue += released
         return released

@@ -57,6 +57,51 @@ def test_ready_nodes_are_taken_first_in_first_out() -> None:
     assert [frontier.take(1), frontier.take(1), frontier.take(1)] == [[3], [4], [2]]
 
 
+def test_what_one_event_releases_is_queued_in_rising_order() -> None:
+    graph = Graph.build(
+        {"x": [], "y": [], "x2": ["x"], "y2": ["y"], "y1": ["y"], "both": ["x", "y"]}
+    )
+    frontier = Frontier(graph)
+    frontier.take(2)
+    assert frontier.done_many([1, 0]) == [2, 3, 4, 5]
+    assert frontier.ready == [2, 3, 4, 5]
+    assert frontier.done_many([]) == []
+
+
+def test_nodes_that_are_done_may_come_from_any_iterable() -> None:
+    frontier = Frontier(DIAMOND)
+    frontier.take(1)
+    assert frontier.done_many({0}) == [1, 2]
+    assert frontier.done_many(iter(frontier.take(2))) == [3]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "error"),
+    [
+        pytest.param([0, 1, 1], Conflict, id="named twice"),
+        pytest.param([1, 2, 3, 4], Conflict, id="ready"),
+        pytest.param([0, 5], Conflict, id="pending"),
+        pytest.param([0, 1, -3], InvalidInput, id="negative, and running if counted from the end"),
+        pytest.param([-6, 1], InvalidInput, id="negative and first"),
+        pytest.param([-7, 1], InvalidInput, id="below every position"),
+        pytest.param([0, 1, 6], InvalidInput, id="too large"),
+        pytest.param([0, 10**30], InvalidInput, id="far too large"),
+        pytest.param([0, None], InvalidInput, id="none"),
+        pytest.param(["0", 1], InvalidInput, id="text"),
+    ],
+)
+def test_of_several_nodes_all_are_done_or_none(nodes: list[Any], error: type[Exception]) -> None:
+    graph = Graph.build({"a": [], "b": [], "c": [], "d": [], "e": [], "f": ["a", "b"]})
+    frontier = Frontier(graph)
+    frontier.take(4)
+    frontier.requeue(2)
+    before = (frontier.codes(), frontier.ready, frontier.is_over)
+    with pytest.raises(error):
+        frontier.done_many(nodes)
+    assert (frontier.codes(), frontier.ready, frontier.is_over) == before
+    assert frontier.done_many([1, 3, 0]) == [5]
+
+
 def test_a_failure_blocks_what_is_below_and_the_rest_goes_on() -> None:
     frontier = Frontier(Graph.build({"a": [], "b": ["a"], "c": ["b"], "x": [], "y": ["x", "c"]}))
     frontier.take(2)
@@ -122,7 +167,7 @@ def test_places_left_behind_by_claims_do_not_pile_up() -> None:
     for _ in range(10_000):
         frontier.claim(1)
         frontier.requeue(1)
-    assert len(frontier._queue) < 200
+    assert len(frontier._line.places) < 200
     assert frontier.ready == [0, 1]
 
 
@@ -198,14 +243,18 @@ def test_an_impossible_past_is_not_restored(named: dict[str, list[int]]) -> None
         Frontier.restore(DIAMOND, **named)
 
 
-def test_a_hub_and_a_join_of_thousands_are_drained() -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_hub_and_a_join_of_thousands_are_drained(at_once: bool) -> None:
     fan = [f"n{i}" for i in range(20_000)]
     graph = Graph.build({"hub": [], **{name: ["hub"] for name in fan}, "end": fan})
     frontier = Frontier(graph)
     order = []
     while nodes := frontier.take(1_000):
-        for node in nodes:
-            frontier.done(node)
+        if at_once:
+            frontier.done_many(nodes)
+        else:
+            for node in nodes:
+                frontier.done(node)
         order += nodes
     assert order == list(range(20_002))
     assert frontier.is_complete
@@ -284,6 +333,22 @@ class FrontierMachine(RuleBasedStateMachine):
             assert (len(ours), set(ours)) == (len(theirs), theirs)
         else:
             assert ours == theirs
+
+    @rule(data=st.data())
+    def end_many(self, data: st.DataObject) -> None:
+        running = self.nodes("running")
+        nodes = data.draw(
+            st.lists(st.sampled_from(running), unique=True) if running else st.just([])
+        )
+        assert self.frontier.done_many(nodes) == self.twin.done_many(nodes)
+
+    @precondition(lambda self: len(self.graph) > 0)
+    @rule(data=st.data())
+    def end_too_many(self, data: st.DataObject) -> None:
+        nodes = data.draw(st.lists(st.integers(0, len(self.graph) - 1), min_size=2))
+        if len(set(nodes)) < len(nodes) or not set(nodes) <= set(self.nodes("running")):
+            with pytest.raises(Conflict):
+                self.frontier.done_many(nodes)
 
     @precondition(lambda self: self.nodes("failed"))
     @rule(data=st.data())

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
-from federlib.graph import MAX_ID_BYTES, MAX_PROBLEMS, Graph, is_legal_id
+from federlib.graph import (
+    MAX_ID_BYTES,
+    MAX_PROBLEMS,
+    Graph,
+    Problems,
+    find_problems,
+    is_legal_id,
+)
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
@@ -243,6 +250,50 @@ def test_any_mapping_is_accepted_or_explained(parents: dict[str, Any], repeats: 
         return
     assert found
     assert all("\n" not in line for line in found)
+
+
+@st.composite
+def often_faulty(draw: st.DrawFn) -> list[tuple[str, list[str]]]:
+    """Draw a graph in which any of the faults may be, or none, or several."""
+    n = draw(st.integers(0, 8))
+    names = [f"n{i}" for i in range(n)]
+    pairs = [(name, draw(st.lists(st.sampled_from(names[:i]), max_size=4)) if i else [])
+             for i, name in enumerate(names)]  # fmt: skip
+    if n and draw(st.booleans()):
+        pairs = draw(st.permutations(pairs))
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2])) if n else 0):
+        node_id, row = draw(st.sampled_from(pairs))
+        fault = draw(st.sampled_from(["parent", "lost", "twin", "id"]))
+        if fault == "parent":
+            row.append(draw(st.sampled_from(names)))  # a cycle, a repeat, or quite in order
+        elif fault == "lost":
+            row.append("nobody")
+        else:
+            pairs.append((node_id if fault == "twin" else "bad\n", list(row)))
+    return pairs
+
+
+@given(often_faulty(), st.booleans())
+def test_the_fast_path_accepts_exactly_what_the_slow_one_finds_no_fault_with(
+    pairs: list[tuple[str, list[str]]], repeats: bool
+) -> None:
+    slow = Problems()
+    ids, rows = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    find_problems(ids, rows, slow, report_repeats=repeats)
+    if slow:
+        assert problems(pairs, report_repeats=repeats) == slow.lines
+    else:
+        graph = Graph.build(pairs, report_repeats=repeats)
+        assert graph.ids == tuple(ids)
+        named = [tuple(graph.ids[p] for p in graph.parents_of(n)) for n in range(len(graph))]
+        assert named == [tuple(dict.fromkeys(row)) for row in rows]
+        assert graph.edges == sum(map(len, named))
+        assert graph.parent_counts() == list(map(len, named))
+        edges = {(p, n) for n in range(len(graph)) for p in graph.parents_of(n)}
+        assert edges == {(n, c) for n in range(len(graph)) for c in graph.children_of(n)}
+        place = {node: at for at, node in enumerate(graph.order)}
+        assert len(place) == len(graph)
+        assert all(place[parent] < place[node] for parent, node in edges)
 
 
 @given(any_parents().filter(is_acyclic), st.data())
