@@ -12,22 +12,29 @@ from click.core import ParameterSource
 from federlib.errors import Unavailable
 from federlib.federation import STORE_ENV
 from federlib.storage import redact_url
-from federlib.storage.backends.sqlite import parse_url
+from federlib.storage.backends import file as file_driver
+from federlib.storage.backends import sqlite as sqlite_driver
+from federlib.storage.urls import url_scheme
 
 __all__ = ["hide_credentials", "logs_root", "require_store", "store_file"]
 
 
 def store_file(url: str) -> Path | None:
-    """Name the file of a SQLite store; None for a store of another kind.
+    """Name the file of a SQLite store, the directory of a file store; None for other kinds.
 
     Raises:
         InvalidInput: The URL is malformed.
     """
-    return Path(parse_url(url).path) if url.startswith("sqlite:") else None
+    match url_scheme(url):
+        case "sqlite":
+            return Path(sqlite_driver.parse_url(url).path)
+        case "file":
+            return Path(file_driver.parse_url(url).path)
+    return None
 
 
 def logs_root(url: str) -> Path:
-    """Say where the logs of a store's runs lie: beside a SQLite store, else in .federlib.
+    """Say where the logs of a store's runs lie: beside a store on a disk, else in .federlib.
 
     Raises:
         InvalidInput: The URL is malformed.
@@ -40,16 +47,23 @@ def require_store(url: str) -> None:
     """Refuse a store that is not there: who only looks must not make one.
 
     Raises:
-        Unavailable: There is no such file, or an empty one.
+        Unavailable: There is no such file or directory, or an empty one.
         InvalidInput: The URL is malformed.
     """
     file = store_file(url)
     if file is None:
         return
+    what = f"store {redact_url(url)}"
     if not os.path.lexists(file):
-        raise Unavailable(f"store {redact_url(url)}", reason="there is no such file")
+        raise Unavailable(what, reason=f"there is no such {_kind(url)}")
     if file.is_file() and not file.stat().st_size:
-        raise Unavailable(f"store {redact_url(url)}", reason="the file is empty")
+        raise Unavailable(what, reason="the file is empty")
+    if url_scheme(url) == "file" and file.is_dir() and not any(file.glob("journal/*.log")):
+        raise Unavailable(what, reason="the directory holds no journal")
+
+
+def _kind(url: str) -> str:
+    return "directory" if url_scheme(url) == "file" else "file"
 
 
 def hide_credentials(context: click.Context, parameter: click.Parameter, url: str) -> str:

@@ -16,6 +16,7 @@ its floor is raised (`StoreLeaseBackend.raise_floor`).
 from __future__ import annotations
 
 from federlib.lease.backends.store import StoreLeaseBackend
+from federlib.lease.environment import LEASE_BACKEND_ENV, from_env, lease_url
 from federlib.lease.hold import Sessions, hold, try_acquire
 from federlib.lease.holding import OnLoss
 from federlib.lease.keeper import HeldLease
@@ -34,6 +35,7 @@ from federlib.lease.urls import from_url
 
 __all__ = [
     "DEFAULT_TTL_S",
+    "LEASE_BACKEND_ENV",
     "LEASE_TTL_ENV",
     "Busy",
     "HeldLease",
@@ -47,8 +49,10 @@ __all__ = [
     "Released",
     "Sessions",
     "StoreLeaseBackend",
+    "from_env",
     "from_url",
     "hold",
     "lease_ttl_s",
+    "lease_url",
     "try_acquire",
 ]

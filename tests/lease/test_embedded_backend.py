@@ -1,10 +1,11 @@
-"""Leases on a SQLite store: the contract, and two clients that see one another."""
+"""Leases on the embedded stores: the contract, and two clients that see one another."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import anyio
 import pytest
@@ -18,6 +19,8 @@ from federlib.testing.lease_contract import LeaseBackendContract
 
 
 class TestLeasesOnSqlite(LeaseBackendContract):
+    url: ClassVar[str] = "sqlite:///{}/fleet.db"
+
     def setup_method(self) -> None:
         self.clock = ManualClock()
         self.place = tempfile.TemporaryDirectory(prefix="federlib-test-")
@@ -27,7 +30,7 @@ class TestLeasesOnSqlite(LeaseBackendContract):
 
     @asynccontextmanager
     async def backend(self) -> AsyncIterator[LeaseBackend]:
-        store = await open_store(f"sqlite:///{self.place.name}/fleet.db", clock=self.clock)
+        store = await open_store(self.url.format(self.place.name), clock=self.clock)
         try:
             yield StoreLeaseBackend(store, self.clock, SkewTolerance(), SILENT)
         finally:
@@ -37,11 +40,16 @@ class TestLeasesOnSqlite(LeaseBackendContract):
         self.clock.advance(seconds)
 
 
+class TestLeasesInFiles(TestLeasesOnSqlite):
+    url: ClassVar[str] = "file:///{}/fleet"
+
+
 @pytest.mark.anyio
-async def test_two_clients_of_one_file_hand_a_lease_over_at_once_and_in_order() -> None:
+@pytest.mark.parametrize("url", [TestLeasesOnSqlite.url, TestLeasesInFiles.url])
+async def test_two_clients_of_one_store_hand_a_lease_over_at_once_and_in_order(url: str) -> None:
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="federlib-test-") as place:
-        url = f"sqlite:///{place}/fleet.db"
+        url = url.format(place)
         one, two = await open_store(url), await open_store(url)
         tokens: list[int] = []
         inside: set[str] = set()
