@@ -11,6 +11,7 @@ import msgspec
 from federlib.errors import CorruptRecord
 from federlib.storage.backends._journal import encode_change
 from federlib.storage.backends._record_files import DIRECTORY as RECORDS
+from federlib.storage.backends._record_files import RecordFiles
 from federlib.storage.backends._segments import (
     DIRECTORY,
     LOG,
@@ -160,6 +161,8 @@ def load(disk: Disk, where: str, tuning: Tuning, *, upto: int | None = None) -> 
         journal.note_state(state.revision, state.size_bytes)
         _replay(journal, table, logs, where, upto)
         _check_meta(table, store_id, where)
+        if upto is None:
+            _check_followers(disk, journal.revision, where)
     except BaseException:
         journal.close()
         raise
@@ -198,6 +201,18 @@ def _replay(journal: Journal, table: Table, logs: list[int], where: str, upto: i
             f"{where}, {file_name(journal.segments[-1].first, LOG)}",
             expected=f"the commits up to revision {max(base, upto or 0)}",
             found=f"none behind {journal.revision}",
+            hint=_PLEA,
+        )
+
+
+def _check_followers(disk: Disk, revision: int, where: str) -> None:
+    """Raise if the record files know of later commits: then they were lost, and not torn."""
+    followed = RecordFiles(disk).revision()
+    if followed > revision:
+        raise CorruptRecord(
+            f"{where}, {DIRECTORY}",
+            expected=f"the commits up to revision {followed}, which the record files follow",
+            found=f"none behind {revision}",
             hint=_PLEA,
         )
 

@@ -25,6 +25,7 @@ from federlib.errors import CorruptRecord, InvalidInput
 from federlib.skewclock import Clock
 from federlib.storage.backends._engine_store import EngineStore
 from federlib.storage.backends._file_engine import FileEngine
+from federlib.storage.backends._file_errors import translate
 from federlib.storage.backends._file_load import find_foreign
 from federlib.storage.backends._file_turn import SharedTurn
 from federlib.storage.backends._file_url import FileUrl, locate, open_in_thread, parse_file_url
@@ -81,15 +82,16 @@ def open_engine(url: str) -> FileEngine:
     disk = SystemDisk(path)
     try:
         foreign = find_foreign(disk)
-        if foreign is not None:
-            raise CorruptRecord(
-                where, expected="a federlib store or an empty directory", found=foreign
-            )
-        turn = SharedTurn(path)
-    except (NotADirectoryError, FileExistsError) as error:
+    except NotADirectoryError as error:
         raise InvalidInput("store URL", expected="the path of a directory", found=where) from error
     except OSError as error:
         raise translate_os_error(error, where) from error
+    if foreign is not None:
+        raise CorruptRecord(where, expected="a federlib store or an empty directory", found=foreign)
+    try:
+        turn = SharedTurn(path)
+    except OSError as error:
+        raise translate(error, where) from error
     return FileEngine(disk, turn, where=where, new_store_id=secrets.token_hex(16))
 
 
