@@ -19,7 +19,7 @@ from federlib.testing.disk import Choose
 from proof.store_model import Expected, observe
 from proof.witness import OpenStore, Witness, attempt, matching
 
-__all__ = ["REOPEN", "Step", "Sweep", "Tally"]
+__all__ = ["PROBE", "REOPEN", "Step", "Sweep", "Tally", "lose_all"]
 
 REOPEN = "reopen"
 Step = Transaction | str

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.storage import Transaction
 from federlib.storage.backends._commit_line import Attempt
-from federlib.testing import SimulatedDisk
+from federlib.testing import ProcessEnded, SimulatedDisk
 from proof.store_model import Expected, Found, Store, observe
 
 __all__ = ["OpenStore", "Witness", "attempt", "matching"]
@@ -80,6 +80,9 @@ class Witness:
         except OutcomeUnknown:
             self.possible = self.allowed()
             return False
+        except ProcessEnded:
+            self.possible = self.allowed()
+            raise
         except Unavailable:
             return False
         else:

@@ -50,6 +50,20 @@ def test_a_sync_of_a_directory_that_failed_may_be_tried_again() -> None:
     assert every_disk(disk) == [{"f": b"", "g": b""}]
 
 
+def test_one_process_may_end_while_another_goes_on_with_the_same_files() -> None:
+    disk = synced(b"")
+    other = disk.share()
+    disk.faults = (Fault(2, "stop_after", of="append"),)
+    with pytest.raises(ProcessEnded):
+        disk.open("f").append(b"x")
+    file = other.open("f")
+    assert file.read(0, 9) == b"x"
+    assert {"f": b""} in every_disk(other)
+    file.sync()
+    assert every_disk(other) == [{"f": b"x"}]
+    assert other.counts == {"read": 1, "sync": 1}
+
+
 def test_a_disk_that_lies_about_sync_says_done_and_does_nothing() -> None:
     disk = SimulatedDisk(faults=[Fault(1, "lost_sync", times=10)])
     file = disk.open("f", create=True)

@@ -87,6 +87,16 @@ def test_reserved_space_is_zeros_whatever_lay_there_before() -> None:
     assert every_disk(disk) == [{"g": bytes(600)}]
 
 
+def test_space_reserved_behind_a_cut_holds_zeros_or_what_was_cut_off() -> None:
+    disk = synced(b"a" * 512 + b"b" * 512)
+    file = disk.open("f")
+    file.truncate(0)
+    file.reserve(1_024)
+    assert disk.cut_power(keep).contents() == {"f": bytes(1_024)}
+    found = {content["f"] for content in every_disk(disk)}
+    assert {b"", bytes(512), b"a" * 512 + bytes(512), b"a" * 512 + b"b" * 512} < found
+
+
 def test_a_write_over_what_is_there_tears_but_the_size_and_the_rest_last() -> None:
     disk = synced(b"k" * 8 + b"o" * 24 + b"k" * 8)
     disk.open("f").write(8, b"n" * 24)
@@ -240,6 +250,20 @@ def test_a_name_is_a_file_or_a_directory_and_not_both() -> None:
     with pytest.raises(IsADirectoryError):
         disk.open("d")
     assert disk.contents() == {"d/": b"", "f": OLD}
+
+
+def test_an_open_file_without_a_name_says_so_and_is_still_there() -> None:
+    disk = synced()
+    disk.open("g", create=True)
+    removed, replaced = disk.open("f"), disk.open("g")
+    disk.remove("f")
+    disk.open("h", create=True)
+    disk.rename("h", "g")
+    for file in (removed, replaced):
+        with pytest.raises(FileNotFoundError):
+            file.size()
+    assert removed.read(0, 700) == OLD
+    assert disk.open("g").size() == 0
 
 
 def test_a_closed_file_is_closed() -> None:

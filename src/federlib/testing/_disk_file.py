@@ -76,8 +76,14 @@ class SimulatedFile:
         return self._gate.read(self._node.path, bytes(self._node.data[offset : offset + size]))
 
     def size(self) -> int:
-        """Return the size as programs see it; bytes."""
+        """Return the size as programs see it; bytes.
+
+        Raises:
+            FileNotFoundError: It was removed, or another was put in its place.
+        """
         self._check_open()
+        if self._node.is_removed:
+            raise fail(errno.ENOENT, self._node.path)
         return len(self._node.data)
 
     def sync(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 from federlib.testing._disk_faults import DiskOperation, Fault, OperationKind, ProcessEnded
 
@@ -28,16 +28,19 @@ class Gate:
         faults: What will go wrong.
         on_operation: Called before each operation that is no read.
         counts: How many operations there were of each kind.
-        lock: Held during each operation; one thread may take it again.
+        lock: Of the disk; held during each operation.
     """
 
     def __init__(
-        self, faults: Iterable[Fault], on_operation: Callable[[DiskOperation], None] | None
+        self,
+        faults: Iterable[Fault],
+        on_operation: Callable[[DiskOperation], None] | None,
+        lock: RLock,
     ) -> None:
         self.faults: tuple[Fault, ...] = tuple(faults)
         self.on_operation = on_operation
         self.counts: Counter[OperationKind] = Counter()
-        self.lock = threading.RLock()
+        self.lock = lock
         self._is_ended = False
 
     @property

@@ -62,12 +62,14 @@ class FileNode:
 
     Attributes:
         path: Where it was opened or moved to last.
+        is_removed: It has no name any more.
         data: As programs see it.
     """
 
     def __init__(self, data: bytes = b"") -> None:
         """Begin with data that lasts."""
         self.path = ""
+        self.is_removed = False
         self.data = bytearray(data)
         self._sizes = [len(data)]
         self._doubtful: dict[int, _Sector] = {}
@@ -97,7 +99,9 @@ class FileNode:
     def reserve(self, size: int) -> None:
         """Grow with zeros. What another file left is never seen in reserved space."""
         start = len(self.data)
-        self._touch(start, size)
+        # Zeros or the end of the file: only the size is in doubt, but where a cut is, too.
+        if self._doubtful and start < size:
+            self._touch(start, min(size, (max(self._doubtful) + 1) * SECTOR_BYTES))
         self._grow(bytes(max(0, size - start)))
 
     def write(self, offset: int, data: bytes) -> None:

@@ -20,6 +20,9 @@ import copy
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable
+from threading import RLock
+
+import attrs
 
 from federlib.errors import InvalidInput
 from federlib.testing._choices import Choose, RandomSource, every_choice, swarm_choice
@@ -51,6 +54,25 @@ __all__ = [
 _GARBAGE = b"\xa5" * SECTOR_BYTES
 
 
+@attrs.define
+class _Tree:
+    """What lies on a disk, whoever looks at it.
+
+    Attributes:
+        root: The topmost directory.
+        changes: How many changes of names there were.
+        changes_lasting: The last one that a sync has made last.
+        left_behind: What lay last in a sector of that index of a file that is gone.
+        lock: Held during each operation.
+    """
+
+    root: DirectoryNode = attrs.field(factory=DirectoryNode)
+    changes: int = 0
+    changes_lasting: int = 0
+    left_behind: dict[int, bytes] = attrs.field(factory=dict)
+    lock: RLock = attrs.field(factory=RLock)
+
+
 class SimulatedDisk:
     """A `federlib.storage.disk.Disk` in memory. Thread-safe."""
 
@@ -67,11 +89,8 @@ class SimulatedDisk:
             on_operation: Called before each operation that is no read, in the thread that
                 does it: the place to `cut_power` and look, while the program goes on.
         """
-        self._gate = Gate(faults, on_operation)
-        self._root = DirectoryNode()
-        self._changes = 0
-        self._changes_lasting = 0
-        self._left_behind: dict[int, bytes] = {}
+        self._tree = _Tree()
+        self._gate = Gate(faults, on_operation, self._tree.lock)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -105,7 +124,7 @@ class SimulatedDisk:
     def doubts(self) -> int:
         """How many sectors, sizes and names the loss of power puts in question just now."""
         with self._gate.lock:
-            return self._root.doubts
+            return self._tree.root.doubts
 
     def cut_power(self, choose: Choose, *, names_in_order: bool = False) -> SimulatedDisk:
         """Return a disk as the loss of power at this instant may leave it.
@@ -120,31 +139,40 @@ class SimulatedDisk:
         """
         with self._gate.lock:
             left = SimulatedDisk()
+            behind = left._tree.left_behind = dict(self._tree.left_behind)
             is_kept = self._in_order(choose) if names_in_order else lambda _n: choose(2) == 0
-            cut = PowerCut(choose, is_kept, lambda i: self._left_behind.get(i, _GARBAGE))
-            left._root = cut.directory(self._root)
-            left._left_behind = dict(self._left_behind)
+            cut = PowerCut(choose, is_kept, lambda i: behind.get(i, _GARBAGE))
+            left._tree.root = cut.directory(self._tree.root)
             return left
 
     def _in_order(self, choose: Choose) -> Callable[[int], bool]:
-        later = sorted({n for n in self._root.numbers() if n > self._changes_lasting})
-        last = [self._changes_lasting, *later][-1 - choose(len(later) + 1)]
+        later = sorted({n for n in self._tree.root.numbers() if n > self._tree.changes_lasting})
+        last = [self._tree.changes_lasting, *later][-1 - choose(len(later) + 1)]
         return lambda number: number <= last
 
     def kill(self) -> SimulatedDisk:
-        """Return the disk as the end of the process alone leaves it: all is there, unsynced."""
+        """Return the disk as the end of the process alone leaves it: all is there, unsynced.
+
+        A copy, so this disk stays as it is; see `share` for a process that is survived.
+        """
         with self._gate.lock:
-            left = SimulatedDisk()
-            left._root = copy.deepcopy(self._root)
-            left._changes = self._changes
-            left._changes_lasting = self._changes_lasting
-            left._left_behind = dict(self._left_behind)
+            left, tree = SimulatedDisk(), self._tree
+            left._tree.root = copy.deepcopy(tree.root)
+            left._tree.changes, left._tree.changes_lasting = tree.changes, tree.changes_lasting
+            left._tree.left_behind = dict(tree.left_behind)
             return left
+
+    def share(self) -> SimulatedDisk:
+        """Return this very disk for another process, with faults, counts and end of its own."""
+        other = SimulatedDisk()
+        other._tree = self._tree
+        other._gate = Gate((), None, self._tree.lock)
+        return other
 
     def contents(self) -> dict[str, bytes]:
         """Return every file as programs see it, by its path; a directory ends with `/`."""
         with self._gate.lock:
-            return dict(sorted(self._root.walk("")))
+            return dict(sorted(self._tree.root.walk("")))
 
     def end_process(self) -> None:
         """Let every later operation raise `ProcessEnded`."""
@@ -193,19 +221,22 @@ class SimulatedDisk:
                 return
             if replaced is not None:
                 self._leave_behind(replaced)
+                replaced.is_removed = True
             node.path = target
             if old_parent is new_parent:
                 self._change(new_parent, {old_name: None, new_name: node})
                 return
             # Two directories are two places on the disk: one half of it may last alone.
             self._change(new_parent, {new_name: node})
-            old_parent.change(self._changes, {old_name: None})
+            old_parent.change(self._tree.changes, {old_name: None})
 
     def remove(self, path: str) -> None:
         """Remove a file."""
         with self._gate.changing("remove", path):
             parent, name = self._parent(path)
-            self._leave_behind(self._file(path))
+            node = self._file(path)
+            self._leave_behind(node)
+            node.is_removed = True
             self._change(parent, {name: None})
 
     def sync_directory(self, path: str) -> None:
@@ -216,10 +247,10 @@ class SimulatedDisk:
             with self._gate.changing("sync_directory", path) as is_done:
                 if is_done:
                     directory.sync()
-                    self._changes_lasting = self._changes
+                    self._tree.changes_lasting = self._tree.changes
 
     def _look_up(self, path: str) -> Node:
-        node: Node = self._root
+        node: Node = self._tree.root
         for name in path.split("/") if path else ():
             if isinstance(node, FileNode):
                 raise fail(errno.ENOTDIR, path)
@@ -247,10 +278,10 @@ class SimulatedDisk:
         return self._directory(parent), name
 
     def _change(self, directory: DirectoryNode, names: dict[str, Node | None]) -> None:
-        self._changes += 1
-        directory.change(self._changes, names)
+        self._tree.changes += 1
+        directory.change(self._tree.changes, names)
 
     def _leave_behind(self, node: FileNode, size: int = 0) -> None:
         # Kept by place: that is where in the next file an old record looks most at home.
         first = size // SECTOR_BYTES
-        self._left_behind.update((i, d) for i, d in node.sectors().items() if i >= first)
+        self._tree.left_behind.update((i, d) for i, d in node.sectors().items() if i >= first)
