@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks.machine import facts
-from benchmarks.table import Row, markdown, show, write
+from benchmarks.table import Row, markdown, show, show_bars, write
 
 HERE = Path(__file__).resolve().parent
 _HEADING = "## The numbers"
@@ -38,19 +38,25 @@ def main() -> int:
         print(f"{name:12} {fact}")
     rows: list[Row] = []
     failed: dict[str, str] = {}
-    began = time.perf_counter()
-    for section in [*options.sections, *options.only] or SECTIONS:
-        reason = measure(section, rows, quick=options.quick)
+    took: dict[str, float] = {}
+    for section in dict.fromkeys([*options.sections, *options.only] or SECTIONS):
+        began = time.perf_counter()
+        measured: list[Row] = []
+        reason = measure(section, measured, quick=options.quick)
         if reason is not None:
             failed[section] = reason
-    show(rows)
+        took[section] = round(time.perf_counter() - began, 1)
+        # At once: who interrupts the rest keeps what there is.
+        show(measured)
+        sys.stdout.flush()
+        rows += measured
+        write(rows, options.results)
+        told |= {"load_after": [round(one, 2) for one in os.getloadavg()], "took_s": took}
+        _write_facts(options.results, {**told, "quick": options.quick, "failed": failed})
+    show_bars(rows)
     if options.quick:
         print("--quick is a rehearsal: its bars say little.")
-    write(rows, options.results)
-    took_s = round(time.perf_counter() - began, 1)
-    told |= {"load_after": [round(one, 2) for one in os.getloadavg()], "took_s": took_s}
-    _write_facts(options.results, {**told, "quick": options.quick, "failed": failed})
-    print(f"\n{took_s:g} s; rows in {options.results}")
+    print(f"\n{sum(took.values()):.0f} s; rows in {options.results}")
     for section, reason in failed.items():
         print(f"FAILED  {section}: {reason}")
     unmeasured = [row for row in rows if row.bar is not None and row.value is None]

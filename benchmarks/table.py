@@ -9,7 +9,7 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Row", "Traits", "as_json", "markdown", "show", "write"]
+__all__ = ["Row", "Traits", "as_json", "markdown", "show", "show_bars", "write"]
 
 Fields = dict[str, object]
 
@@ -118,9 +118,13 @@ def write(rows: Sequence[Row], path: Path) -> None:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table, section by section, and the bars that are missed."""
+    """Print the table, section by section."""
     for section in dict.fromkeys(row.section for row in rows):
         _show_section(section, [row for row in rows if row.section == section])
+
+
+def show_bars(rows: Sequence[Row]) -> None:
+    """Print how many bars are met, and those that are missed."""
     missed = [row for row in rows if row.passes is False]
     bars = sum(row.bar is not None for row in rows)
     print(f"\n{bars - len(missed)} of {bars} bars are met.")

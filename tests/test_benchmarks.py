@@ -119,13 +119,13 @@ def test_a_bar_is_about_the_ratio_or_the_value(
 def test_a_missed_bar_and_what_could_not_be_measured_are_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    table.show(
-        [
-            attrs.evolve(ROW, bar=0.9, higher_is_better=True),
-            attrs.evolve(ROW, name="b", value=None, ratio=None, bar=1.0, note="it failed: why"),
-            attrs.evolve(ROW, traits=Traits(durable=True, fenced=False, ttl=True)),
-        ]
-    )
+    rows = [
+        attrs.evolve(ROW, bar=0.9, higher_is_better=True),
+        attrs.evolve(ROW, name="b", value=None, ratio=None, bar=1.0, note="it failed: why"),
+        attrs.evolve(ROW, traits=Traits(durable=True, fenced=False, ttl=True)),
+    ]
+    table.show(rows)
+    table.show_bars(rows)
     said = capsys.readouterr().out
     assert "0 of 2 bars are met" in said
     assert "a cycle: 0.5, >= 0.9x: MISSED" in said
