@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from federlib.errors import FederlibError, OutcomeUnknown
+from federlib.errors import FederlibError, OutcomeUnknown, StoreFull
 from federlib.skewclock import SystemClock
 from federlib.storage import (
     Absent,
@@ -167,7 +167,10 @@ async def hold_ticket(url: str, argument: str) -> None:
 
 
 async def hold_turn(url: str, argument: str) -> None:
-    """Take the turn to write of a file store, half write a commit, and wait to be killed."""
+    """Take the turn to write of a file store, half write a commit, and wait to be killed.
+
+    A child that was forked meanwhile lives on until its input ends.
+    """
     engine = open_engine(url)
     journal = engine._memory.loaded.journal
     assert engine._turn.take(5.0)
@@ -175,8 +178,35 @@ async def hold_turn(url: str, argument: str) -> None:
     change = journal.encode(encode_change(batch, None))
     journal.make_room(len(change))
     journal.write(change[: int(float(argument) * len(change))])
+    if os.fork() == 0:
+        os.read(0, 1)
+        os._exit(0)
     say("held")
     await anyio.sleep_forever()
+
+
+async def run_full(url: str, _argument: str) -> None:
+    """Let the kernel refuse space, then allow it again; say what happened."""
+    store = await open_any(url)
+    journal = Path(parse_url(url).path) / "journal"
+    await store.commit(Transaction((Put("before", b""),)))
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = max(log.stat().st_size for log in journal.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    kept = 0
+    try:
+        while True:
+            await store.commit(Transaction((Put(f"a/{kept:03}", bytes(50_000)),)))
+            kept += 1
+    except StoreFull:
+        say(f"full after {kept}")
+    assert len((await store.scan("a/")).records) == kept
+    await store.commit(Transaction((Put("small", b"fits"),)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    check = Absent(f"a/{kept:03}")
+    outcome = await store.commit(Transaction((Put(check.key, bytes(50_000)),), (check,)))
+    assert outcome == Committed(kept + 4)
+    await store.aclose()
 
 
 VERBS: dict[str, Callable[[str, str], Awaitable[None]]] = {
@@ -190,6 +220,7 @@ VERBS: dict[str, Callable[[str, str], Awaitable[None]]] = {
         fail_to_write,
         hold_ticket,
         hold_turn,
+        run_full,
     )
 }
 

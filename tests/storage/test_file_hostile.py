@@ -17,8 +17,10 @@ from federlib.storage.backends._commit_line import Attempt
 from federlib.storage.backends._file_engine import FileEngine
 from federlib.storage.backends._file_load import Tuning
 from federlib.storage.backends._file_turn import SharedTurn
+from federlib.storage.backends._turn import Alone
 from federlib.storage.backends.file import open_engine
 from federlib.storage.disk import SystemDisk
+from federlib.testing import SimulatedDisk
 
 # Some commits a segment, some segments a state.
 SMALL = Tuning(
@@ -130,23 +132,35 @@ def test_every_damaged_byte_behind_a_state_and_of_it_is_found(tmp_path: Path, wh
     assert victim.read_bytes() == damaged
 
 
-def test_a_journal_cut_anywhere_opens_to_a_whole_commit_before_it(tmp_path: Path) -> None:
-    path = tmp_path / "store"
+def disk_with(files: dict[str, bytes]) -> SimulatedDisk:
+    disk = SimulatedDisk()
+    disk.make_directory("journal")
+    for name, content in files.items():
+        disk.open(name, create=True).append(content)
+    return disk
+
+
+def engine_on(disk: SimulatedDisk) -> FileEngine:
+    return FileEngine(
+        disk, Alone(), where="store", new_store_id="some-store", aside=lambda work: None
+    )
+
+
+def test_a_journal_cut_anywhere_opens_to_a_whole_commit_before_it() -> None:
+    disk = SimulatedDisk()
+    engine = engine_on(disk)
     held: list[tuple[int, dict[str, bytes]]] = []
-    with engine_at(path) as engine:
-        for number in range(4):
-            commit(engine, Transaction((Put(f"k/{number}", b"v" * number),)))
-            held.append((engine._memory.loaded.journal.segments[-1].end, contents(engine)))
-    log = logs_of(path)[0]
-    sound = log.read_bytes()
-    first = held[0][0]
-    for size in range(first, held[-1][0] + 1):
+    for number in range(4):
+        commit(engine, Transaction((Put(f"k/{number}", b"v" * number),)))
+        held.append((engine._memory.loaded.journal.segments[-1].end, contents(engine)))
+    name = "journal/00000000000000000001.log"
+    sound = disk.contents()[name]
+    for size in range(held[0][0], held[-1][0] + 1):
         for tail in (b"", bytes(30), b"\xff" * 30):
-            shutil.rmtree(path / "records")
-            log.write_bytes(sound[:size] + tail)
-            with engine_at(path) as engine:
-                assert contents(engine) == [what for end, what in held if end <= size][-1]
-                assert commit(engine, Transaction((Put("next", b""),), (Absent("next"),))) > 1
+            engine = engine_on(disk_with({name: sound[:size] + tail}))
+            assert contents(engine) == [what for end, what in held if end <= size][-1]
+            assert commit(engine, Transaction((Put("next", b""),), (Absent("next"),))) > 1
+            assert engine.check() == []
 
 
 def remove_state(path: Path) -> None:

@@ -104,7 +104,7 @@ class FileEngine:
             turn.close()
             raise
         self._tidier = Tidier(disk, turn, self._memory, self._mutex)
-        self._tidied = self._memory.loaded.journal.segments[-1].first
+        self._segment = self._tidied = self._memory.loaded.journal.segments[-1].first
         if not self._tidier.follows():
             self._aside(self._tidy)
 
@@ -306,6 +306,7 @@ class FileEngine:
         try:
             with self._mutex:
                 self._memory.take_in(loaded, batch, receipt, len(change))
+                self._segment = self._memory.loaded.journal.segments[-1].first
         except OSError as error:
             raise self._unknown(error, transaction.id) from error
         self._has_committed = True
@@ -338,9 +339,8 @@ class FileEngine:
         )
 
     def _tidy_if_due(self) -> None:
-        segment = self._memory.loaded.journal.segments[-1].first
-        if segment != self._tidied:
-            self._tidied = segment
+        if self._segment != self._tidied and not self._is_closed:
+            self._tidied = self._segment
             self._aside(self._tidy)
 
     def _tidy(self) -> None:

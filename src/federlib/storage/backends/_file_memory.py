@@ -164,8 +164,8 @@ class Memory:
             OSError: The disk refuses.
         """
         self.catch_up()
+        self.loaded.journal.check_same_store()
         if not self._must_settle and self.loaded.journal.is_clean():
-            self.loaded.journal.check_same_store()
             return self.loaded
         is_in_doubt, self._must_settle = self._must_settle, True
         if is_in_doubt:

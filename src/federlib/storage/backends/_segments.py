@@ -16,6 +16,7 @@ Used under the engine's mutex, and written to only in the store's turn.
 
 from __future__ import annotations
 
+import errno
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -322,6 +323,10 @@ class Journal:
         if not any(rest):
             segment.room = room
             return
+        again = FrameReader(lambda at, size: rest[at : at + size], 0, self._salt).next()
+        if again is not None and again.revision == self.revision + 1:
+            # It was read wrongly before; to cut it off would lose a commit.
+            raise OSError(errno.EIO, "the disk does not read the same twice")
         later = frames.find_later_change(rest, self.revision, self._salt)
         name = file_name(segment.first, LOG)
         following = [first for first in list_numbered(self._disk, LOG) if first > segment.first]
