@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
@@ -131,11 +132,23 @@ class PrivateFiles:
 
         One writer at a time: the caller holds the lock.
         """
-        temporary = path.with_name(f".{path.name}.tmp")
+        with self.replacing(path) as file:
+            file.write(content)
+
+    @contextlib.contextmanager
+    def replacing(self, path: Path, *, unique: str = "") -> Iterator[BinaryIO]:
+        """Write `path` anew, piece by piece; it is replaced when the body ends well.
+
+        Args:
+            path: The file.
+            unique: Text that no other writer uses; without it, one writer at a time.
+        """
+        temporary = path.with_name(f".{path.name}.{unique}{'.' if unique else ''}tmp")
         # Left behind by a crash, or put there by somebody as a link: never written through.
         temporary.unlink(missing_ok=True)
         try:
-            _write_new(temporary, content)
+            with _new_file(temporary) as file:
+                yield file
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -156,7 +169,8 @@ class PrivateFiles:
         """
         temporary = path.with_name(f".{path.name}.{unique}.tmp")
         try:
-            _write_new(temporary, content)
+            with _new_file(temporary) as file:
+                file.write(content)
             os.link(temporary, path)
             created = True
         except FileExistsError:
@@ -169,12 +183,14 @@ class PrivateFiles:
         return created
 
 
-def _write_new(path: Path, content: bytes) -> None:
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Create a file; it is on the disk when the body has ended."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         # The umask may have taken bits that we need ourselves.
         os.fchmod(descriptor, 0o600)
-        file.write(content)
+        yield file
         file.flush()
         os.fsync(descriptor)
 

@@ -138,9 +138,8 @@ class RunLog:
         """Read the plan once, and keep it."""
         if self._plan is None:
             run = await self.require_run()
-            chunks = [
-                decode(PlanChunk, record) async for record in scan_all(self.store, self.keys.plans)
-            ]
+            async with aclosing(scan_all(self.store, self.keys.plans)) as records:
+                chunks = [decode(PlanChunk, record) async for record in records]
             self._plan = join_chunks(chunks[: run.chunks], run, where=self.keys.plans)
         return self._plan
 

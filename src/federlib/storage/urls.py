@@ -11,8 +11,11 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import entry_points
 from typing import cast
 
+import anyio
+
 from federlib.errors import InvalidInput
 from federlib.skewclock import Clock, SystemClock
+from federlib.storage.filling import refuse_unfinished
 from federlib.storage.protocol import RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
@@ -39,7 +42,8 @@ async def open_store(
     Raises:
         InvalidInput: No driver is installed for the URL's scheme, or the URL is malformed.
         Unavailable: The store cannot be reached or created.
-        CorruptRecord: What lies there is not a federlib store of a format this version reads.
+        CorruptRecord: What lies there is not a federlib store of a format this version reads,
+            or it is a copy that was never finished.
     """
     scheme = url_scheme(url)
     found = entry_points(group=ENTRY_POINTS)
@@ -47,7 +51,14 @@ async def open_store(
         known = ", ".join(f"{name}://" for name in sorted(found.names))
         raise InvalidInput("store URL", expected=f"one of {known}", found=_show(url))
     opener = cast("Opener", found[scheme].load())
-    return await opener(url, clock or SystemClock(), telemetry)
+    store = await opener(url, clock or SystemClock(), telemetry)
+    try:
+        await refuse_unfinished(store, where=f"store {_show(url)}")
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await store.aclose()
+        raise
+    return store
 
 
 def redact_url(url: str) -> str:
