@@ -39,6 +39,26 @@ def test_who_loses_patience_keeps_a_place_but_never_the_ticket(tmp_path: Path) -
         ticket.close()
 
 
+def test_a_release_without_the_ticket_gives_up_the_place_and_nothing_else(tmp_path: Path) -> None:
+    first, second, third = (Ticket(tmp_path / "s") for _ in range(3))
+    first.release()
+    assert first.take(0.0)
+    assert not second.take(0.05)
+    second.release()
+    assert not third.take(0.05)
+    # What arrived and was never noticed, as after Ctrl-C, is given back, too.
+    place = third._place
+    assert place is not None
+    place.is_wanted = True
+    first.release()
+    assert place.arrived.wait(5.0)
+    third.release()
+    assert second.take(5.0)
+    second.release()
+    for ticket in (first, second, third):
+        ticket.close()
+
+
 def test_waiters_are_served_in_the_order_in_which_they_came(tmp_path: Path) -> None:
     first = Ticket(tmp_path / "s")
     assert first.take(0.0)

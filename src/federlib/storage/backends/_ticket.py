@@ -130,8 +130,19 @@ class Ticket:
                 self._close_files()
 
     def release(self) -> None:
-        """Give the ticket back."""
-        self._main.release()
+        """Give the ticket back; nothing happens where we have none.
+
+        So it may follow a `take` of which nobody knows how it went, after Ctrl-C.
+        """
+        with self._mutex:
+            place = self._place
+            if place is not None:
+                # A thread of ours stands in line, and lets go by itself once it is there.
+                place.is_wanted = False
+                if not place.arrived.is_set():
+                    return
+                self._place = None
+            self._main.release()
 
     def close(self) -> None:
         """Leave the line and close the files; not while the ticket is held."""
