@@ -28,12 +28,12 @@ class Columns:
     """
 
     def __init__(self, size: int) -> None:
-        self.attempts = array("i", bytes(4 * size))
-        self.losses = array("i", bytes(4 * size))
-        self.forgiven = array("i", bytes(4 * size))
-        self.results = array("i", bytes(4 * size))
-        self.durations = array("i", bytes(4 * size))
-        self.accepted = array("q")
+        self.attempts: array[int] = array("i", bytes(4 * size))
+        self.losses: array[int] = array("i", bytes(4 * size))
+        self.forgiven: array[int] = array("i", bytes(4 * size))
+        self.results: array[int] = array("i", bytes(4 * size))
+        self.durations: array[int] = array("i", bytes(4 * size))
+        self.accepted: array[int] = array("q")
 
     def parts(self, states: bytes) -> list[SnapshotPart]:
         """Write everything down, beside the nodes' states."""
