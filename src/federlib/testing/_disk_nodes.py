@@ -70,7 +70,7 @@ class FileNode:
         """Begin with data that lasts."""
         self.path = ""
         self.is_removed = False
-        self.data = bytearray(data)
+        self.data: bytearray = bytearray(data)
         self._sizes = [len(data)]
         self._doubtful: dict[int, _Sector] = {}
         self._dirty: set[int] = set()

@@ -58,8 +58,8 @@ class Inbox:
         self.prefix = prefix
         self.floor = floor
         self.batches: deque[Batch] = deque()
-        self.size_bytes = 0
-        self.is_lost = is_lost
+        self.size_bytes: int = 0
+        self.is_lost: bool = is_lost
         self.error: FederlibError | None = None
         self.wake = wake
 
