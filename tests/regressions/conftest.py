@@ -1,14 +1,13 @@
-"""A world for each regression: on every store, on both event loops."""
+"""Where the regressions run: on every store, on both event loops."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fleet import Fleet
-from regressions.world import World, open_world
 
 
 @pytest.fixture(params=["asyncio-sqlite", "trio-sqlite", "asyncio-file", "trio-memory"])
@@ -20,17 +19,6 @@ def setting(request: pytest.FixtureRequest) -> list[str]:
 @pytest.fixture
 def anyio_backend(setting: list[str]) -> str:
     return setting[0]
-
-
-@pytest.fixture
-async def world(setting: list[str], tmp_path: Path) -> AsyncGenerator[World, None]:
-    urls = {
-        "memory": "memory://",
-        "sqlite": f"sqlite:///{tmp_path}/fleet.db",
-        "file": f"file:///{tmp_path}/fleet",
-    }
-    async with open_world(urls[setting[1]], tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

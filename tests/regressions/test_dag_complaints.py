@@ -17,13 +17,14 @@ from federlib.storage.limits import MAX_WRITES
 from fleet import read_history
 
 from .work import AT_ONCE, Work, claims_by_life, ended
-from .world import LIMIT_S, World, logged, touches, transitions, until
+from .world import LIMIT_S, World, in_world, logged, touches, transitions, until
 
 pytestmark = pytest.mark.anyio
 
 LENGTH_S = 1.0
 
 
+@in_world
 async def test_dbos_742_a_stale_recoverer_cannot_run_what_it_no_longer_owns(world: World) -> None:
     """dbos-inc/dbos-transact-py#742.
 
@@ -54,6 +55,7 @@ async def test_dbos_742_a_stale_recoverer_cannot_run_what_it_no_longer_owns(worl
     assert (history.accepted, history.stale) == ([("a", 2)], [])
 
 
+@in_world
 async def test_dbos_716_a_store_restart_in_the_middle_of_recovery_strands_nothing(
     world: World,
 ) -> None:
@@ -87,6 +89,7 @@ async def test_dbos_716_a_store_restart_in_the_middle_of_recovery_strands_nothin
     assert history.stale == []
 
 
+@in_world
 async def test_dbos_804_a_draining_life_of_the_same_worker_gets_nothing_any_more(
     world: World,
 ) -> None:
@@ -126,6 +129,7 @@ async def test_dbos_804_a_draining_life_of_the_same_worker_gets_nothing_any_more
     assert sorted(task for task, _ in history.accepted) == [f"t{n}" for n in range(6)]
 
 
+@in_world
 async def test_dbos_805_what_stands_between_two_steps_goes_on_although_there_is_one_slot(
     world: World,
 ) -> None:
@@ -157,6 +161,7 @@ async def test_dbos_805_what_stands_between_two_steps_goes_on_although_there_is_
     ]  # fmt: skip
 
 
+@in_world
 async def test_dbos_ts_1302_a_backlog_is_given_out_in_bounded_commits_and_holds_nobody_up(
     world: World,
 ) -> None:
@@ -189,6 +194,7 @@ async def test_dbos_ts_1302_a_backlog_is_given_out_in_bounded_commits_and_holds_
     assert [who for who, _, _ in work.ran[:2]] == ["small", "small"]
 
 
+@in_world
 async def test_dbos_ts_1267_and_java_221_an_idle_fleet_hardly_touches_its_store(
     world: World,
 ) -> None:

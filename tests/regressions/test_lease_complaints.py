@@ -27,7 +27,7 @@ from federlib.skewclock import SystemClock
 from federlib.storage import Conflicted, Mismatch, Put, Transaction
 from federlib.testing import ManualClock, SkewedClock
 
-from .world import LIMIT_S, World, touches, until
+from .world import LIMIT_S, World, in_world, touches, until
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +49,7 @@ async def waits(fed: Federation, name: str, count: int = 1) -> None:
             await anyio.sleep(0.01)
 
 
+@in_world
 async def test_etcd_11456_a_grant_that_is_heard_of_too_late_is_no_lease(world: World) -> None:
     """etcd-io/etcd#11456.
 
@@ -91,6 +92,7 @@ async def test_etcd_11456_a_grant_that_is_heard_of_too_late_is_no_lease(world: W
     assert entered == [("quick", 3), ("slow", 4)]
 
 
+@in_world
 async def test_etcd_9921_who_waits_longer_than_its_ttl_gets_a_whole_lease(world: World) -> None:
     """etcd-io/etcd#9921.
 
@@ -118,6 +120,7 @@ async def test_etcd_9921_who_waits_longer_than_its_ttl_gets_a_whole_lease(world:
 
 
 @pytest.mark.parametrize("on_loss", ["cancel", "mark"])
+@in_world
 async def test_etcd_10811_after_a_partition_one_of_two_believers_is_obeyed(
     world: World, on_loss: OnLoss
 ) -> None:
@@ -226,6 +229,7 @@ async def depose(
     return fallen
 
 
+@in_world
 async def test_kubernetes_23731_a_leader_that_cannot_renew_is_told_whatever_the_error(
     world: World,
 ) -> None:
@@ -250,6 +254,7 @@ async def test_kubernetes_23731_a_leader_that_cannot_renew_is_told_whatever_the_
         assert fallen[name].reason
 
 
+@in_world
 async def test_client_go_448_a_dead_holders_lease_is_taken_at_once_whatever_its_clock_said(
     world: World,
 ) -> None:
@@ -298,6 +303,7 @@ async def test_client_go_448_a_dead_holders_lease_is_taken_at_once_whatever_its_
     assert [lease.token for lease in held] == [1, 2, 3, 4]
 
 
+@in_world
 async def test_kazoo_2_a_session_that_fails_while_holding_is_kept_or_lost_never_between(
     world: World,
 ) -> None:

@@ -16,13 +16,14 @@ from federlib.lease import HeldLease
 from federlib.storage import Conflicted, Put, Transaction
 from federlib.telemetry import RecordingSink, Telemetry
 
-from .world import LIMIT_S, World, touches, until
+from .world import LIMIT_S, World, in_world, touches, until
 
 pytestmark = pytest.mark.anyio
 
 LEASE = touches("lease/x/lease")
 
 
+@in_world
 async def test_redis_lock_85_a_long_job_on_a_slow_store_keeps_its_short_lease(
     world: World,
 ) -> None:
@@ -59,6 +60,7 @@ async def test_redis_lock_85_a_long_job_on_a_slow_store_keeps_its_short_lease(
     assert (state.lease, state.fencing_token) == (None, 1)
 
 
+@in_world
 async def test_redis_lock_91_a_blocked_loop_loses_its_lease_and_says_so(world: World) -> None:
     """ionelmc/python-redis-lock#91.
 
@@ -86,6 +88,7 @@ async def test_redis_lock_91_a_blocked_loop_loses_its_lease_and_says_so(world: W
     assert sink.value("federlib_event_loop_blocked_total") >= 1
 
 
+@in_world
 async def test_portalocker_137_a_holder_that_was_passed_over_never_comes_back_into_it(
     world: World,
 ) -> None:
@@ -126,6 +129,7 @@ async def test_portalocker_137_a_holder_that_was_passed_over_never_comes_back_in
     assert after.lease.holder_id == before.lease.holder_id == lease.holder_id
 
 
+@in_world
 async def test_portalocker_141_a_failing_keeper_ends_its_own_holder_and_nobody_else(
     world: World,
 ) -> None:

@@ -24,7 +24,7 @@ from federlib.testing import ManualClock
 from fencing.worlds import Killed, KillingStore
 
 from .work import Work, ended
-from .world import World, touches, until
+from .world import World, in_world, touches, until
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +96,7 @@ ENTRANCES: dict[str, Entrance] = {
 }
 
 
+@in_world
 async def test_dbos_759_an_empty_name_gets_in_nowhere(world: World) -> None:
     """dbos-inc/dbos-transact-py#759.
 
@@ -117,6 +118,7 @@ async def test_dbos_759_an_empty_name_gets_in_nowhere(world: World) -> None:
     assert let_in == []
 
 
+@in_world
 async def test_dbos_759_a_task_that_kills_every_worker_is_given_up(world: World) -> None:
     """dbos-inc/dbos-transact-py#759.
 
@@ -156,6 +158,7 @@ async def test_dbos_759_a_task_that_kills_every_worker_is_given_up(world: World)
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@in_world
 async def test_dbos_769_a_run_id_used_again_gets_nothing_of_an_interrupted_submission(
     world: World, *, is_after: bool
 ) -> None:
@@ -189,6 +192,7 @@ async def test_dbos_769_a_run_id_used_again_gets_nothing_of_an_interrupted_submi
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@in_world
 async def test_dbos_769_a_lease_name_used_again_goes_on_above_an_interrupted_collection(
     world: World, *, is_after: bool
 ) -> None:

@@ -15,11 +15,12 @@ from federlib.dag import Handler, TaskRun
 from fleet import read_history
 
 from .work import AT_ONCE, DIAMONDS, Work, ended, rob
-from .world import LIMIT_S, Door, World, until
+from .world import LIMIT_S, Door, World, in_world, until
 
 pytestmark = pytest.mark.anyio
 
 
+@in_world
 async def test_temporal_673_and_1578_a_run_goes_on_under_other_code_and_another_order(
     world: World,
 ) -> None:
@@ -63,6 +64,7 @@ async def test_temporal_673_and_1578_a_run_goes_on_under_other_code_and_another_
     assert folds[0] == folds[1]
 
 
+@in_world
 async def test_restate_2655_when_partitions_heal_somebody_leads_and_the_run_goes_on(
     world: World,
 ) -> None:

@@ -20,7 +20,7 @@ from federlib.storage import AtRevision, Committed, Put, RecordStore, Transactio
 from fleet import read_history
 
 from .work import AT_ONCE, DIAMONDS, Work, ended, rob
-from .world import LIMIT_S, World, logged, touches, until
+from .world import LIMIT_S, World, in_world, logged, touches, until
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +36,7 @@ async def leading(seat: Elector, *, above: int = 0) -> int:
 # Airflow
 
 
+@in_world
 async def test_airflow_64710_two_schedulers_see_one_breach_and_it_fires_once(world: World) -> None:
     """apache/airflow#64710.
 
@@ -76,6 +77,7 @@ async def test_airflow_64710_two_schedulers_see_one_breach_and_it_fires_once(wor
     assert fired == dict.fromkeys(breaches, 1)
 
 
+@in_world
 async def test_airflow_23361_65836_and_66794_opposite_orders_of_writing_never_deadlock(
     world: World,
 ) -> None:
@@ -118,6 +120,7 @@ async def test_airflow_23361_65836_and_66794_opposite_orders_of_writing_never_de
 # Prefect
 
 
+@in_world
 async def test_prefect_16429_a_crashed_attempt_that_completes_later_changes_nothing(
     world: World,
 ) -> None:
@@ -148,6 +151,36 @@ async def test_prefect_16429_a_crashed_attempt_that_completes_later_changes_noth
     assert [attempt for _, attempt, _ in state.accepted()] == [2]
 
 
+@in_world
+async def test_prefect_16429_a_late_finish_does_not_count_for_the_attempt_that_followed(
+    world: World,
+) -> None:
+    """PrefectHQ/prefect#16429.
+
+    The same while the task is being tried again: the late finish names the attempt and the
+    life it belongs to, and neither is the one that stands.
+    """
+    late, work, door = Work(), Work(), await world.door()
+    async with world.member() as fed:
+        await fed.dag.submit({"a": []}, run_id="r", policy=AT_ONCE)
+        await (await world.fleet()).lead("r", ttl_s=2)
+        door.freeze_at(touches("/done/"))
+        await (await world.fleet(door)).work("r", late.by("late"), ttl_s=0.3)
+        await door.frozen.wait()
+        await (await world.fleet()).work("r", work.by("again", held=True), ttl_s=5)
+        await until(lambda: work.ran)
+        door.thaw()
+        with anyio.fail_after(LIMIT_S):
+            while not (state := await fed.dag.inspect("r")).refused:
+                await anyio.sleep(0.01)
+        assert state.counts()["running"] == 1
+        work.go.set()
+        assert (await ended(fed, "r")).state == "success"
+        history = await read_history(fed, "r")
+    assert history.accepted == [("a", 2)]
+    assert work.ran == [("again", "a", 2)]
+
+
 async def ended_after(fed: Federation, run: str, before_ns: int) -> str:
     """Wait for an end of a run that is not the one before."""
     with anyio.fail_after(LIMIT_S):
@@ -159,6 +192,7 @@ async def ended_after(fed: Federation, run: str, before_ns: int) -> str:
 # Dagster
 
 
+@in_world
 async def test_dagster_33962_two_daemons_on_one_run_do_not_run_it_twice(world: World) -> None:
     """dagster-io/dagster#33962.
 
@@ -189,6 +223,7 @@ def slow(handler: Handler) -> Handler:
     return do
 
 
+@in_world
 async def test_dagster_3705_a_run_whose_processes_are_all_gone_is_seen_and_goes_on(
     world: World,
 ) -> None:
@@ -219,6 +254,7 @@ async def test_dagster_3705_a_run_whose_processes_are_all_gone_is_seen_and_goes_
 # Hatchet
 
 
+@in_world
 async def test_hatchet_1022_a_task_at_its_timeout_is_stopped_before_it_is_tried_again(
     world: World,
 ) -> None:
@@ -256,6 +292,7 @@ async def test_hatchet_1022_a_task_at_its_timeout_is_stopped_before_it_is_tried_
     assert state.refused == 0
 
 
+@in_world
 async def test_hatchet_2432_what_was_assigned_to_a_silent_worker_does_not_wait_for_its_timeout(
     world: World,
 ) -> None:

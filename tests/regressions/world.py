@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ from federlib.storage import (
 from federlib.telemetry import SILENT, Telemetry
 from fencing.worlds import StoreProxy
 
-__all__ = ["LIMIT_S", "Door", "World", "logged", "open_world", "touches", "transitions", "until"]
+__all__ = ["LIMIT_S", "Door", "World", "in_world", "logged", "touches", "transitions", "until"]
 
 LIMIT_S = 20.0
 
@@ -281,6 +282,35 @@ async def open_world(url: str, root: Path) -> AsyncGenerator[World, None]:
                     door.thaw()
                     door.heal()
                 group.cancel_scope.cancel()
+
+
+def in_world(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Give a test its `world`, on the loop and the store of its setting.
+
+    Opened inside the test: a task group in a fixture would cancel the fixture's own runner.
+    """
+    signature = inspect.signature(test)
+    asked = [parameter for name, parameter in signature.parameters.items() if name != "world"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+
+    async def run(*, setting: list[str], tmp_path: Path, **given: object) -> None:
+        urls = {
+            "memory": "memory://",
+            "sqlite": f"sqlite:///{tmp_path}/fleet.db",
+            "file": f"file:///{tmp_path}/fleet",
+        }
+        async with open_world(urls[setting[1]], tmp_path) as world:
+            await test(world=world, **given)
+
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(run, name, getattr(test, name))
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what pytest asks
+        parameters=[
+            *(parameter.replace(kind=kind) for parameter in asked),
+            *(inspect.Parameter(name, kind) for name in ("setting", "tmp_path")),
+        ]
+    )
+    return run
 
 
 async def until(fact: Callable[[], object], what: str = "it", *, limit_s: float = LIMIT_S) -> None:
