@@ -11,8 +11,15 @@ from itertools import count, islice
 from federlib.errors import CorruptRecord
 from federlib.storage.backends import _journal as frames
 from federlib.storage.backends._journal import Frame, FrameReader
+from federlib.storage.backends._journal_files import (
+    DIRECTORY,
+    LOG,
+    STATE,
+    file_name,
+    is_own_name,
+    list_numbered,
+)
 from federlib.storage.backends._record_files import RecordFiles, decode_record, file_name_of
-from federlib.storage.backends._segments import DIRECTORY, LOG, STATE, file_name, list_numbered
 from federlib.storage.backends._states import State, read_state
 from federlib.storage.backends._table import Table
 from federlib.storage.backends._verify import MAX_PROBLEMS, Verifier
@@ -61,11 +68,9 @@ class _Check:
         yield from self._check_record_files(verifier.first)
 
     def _check_names(self) -> _Problems:
-        known = {file_name(revision, LOG) for revision in self._logs}
-        known |= {file_name(revision, STATE) for revision in list_numbered(self._disk, STATE)}
-        known |= {f"{DIRECTORY}/new{LOG}", f"{DIRECTORY}/new{STATE}"}
+        # Listed once: commits go on, and make new segments.
         for name in self._disk.list(DIRECTORY):
-            if f"{DIRECTORY}/{name}" not in known:
+            if not is_own_name(name):
                 yield StoreProblem(f"{DIRECTORY}/{name}", "a segment or a state", "another file")
 
     def _check_states(self) -> _Problems:

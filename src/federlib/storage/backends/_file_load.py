@@ -10,17 +10,18 @@ import msgspec
 
 from federlib.errors import CorruptRecord
 from federlib.storage.backends._journal import encode_change
-from federlib.storage.backends._record_files import DIRECTORY as RECORDS
-from federlib.storage.backends._record_files import RecordFiles
-from federlib.storage.backends._segments import (
+from federlib.storage.backends._journal_files import (
     DIRECTORY,
     LOG,
+    PLEA,
     STATE,
-    Journal,
     file_name,
     list_numbered,
     read_store_id,
 )
+from federlib.storage.backends._record_files import DIRECTORY as RECORDS
+from federlib.storage.backends._record_files import RecordFiles
+from federlib.storage.backends._segments import Journal
 from federlib.storage.backends._states import State, read_state
 from federlib.storage.backends._table import Table
 from federlib.storage.disk import Disk
@@ -31,7 +32,6 @@ __all__ = ["FORMAT", "Loaded", "Tuning", "create", "find_foreign", "load"]
 FORMAT = 1
 """What `meta/store` says; the files of the journal name their own format, too."""
 
-_PLEA = "restore a backup"
 _OWN_NAMES = frozenset({DIRECTORY, RECORDS, "run"})
 
 
@@ -107,7 +107,7 @@ def create(disk: Disk, where: str, store_id: str, tuning: Tuning) -> None:
             where,
             expected="a journal, or an empty directory",
             found=f"{len(left)} record files without a journal",
-            hint=_PLEA,
+            hint=PLEA,
         )
     meta = Put(META_KEY, msgspec.json.encode(StoreMeta(store_id, FORMAT)))
     payload = encode_change(Table().plan(Transaction((meta,))), None)
@@ -144,7 +144,7 @@ def load(disk: Disk, where: str, tuning: Tuning, *, upto: int | None = None) -> 
     if not logs:
         if states:
             raise CorruptRecord(
-                f"{where}, {DIRECTORY}", expected="a journal", found="states only", hint=_PLEA
+                f"{where}, {DIRECTORY}", expected="a journal", found="states only", hint=PLEA
             )
         return None
     last = disk.open(file_name(logs[-1], LOG))
@@ -176,7 +176,7 @@ def _replay(journal: Journal, table: Table, logs: list[int], where: str, upto: i
             f"{where}, {DIRECTORY}",
             expected=f"the commits from revision {base + 1} on",
             found=f"those from {logs[0]} on",
-            hint=_PLEA,
+            hint=PLEA,
         )
     journal.open(logs[0])
     while True:
@@ -191,7 +191,7 @@ def _replay(journal: Journal, table: Table, logs: list[int], where: str, upto: i
                 f"{where}, {file_name(journal.segments[-1].first, LOG)}",
                 expected=f"the commit of revision {journal.revision + 1}",
                 found=f"a damaged frame before revision {later[0]}",
-                hint=_PLEA,
+                hint=PLEA,
             )
         # What lies between was removed, and a crash has undone the removal of this.
         journal.open(later[0])
@@ -201,7 +201,7 @@ def _replay(journal: Journal, table: Table, logs: list[int], where: str, upto: i
             f"{where}, {file_name(journal.segments[-1].first, LOG)}",
             expected=f"the commits up to revision {max(base, upto or 0)}",
             found=f"none behind {journal.revision}",
-            hint=_PLEA,
+            hint=PLEA,
         )
 
 
@@ -213,7 +213,7 @@ def _check_followers(disk: Disk, revision: int, where: str) -> None:
             f"{where}, {DIRECTORY}",
             expected=f"the commits up to revision {followed}, which the record files follow",
             found=f"none behind {revision}",
-            hint=_PLEA,
+            hint=PLEA,
         )
 
 
@@ -221,7 +221,7 @@ def _check_meta(table: Table, store_id: str, where: str) -> None:
     record = table.get(META_KEY)
     what = f"{where}, {META_KEY}"
     if record is None:
-        raise CorruptRecord(what, expected="a record", found="nothing", hint=_PLEA)
+        raise CorruptRecord(what, expected="a record", found="nothing", hint=PLEA)
     try:
         meta = msgspec.json.decode(record.value, type=StoreMeta)
     except ValueError as error:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from federlib.errors import CorruptRecord
 from federlib.storage.backends._file_load import Loaded, Tuning, create, load
-from federlib.storage.backends._segments import DIRECTORY, STATE, Segment, list_numbered
+from federlib.storage.backends._journal_files import DIRECTORY, STATE, list_numbered
+from federlib.storage.backends._segments import Segment
 from federlib.storage.backends._table import Receipt
 from federlib.storage.backends._turn import Turn
 from federlib.storage.disk import Disk

@@ -11,8 +11,8 @@ from contextlib import suppress
 from threading import Lock
 
 from federlib.storage.backends._file_memory import Memory
+from federlib.storage.backends._journal_files import LOG, STATE, file_name, list_numbered
 from federlib.storage.backends._record_files import RecordFiles
-from federlib.storage.backends._segments import LOG, STATE, file_name, list_numbered
 from federlib.storage.backends._states import State, write_state
 from federlib.storage.backends._turn import Turn
 from federlib.storage.disk import Disk

@@ -26,84 +26,23 @@ import attrs
 from federlib.errors import CorruptRecord
 from federlib.storage.backends import _journal as frames
 from federlib.storage.backends._journal import HEAD_BYTES, Frame, FrameReader
+from federlib.storage.backends._journal_files import (
+    DIRECTORY,
+    LOG,
+    PLEA,
+    check_beginning,
+    file_name,
+    list_numbered,
+    temporary_name,
+)
 from federlib.storage.backends._table import Receipt
 from federlib.storage.disk import Disk, DiskFile
 from federlib.storage.protocol import Batch
 
-__all__ = [
-    "DIRECTORY",
-    "LOG",
-    "STATE",
-    "Journal",
-    "Segment",
-    "check_beginning",
-    "file_name",
-    "list_numbered",
-    "read_store_id",
-]
+__all__ = ["Journal", "Segment"]
 
-DIRECTORY = "journal"
-LOG = ".log"
-STATE = ".state"
-_TEMPORARY = "new"
 _PROBE_BYTES = 4
-_DIGITS = 20
 _READ_BYTES = 8 * 1024 * 1024
-_PLEA = "restore a backup"
-
-
-def file_name(revision: int, suffix: str) -> str:
-    """Name a file of the journal."""
-    return f"{DIRECTORY}/{revision:0{_DIGITS}}{suffix}"
-
-
-def list_numbered(disk: Disk, suffix: str) -> list[int]:
-    """List the revisions of which there is a file, in order."""
-    return [
-        int(name[:_DIGITS])
-        for name in disk.list(DIRECTORY)
-        if len(name) == _DIGITS + len(suffix) and name.endswith(suffix) and _is_number(name)
-    ]
-
-
-def _is_number(name: str) -> bool:
-    return name[:_DIGITS].isascii() and name[:_DIGITS].isdigit()
-
-
-def read_store_id(file: DiskFile, what: str) -> str:
-    """Return which store a file of the journal is of.
-
-    Raises:
-        CorruptRecord: It is none of ours, damaged, or of a newer format.
-    """
-    found = frames.read_beginning(file.read(0, frames.MAX_BEGINNING_BYTES))
-    if isinstance(found, str):
-        return found
-    if found is None:
-        raise CorruptRecord(
-            what, expected="a file of a federlib store", found="something else", hint=_PLEA
-        )
-    raise CorruptRecord(
-        what,
-        expected=f"format {frames.FORMAT} or older",
-        found=f"format {found}, written by a newer version of federlib",
-        hint="upgrade federlib",
-    )
-
-
-def check_beginning(file: DiskFile, beginning: bytes, what: str) -> None:
-    """Raise unless a file of the journal begins as it must.
-
-    Raises:
-        CorruptRecord: It is of another store, none of ours, or damaged.
-    """
-    if file.read(0, len(beginning)) != beginning:
-        raise CorruptRecord(
-            what,
-            expected="the beginning of a file of this store",
-            found=f"that of store {read_store_id(file, what)}",
-            hint=_PLEA,
-        )
 
 
 @attrs.define
@@ -165,7 +104,7 @@ class Journal:
         return self._segments
 
     def _damaged(self, what: str, *, expected: str, found: str) -> CorruptRecord:
-        return CorruptRecord(f"{self._where}, {what}", expected=expected, found=found, hint=_PLEA)
+        return CorruptRecord(f"{self._where}, {what}", expected=expected, found=found, hint=PLEA)
 
     # Reading.
 
@@ -389,7 +328,7 @@ class Journal:
 
     def _make(self, first: int, content: bytes, starts: array[int]) -> None:
         """Make the last segment, or make it anew; from here on its name lasts."""
-        temporary = f"{DIRECTORY}/{_TEMPORARY}{LOG}"
+        temporary = temporary_name(LOG)
         file = self._disk.open(temporary, create=True)
         try:
             file.truncate(0)

@@ -14,11 +14,11 @@ import msgspec
 from federlib.errors import CorruptRecord
 from federlib.storage.backends import _journal as frames
 from federlib.storage.backends._journal import FrameReader
-from federlib.storage.backends._segments import (
-    DIRECTORY,
+from federlib.storage.backends._journal_files import (
     STATE,
     check_beginning,
     file_name,
+    temporary_name,
 )
 from federlib.storage.backends._table import Receipt
 from federlib.storage.disk import Disk
@@ -26,7 +26,6 @@ from federlib.storage.protocol import Record
 
 __all__ = ["State", "read_state", "write_state"]
 
-_TEMPORARY = f"{DIRECTORY}/new{STATE}"
 _CHUNK_BYTES = 256 * 1024
 _RECORD_BYTES = 64
 _RECEIPTS_EACH = 2_000
@@ -76,7 +75,7 @@ def write_state(disk: Disk, store_id: str, state: State) -> int:
     Raises:
         OSError: The disk refuses; no state has come into being, or nobody knows.
     """
-    file = disk.open(_TEMPORARY, create=True)
+    file = disk.open(temporary_name(STATE), create=True)
     try:
         file.truncate(0)
         file.append(frames.beginning("state", store_id, state.revision))
@@ -86,7 +85,7 @@ def write_state(disk: Disk, store_id: str, state: State) -> int:
         size = file.size()
     finally:
         file.close()
-    disk.rename(_TEMPORARY, file_name(state.revision, STATE))
+    disk.rename(temporary_name(STATE), file_name(state.revision, STATE))
     disk.sync_directory(DIRECTORY)
     return size
 
