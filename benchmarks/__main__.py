@@ -18,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.machine import facts
+from benchmarks.machine import facts, warning
 from benchmarks.table import Row, markdown, show, show_bars, write
 
 HERE = Path(__file__).resolve().parent
@@ -36,6 +36,8 @@ def main() -> int:
     told = facts()
     for name, fact in told.items():
         print(f"{name:12} {fact}")
+    if (said := warning(told)) is not None:
+        print(f"\n{said}\n")
     rows: list[Row] = []
     failed: dict[str, str] = {}
     took: dict[str, float] = {}
@@ -111,7 +113,11 @@ def _fill(page: Path, results: Path) -> None:
         sys.exit(f"{page} has no line {_HEADING!r}")
     told = json.loads(_facts_beside(results).read_text(encoding="utf-8"))
     rows = json.loads(results.read_text(encoding="utf-8"))
-    page.write_text(f"{kept}{heading}\n{markdown(rows, told)}", encoding="utf-8")
+    said = warning(told)
+    page.write_text(
+        f"{kept}{heading}\n" + (f"**{said}**\n\n" if said else "") + markdown(rows, told),
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

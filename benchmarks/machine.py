@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["facts", "version_of"]
+__all__ = ["facts", "version_of", "warning"]
 
 PEERS = ("tooz", "mithril-locks", "sherlock", "filelock", "rustworkx")
 
@@ -30,6 +30,20 @@ def facts() -> dict[str, object]:
         "load_before": [round(one, 2) for one in os.getloadavg()],
         "peers": {name: version_of(name) or "not installed" for name in PEERS},
     }
+
+
+def warning(told: dict[str, object]) -> str | None:
+    """Say that others used the machine when a run began, or None."""
+    load, cpus = told["load_before"], told["cpus"]
+    assert isinstance(load, list)
+    assert isinstance(cpus, int)
+    if load[0] <= cpus / 2:
+        return None
+    return (
+        f"The machine was busy with other work when this run began: load {load[0]:g} on {cpus} "
+        "processors. Whatever is counted by the second is lower than on a quiet one, and "
+        "ratios to a raw commit are higher, for the syncs of others slow both sides down."
+    )
 
 
 def version_of(package: str) -> str | None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are not part of what is installed
 
 from benchmarks import __main__ as program  # noqa: E402
-from benchmarks import fsyncs, table  # noqa: E402
+from benchmarks import fsyncs, machine, table  # noqa: E402
 from benchmarks.children import program as child  # noqa: E402
 from benchmarks.table import Row, Traits  # noqa: E402
 
@@ -59,8 +59,8 @@ def test_a_quick_run_writes_rows_with_every_field(tmp_path: Path) -> None:
         assert wrong == [], row
         # A peer that is not there is in the table, and says so.
         assert row["value"] is not None or "not installed" in row["note"], row
-    machine = json.loads((tmp_path / "results.machine.json").read_text())
-    assert {"cpus", "kernel", "python", "sqlite", "load_before", "failed"} <= set(machine)
+    facts = json.loads((tmp_path / "results.machine.json").read_text())
+    assert {"cpus", "kernel", "python", "sqlite", "load_before", "failed"} <= set(facts)
 
 
 def test_each_durable_lease_cycle_has_its_two_syncs(tmp_path: Path) -> None:
@@ -144,6 +144,14 @@ def test_a_section_that_breaks_off_is_told_and_keeps_what_it_has(
     rows: list[Row] = []
     assert program.measure("lease", rows, quick=True) == "RuntimeError: the disk is gone"
     assert [(row.name, row.section) for row in rows] == [("a cycle", "lease")]
+
+
+def test_a_busy_machine_is_told() -> None:
+    told: dict[str, object] = {"cpus": 2, "load_before": [0.9, 0.5, 0.5]}
+    assert machine.warning(told) is None
+    said = machine.warning({**told, "load_before": [4.5, 0.5, 0.5]})
+    assert said is not None
+    assert "load 4.5 on 2 processors" in said
 
 
 def test_written_rows_make_a_page(tmp_path: Path) -> None:
