@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import anyio
 
 import federlib
+import federlib.blocking
 from federlib.dag import RunRecord, RunState, TaskRun
 from federlib.errors import Fenced, LeaseBusy, Unavailable
 from federlib.fencing import Command, Outcome
 from federlib.lease import Busy, HeldLease
 from federlib.registry import HostSummary, Member
 from federlib.skewclock import HlcTimestamp, hlc_text, read_clock
-from federlib.storage import Absent, Committed, Conflicted, Put
+from federlib.storage import Absent, Committed, Conflicted, Put, Record, WatchItem
 
 data = b"report"
 
@@ -80,6 +83,53 @@ async def registry() -> None:
                 break
         removed: int = await fed.registry.collect()
         print(removed, (await fed.registry.inspect()).problems)
+
+
+def upload_now(content: bytes, *, fence: int) -> None:
+    """Stand in for a resource that compares tokens."""
+
+
+def do_task_now(task: TaskRun) -> object:
+    """Stand in for real work."""
+    return task.task_id
+
+
+def act(command: Command) -> Literal["applied"]:
+    """Stand in for an actuator."""
+    return "applied"
+
+
+def blocking() -> None:
+    """The same verbs, for threads."""
+    with federlib.blocking.connect("sqlite:///fleet.db") as fed:
+        with fed.hold("nightly-report", ttl_s=15, wait_s=5) as lease:
+            lease.check()
+            upload_now(data, fence=lease.token)
+        got: federlib.blocking.HeldLease | Busy = fed.try_acquire("x")
+        if isinstance(got, Busy):
+            print(got.holder)
+        else:
+            with got as held:
+                lost: bool = held.lost
+                print(lost, held.remaining_s())
+        with fed.elect("coordinator") as seat:
+            for state in seat.changes():
+                if state.role == "leader":
+                    result: Command | Outcome = fed.commands.issue("scale", {"n": 3}, gate=seat)
+                    print(result)
+                    break
+            seat.lead(seat.check)
+        fed.commands.consume("coordinator", act)
+        done: Committed | Conflicted = fed.guard("x").transaction(1, (Put("x/1", b"1"),))
+        run = fed.dag.submit({"a": [], "b": ["a"]}, run_id="r1")
+        ended: RunRecord = fed.dag.work(run, handler=do_task_now)
+        seen: RunState = fed.dag.inspect(run)
+        record: Record | None = fed.store.get("x/1")
+        with fed.store.watch("x/", after=0) as changes:
+            item: WatchItem = next(changes)
+        with fed.registry.join(slots=2) as member:
+            member.report(load=1)
+        print(done, ended, seen, record, item, fed.identity().worker_id, fed.clock.wall_ns())
 
 
 async def errors() -> None:
