@@ -15,6 +15,7 @@ from federlib.errors import CorruptRecord
 from federlib.storage.backends import _journal as frames
 from federlib.storage.backends._journal import FrameReader
 from federlib.storage.backends._journal_files import (
+    DIRECTORY,
     STATE,
     check_beginning,
     file_name,
