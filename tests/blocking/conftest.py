@@ -66,10 +66,14 @@ def shared(tmp_path: Path, identities: IdentityStore) -> Place:
     return Place(f"sqlite:///{tmp_path}/fleet.db", identities)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "file", "memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, identities: IdentityStore) -> Place:
-    url = f"sqlite:///{tmp_path}/fleet.db" if request.param == "sqlite" else "memory://"
-    return Place(url, identities)
+    urls = {
+        "sqlite": f"sqlite:///{tmp_path}/fleet.db",
+        "file": f"file:///{tmp_path}/fleet",
+        "memory": "memory://",
+    }
+    return Place(urls[request.param], identities)
 
 
 @pytest.fixture
