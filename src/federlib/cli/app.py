@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets  # noqa: TID251  # the id of a run, where none is given
 import sys
 from pathlib import Path
-from typing import cast
 
 import click
 from rich.console import Console
@@ -16,9 +14,17 @@ import federlib
 from federlib.cli import inspection
 from federlib.cli.chaos import parse_chaos
 from federlib.cli.exits import runs_async, telling_errors
+from federlib.cli.options import (
+    DEFAULT_STORE,
+    FiniteRange,
+    json_option,
+    store_option,
+    ttl_option,
+)
 from federlib.cli.report import check_target
 from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
 from federlib.cli.status import tell_status
+from federlib.cli.store_group import store_group
 from federlib.cli.stores import hide_credentials
 from federlib.cli.workers import tell_workers, watch_workers
 from federlib.errors import InvalidInput
@@ -26,41 +32,6 @@ from federlib.federation import STORE_ENV
 from federlib.lease import lease_ttl_s
 
 __all__ = ["app"]
-
-DEFAULT_STORE = "sqlite:///.federlib/store.db"
-
-
-class FiniteRange(click.FloatRange):
-    """A float in a range; `nan` compares false with every bound, and is in none."""
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read it, or fail."""
-        number = float(super().convert(cast("float", value), param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{number} is not a finite number.", param, ctx)
-        return number
-
-
-_store_option = click.option(
-    "--store",
-    "url",
-    envvar=STORE_ENV,
-    default=DEFAULT_STORE,
-    show_default=True,
-    callback=hide_credentials,
-    help=f"The store's URL. Credentials belong into {STORE_ENV}, not on the command line.",
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_ttl_option = click.option(
-    "--ttl",
-    "ttl_s",
-    type=FiniteRange(0.2, 3600),
-    default=None,
-    help="Time to live of leases: how long a dead leader is waited for; seconds. "
-    "[default: OPAL_LEASE_TTL_SECS or 15]",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -71,12 +42,12 @@ def app() -> None:
 
 @app.command("run")
 @click.argument("workflow", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_store_option
+@store_option
 @click.option("--workers", type=click.IntRange(1, 256), default=4, show_default=True,
               help="How many worker processes to start.")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1, 1000), default=None,
               help="Tasks at once per worker. [default: 4; 64 for recorded runtimes]")  # fmt: skip
-@_ttl_option
+@ttl_option
 @click.option("--run-id", default=None, help="Name of the run; the same name goes on with it.")
 @click.option("--time-scale", type=FiniteRange(0, 1e6), default=None,
               help="Factor for recorded runtimes. [default: a critical path of 20 s]")  # fmt: skip
@@ -149,11 +120,11 @@ def _arguments(options: RunOptions) -> list[str]:
 
 
 @app.command("worker")
-@_store_option
+@store_option
 @click.option("--run-id", required=True, help="The run to join.")
 @click.option("--slots", type=click.IntRange(1, 1000), default=4, show_default=True,
               help="Tasks at once.")  # fmt: skip
-@_ttl_option
+@ttl_option
 @runs_async
 async def worker_command(*, url: str, run_id: str, slots: int, ttl_s: float | None) -> int:
     """Join a run from this terminal or host, and leave when it ends."""
@@ -163,7 +134,7 @@ async def worker_command(*, url: str, run_id: str, slots: int, ttl_s: float | No
 
 @app.command("status")
 @click.argument("url", envvar=STORE_ENV, default=DEFAULT_STORE, callback=hide_credentials)
-@_json_option
+@json_option
 def status_command(*, url: str, as_json: bool) -> None:
     """Show leaders, runs and commands at one look.
 
@@ -173,12 +144,12 @@ def status_command(*, url: str, as_json: bool) -> None:
 
 
 @app.command("workers")
-@_store_option
+@store_option
 @click.option("--kind", default=None, help="Only members of this kind.")
 @click.option("--collect", "collect_s", type=FiniteRange(0), default=None, metavar="SECONDS",
               help="First remove who has left or expired that long ago.")  # fmt: skip
 @click.option("--watch", is_flag=True, help="Go on until interrupted; a line a change in a pipe.")
-@_json_option
+@json_option
 @runs_async
 async def workers_command(
     *, url: str, kind: str | None, collect_s: float | None, watch: bool, as_json: bool
@@ -198,7 +169,7 @@ async def workers_command(
 @app.command("logs")
 @click.argument("run")
 @click.argument("task")
-@_store_option
+@store_option
 @click.option("--attempt", type=click.IntRange(1), default=None, help="[default: the last]")
 def logs_command(*, run: str, task: str, url: str, attempt: int | None) -> None:
     """Print what TASK of RUN wrote on this host."""
@@ -213,8 +184,8 @@ def lease_group() -> None:
 
 
 @lease_group.command("ls")
-@_store_option
-@_json_option
+@store_option
+@json_option
 @runs_async
 async def lease_ls(*, url: str, as_json: bool) -> int:
     """List all leases."""
@@ -223,8 +194,8 @@ async def lease_ls(*, url: str, as_json: bool) -> int:
 
 @lease_group.command("show")
 @click.argument("name")
-@_store_option
-@_json_option
+@store_option
+@json_option
 @runs_async
 async def lease_show(*, name: str, url: str, as_json: bool) -> int:
     """Show one lease. Exit code: 0 held, 1 free."""
@@ -233,12 +204,12 @@ async def lease_show(*, name: str, url: str, as_json: bool) -> int:
 
 @lease_group.command("acquire")
 @click.argument("name")
-@_store_option
-@_ttl_option
+@store_option
+@ttl_option
 @click.option("--holder", required=True, help="Who holds it: any name of your own.")
 @click.option("--wait", "wait_s", type=FiniteRange(0), default=0.0, show_default=True,
               help="How long to wait for it; seconds.")  # fmt: skip
-@_json_option
+@json_option
 @runs_async
 async def lease_acquire(
     *, name: str, url: str, ttl_s: float | None, holder: str, wait_s: float, as_json: bool
@@ -256,7 +227,7 @@ async def lease_acquire(
 @lease_group.command("release")
 @click.argument("name")
 @click.option("--token", type=int, required=True, help="The fencing token, as acquire printed it.")
-@_store_option
+@store_option
 @runs_async
 async def lease_release(*, name: str, token: int, url: str) -> int:
     """Release a lease, if it is still held under this token. Exit code: 0 released, 1 not held."""
@@ -269,11 +240,11 @@ def commands_group() -> None:
 
 
 @commands_group.command("ls")
-@_store_option
+@store_option
 @click.option("--scope", default=None, help="Only commands of this election.")
 @click.option("--status", default=None, help="Only commands with this outcome.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
-@_json_option
+@json_option
 @runs_async
 async def commands_ls(
     *, url: str, scope: str | None, status: str | None, limit: int, as_json: bool
@@ -286,27 +257,12 @@ async def commands_ls(
 
 @commands_group.command("show")
 @click.argument("command_id")
-@_store_option
-@_json_option
+@store_option
+@json_option
 @runs_async
 async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
     """Show one command: what was asked, under which epoch, and what came of it."""
     return await inspection.show_command(url, command_id, as_json=as_json)
 
 
-@app.group("store")
-def store_group() -> None:
-    """Look after a store."""
-
-
-@store_group.command("raise-floor")
-@click.option("--to", "token", type=click.IntRange(0, 2**63 - 2), required=True,
-              help="Every later grant, on any name, is higher than this.")  # fmt: skip
-@_store_option
-@runs_async
-async def store_raise_floor(*, token: int, url: str) -> int:
-    """Raise the floor of all fencing tokens: after a restore, or before a new store is used.
-
-    Choose a number that no token of the old store can have reached.
-    """
-    return await inspection.raise_floor(url, token)
+app.add_command(store_group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from click.core import ParameterSource
@@ -16,7 +17,7 @@ from federlib.storage.backends import file as file_driver
 from federlib.storage.backends import sqlite as sqlite_driver
 from federlib.storage.urls import url_scheme
 
-__all__ = ["hide_credentials", "logs_root", "require_store", "store_file"]
+__all__ = ["hide_argument", "hide_credentials", "logs_root", "require_store", "store_file"]
 
 
 def store_file(url: str) -> Path | None:
@@ -76,9 +77,27 @@ def hide_credentials(context: click.Context, parameter: click.Parameter, url: st
         return url
     rest = _without(sys.argv[1:], url)
     if rest is not None:
-        command = [sys.executable, "-P", "-m", "federlib.cli", *rest]
-        os.execve(sys.executable, command, {**os.environ, STORE_ENV: url})  # noqa: S606 (no shell)
+        _start_anew(rest, STORE_ENV, url)
     return url
+
+
+def hide_argument(_context: click.Context, parameter: click.Parameter, url: str) -> str:
+    """As `hide_credentials`, where there are several URLs; `env:NAME` stands for one in NAME."""
+    if url.startswith("env:"):
+        found = os.environ.get(url.removeprefix("env:"), "")
+        if not found:
+            raise click.BadParameter(f"{url}: there is no such variable", param=parameter)
+        return found
+    name = f"FEDERLIB_{(parameter.name or '').upper()}_STORE"
+    rest = [f"env:{name}" if argument == url else argument for argument in sys.argv[1:]]
+    if redact_url(url) != url and rest != sys.argv[1:]:
+        _start_anew(rest, name, url)
+    return url
+
+
+def _start_anew(arguments: list[str], name: str, url: str) -> NoReturn:
+    command = [sys.executable, "-P", "-m", "federlib.cli", *arguments]
+    os.execve(sys.executable, command, {**os.environ, name: url})  # noqa: S606 (no shell)
 
 
 def _without(arguments: list[str], url: str) -> list[str] | None:

@@ -134,7 +134,7 @@ class _Check:
         self.kinds[kind] += 1
         if kind.startswith("command "):
             self._see_command(record.key, kind)
-        elif kind == "run run":
+        elif kind == "run":
             self._runs.append(unsegment(record.key.split("/")[1]))
         return problems
 

@@ -1,6 +1,6 @@
 """Copy a store into an empty one: all that is known, but nobody at work.
 
-Source: design §4 (`federlib store copy OLD NEW`); decision 0010.
+Source: design §4 (`federlib store copy OLD NEW`); decision 0011.
 """
 
 from __future__ import annotations

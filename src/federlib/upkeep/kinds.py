@@ -110,4 +110,4 @@ def _read_dag(record: Record) -> str:
     if kind is None:
         raise CorruptRecord(record.key, expected="the key of a run's record", found=record.value)
     decode(kind, record)
-    return f"run {parts[2]}"
+    return "run" if kind is RunRecord else f"run {parts[2]}"
