@@ -95,7 +95,9 @@ class PrivateFiles:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT):
                 raise InvalidInput(
-                    self.root, expected="a directory, or a path where one can be made", found=path
+                    self.root,
+                    expected="a directory, or a path where one can be made",
+                    found=str(path),
                 ) from error
             raise self._translate(path, error) from error
 

@@ -311,3 +311,18 @@ def test_two_scripts_under_one_name_exclude_each_other(fleet: Fleet) -> None:
     second = fleet.call("lease", "acquire", "a", "--holder", "script", "--ttl", "60")
     assert second.code == 1
     assert "busy" in second.out
+
+
+def test_what_a_free_lease_has_not_is_a_dash(fleet: Fleet) -> None:
+    fleet.ask(make_store)
+    shown = fleet.call("lease", "show", "x").out.splitlines()
+    assert {line.split()[0]: line.split()[1:] for line in shown} == {
+        "name": ["x"], "state": ["free"], "token": ["0"],
+        "holder": ["-"], "age_s": ["-"], "ttl_s": ["-"], "waiters": ["-"],
+    }  # fmt: skip
+
+
+def test_a_floor_that_is_higher_already_is_told(fleet: Fleet) -> None:
+    for asked, told in (("1000", "1000"), ("5", "1000")):
+        done = fleet.call("store", "raise-floor", "--to", asked)
+        assert (done.code, done.out) == (0, f"every later token is higher than {told}\n")

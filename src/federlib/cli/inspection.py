@@ -21,6 +21,7 @@ from federlib.cli.stores import logs_root, require_store
 from federlib.federation import Federation, connect
 from federlib.fencing import Entry
 from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
+from federlib.lease.backends.sweep import read_floor
 from federlib.storage import RecordStore, unsegment
 
 __all__ = [
@@ -111,7 +112,7 @@ async def show_lease(url: str, name: str, *, as_json: bool) -> int:
     else:
         for key, value in facts.items():
             text = ", ".join(value) if isinstance(value, list) else str(value)
-            click.echo(f"{key:8} {text}")
+            click.echo(f"{key:8} {'-' if value in (None, []) else printable(text)}")
     return OK if facts["state"] == "held" else FAILED
 
 
@@ -187,7 +188,9 @@ async def raise_floor(url: str, token: int) -> int:
     """Make every later grant higher than `token`."""
     async with connect(url) as fed:
         await fed.leases.raise_floor(token)
-    click.echo(f"every later token is higher than {token}")
+        # It never falls: it may have been higher already.
+        floor = await read_floor(fed.store)
+    click.echo(f"every later token is higher than {floor.token}")
     return OK
 
 

@@ -8,6 +8,6 @@ __all__ = ["FILES"]
 
 FILES = PrivateFiles(
     kind="identity file",
-    root="identity root",
+    root="identity root (OPAL_IDENTITY_ROOT)",
     way_out="let this user write there, or set OPAL_IDENTITY_ROOT",
 )
