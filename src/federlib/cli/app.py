@@ -12,15 +12,15 @@ from rich.console import Console
 
 import federlib
 from federlib.cli import inspection
-from federlib.cli.chaos import parse_chaos
-from federlib.cli.exits import runs_async, telling_errors
-from federlib.cli.options import (
+from federlib.cli._options import (
     DEFAULT_STORE,
     FiniteRange,
     json_option,
     store_option,
     ttl_option,
 )
+from federlib.cli.chaos import parse_chaos
+from federlib.cli.exits import runs_async, telling_errors
 from federlib.cli.report import check_target
 from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
 from federlib.cli.status import tell_status

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from federlib.cli import upkeep
+from federlib.cli._options import json_option, store_option
 from federlib.cli.exits import runs_async
 from federlib.cli.inspection import raise_floor
-from federlib.cli.options import json_option, store_option
 from federlib.cli.stores import hide_argument
 
 __all__ = ["store_group"]

@@ -341,7 +341,8 @@ class RunLog:
         await self._cut(f"{self.keys.root}snap/", self.keys.snap(seq, 0)[:-5], fence)
 
     async def _cut(self, prefix: str, upto: str, fence: tuple[Check, ...]) -> None:
-        old = [record.key async for record in scan_all(self.store, prefix) if record.key <= upto]
+        async with aclosing(scan_all(self.store, prefix)) as records:
+            old = [record.key async for record in records if record.key <= upto]
         for start in range(0, len(old), _DELETE_CHUNK):
             await self._fenced(tuple(map(Delete, old[start : start + _DELETE_CHUNK])), fence)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Literal
 
 import anyio
@@ -329,7 +330,8 @@ class Runs:
     async def workers(self, run: Run | str) -> list[WorkerRecord]:
         """List the workers that have joined a run; some may have died since."""
         prefix = self._log(_run_id(run)).keys.workers
-        return [decode(WorkerRecord, record) async for record in scan_all(self._store, prefix)]
+        async with aclosing(scan_all(self._store, prefix)) as records:
+            return [decode(WorkerRecord, record) async for record in records]
 
     async def list(self) -> list[RunRecord]:
         """List all runs, in order of their ids."""
