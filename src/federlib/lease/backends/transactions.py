@@ -86,19 +86,19 @@ def plan_acquire(
         stored: The lease record as it was read.
         floor: The floor record as it was read.
     """
-    key = waiter_key(asker.name, asker.holder)
     match decision:
         case Grant():
             return _plan_grant(decision, asker, view, stored, floor)
         case Enqueue(expired=gone):
+            key = waiter_key(asker.name, asker.holder)
             writes: list[Write] = [Delete(waiter.key) for waiter in gone]
             checks: list[Check] = [AtRevision(waiter.key, waiter.revision) for waiter in gone]
             writes.append(Put(key, _place(asker)))
             checks.append(Absent(key))
             return Plan(Transaction(tuple(writes), tuple(checks)))
         case Refresh(own=own):
-            place = (Put(key, _place(asker)),)
-            return Plan(Transaction(place, (AtRevision(key, own.revision),)))
+            place = (Put(own.key, _place(asker)),)
+            return Plan(Transaction(place, (AtRevision(own.key, own.revision),)))
         case Wait() | Full():
             return None
         case _:
