@@ -21,7 +21,6 @@ import anyio
 import attrs
 
 import federlib
-from benchmarks.bench_frontier import Parents, layered, recorded
 from benchmarks.children import (
     Answer,
     ChildError,
@@ -34,6 +33,7 @@ from benchmarks.children import (
     wait_until_ready,
 )
 from benchmarks.fsyncs import Evidence, count
+from benchmarks.graphs import Parents, layered, recorded
 from benchmarks.runs import DEATH_TTL_S, RUN_ID
 from benchmarks.table import Row
 from federlib.identity import IdentityStore

@@ -1,171 +1,128 @@
-"""How federlib's graph compares with the standard library's `graphlib.TopologicalSorter`.
+"""How federlib's graph compares with `graphlib.TopologicalSorter` and with rustworkx.
 
-Both get the same dict of parents. *Ingest* is everything up to the first ready node, the
-check for cycles included; *drain* asks for the ready nodes and finishes each of them, until
-none is left. Each number is the median of alternating rounds in one process.
+All get the same dict of parents. *Ingest* is everything up to the first ready node, every
+check included. *Drain* then asks for the ready nodes and finishes them, until none is left:
+all that are ready at once (`take` and `done_many` against `get_ready` and `done(*nodes)`),
+or each by itself (`done(node)` on both sides). graphlib hands out ids, federlib and
+rustworkx numbers: with those, the ids are looked up as well, and counted in.
+
+Each round measures ours and the peers in turns, in one process for each graph, in CPU time,
+with the garbage collector on and freshly run; a ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
 
-import gc
-import gzip
-import json
-import os
-import statistics
-import sys
-import time
-import tracemalloc
-from collections.abc import Callable
-from functools import partial
-from graphlib import TopologicalSorter
-from pathlib import Path
-from random import Random
-from typing import TypeVar
+from collections.abc import Iterator
 
+import attrs
+
+from benchmarks.children import Answer, answer, program
 from benchmarks.table import Row
-from federlib.graph import Frontier, Graph
 
-Parents = dict[str, list[str]]
-T = TypeVar("T")
+_MAX_BYTES = 120.0
+_MAX_CLIFF = 2.0
+_DRAIN_BAR = 0.8
 
-DATA = Path(
-    os.environ.get("FEDERLIB_DATA") or Path(__file__).resolve().parents[1] / "../shared/data"
+
+@attrs.frozen
+class _Case:
+    """A graph to measure.
+
+    Attributes:
+        name: In `benchmarks.graphs`.
+        rounds: How often.
+        ingest_bar: None where there are no bars.
+        is_big: Takes a minute: measured in batches only, and never in a rehearsal.
+    """
+
+    name: str
+    rounds: int
+    ingest_bar: float | None = None
+    is_big: bool = False
+
+
+_CASES = (
+    _Case("montage-dss-15d", 51, 0.5),
+    _Case("debian12-install", 7, 0.5),
+    _Case("layered 10^4", 21, 0.5),
+    _Case("layered 10^5", 7, 0.5),
+    _Case("layered 10^6", 3, 0.75, is_big=True),
+    _Case("chain 10^5", 5),
+    _Case("hub of 21,788 children", 11),
+    _Case("100 joins of 1,000", 11),
 )
+_LEVEL, _CLIFFS = "layered 10^5", ("hub of 21,788 children", "100 joins of 1,000")
 
 
-def layered(nodes: int, *, width: int, edges_each: int, seed: int = 7) -> Parents:
-    """Make random layers; each node has `edges_each` parents in the layer above."""
-    random = Random(seed)
-    parents: Parents = {}
-    for node in range(nodes):
-        above = (node // width - 1) * width
-        names = {f"task-{above + random.randrange(width)}" for _ in range(edges_each)}
-        parents[f"task-{node}"] = sorted(names) if above >= 0 else []
-    return parents
+def rows(*, quick: bool = False) -> Iterator[Row]:
+    """Measure every graph, then compare the hub and the joins with the layers."""
+    ours_ns: dict[str, float] = {}
+    for case in _CASES:
+        if quick and case.is_big:
+            continue
+        rounds = 1 if quick else case.rounds
+        batches = ["batches"] if case.is_big else []
+        found = answer(program("drains", case.name, rounds, *batches), timeout_s=600)
+        if not found:
+            yield _missing(case)
+            continue
+        yield from _times(case, rounds, found)
+        yield _memory(case, found)
+        ours_ms = found["ingest, federlib, ms"] + found["drain, federlib, ms"]
+        ours_ns[case.name] = ours_ms * 1e6 / (found["nodes"] + found["edges"])
+    for name in _CLIFFS:
+        yield _cliff(name, ours_ns)
 
 
-def hub(children: int) -> Parents:
-    """Make one node with this many children."""
-    return {"hub": [], **{f"task-{i}": ["hub"] for i in range(children)}}
+def _missing(case: _Case) -> Row:
+    note = "the shared data are not there"
+    return Row(f"ingest {case.name}", None, "ms", "graphlib", None, case.ingest_bar, note=note)
 
 
-def join(joins: int, parents_each: int) -> Parents:
-    """Make nodes that all wait for the same many parents."""
-    names = [f"task-{i}" for i in range(parents_each)]
-    return {**{name: [] for name in names}, **{f"join-{i}": names for i in range(joins)}}
+def _times(case: _Case, rounds: int, found: Answer) -> Iterator[Row]:
+    for verb in ("ingest", "drain", "drain one by one"):
+        for peer in ("graphlib", "rustworkx"):
+            if f"{verb}, {peer}, ms" in found:
+                yield Row(
+                    f"{verb} {case.name}",
+                    round(found[f"{verb}, federlib, ms"], 2),
+                    "ms",
+                    f"{peer}, {found[f'{verb}, {peer}, ms']:,.2f} ms",
+                    round(found[f"{verb}, {peer}, ratio"], 3),
+                    _bar(case, verb) if peer == "graphlib" else None,
+                    note=f"{found['nodes']:,} nodes, median of {rounds} rounds, CPU time",
+                )
 
 
-def recorded(name: str) -> Parents | None:
-    """Read one of the shared workflows, or None where they are not."""
-    path = DATA / "workflows" / f"{name}.json.gz"
-    if not path.exists():
+def _bar(case: _Case, verb: str) -> float | None:
+    """Return the bar; where all that is ready is handed out at once, its `done` is one call."""
+    if case.ingest_bar is None:
         return None
-    tasks = json.loads(gzip.decompress(path.read_bytes()))["tasks"]
-    return {task["id"]: task["parents"] for task in tasks}
+    return {"ingest": case.ingest_bar, "drain": _DRAIN_BAR}.get(verb)
 
 
-def _ingest_theirs(parents: Parents) -> TopologicalSorter[str]:
-    sorter: TopologicalSorter[str] = TopologicalSorter(parents)
-    sorter.prepare()
-    return sorter
+def _memory(case: _Case, found: Answer) -> Row:
+    theirs = found.get("memory, graphlib")
+    return Row(
+        f"memory of a node, {case.name}",
+        round(found["memory, federlib"], 1),
+        "bytes",
+        f"graphlib, {theirs:,.0f} bytes" if theirs else "not measured",
+        round(found["memory, federlib"] / theirs, 3) if theirs else None,
+        None if case.ingest_bar is None else _MAX_BYTES,
+        bar_on="value",
+        note="tracemalloc: graph and frontier beside the ids, the most at any time of the drain",
+    )
 
 
-def _ingest_ours(parents: Parents) -> Frontier:
-    return Frontier(Graph.build(parents))
-
-
-def _drain_theirs(sorter: TopologicalSorter[str]) -> None:
-    while sorter.is_active():
-        for node in sorter.get_ready():
-            sorter.done(node)
-
-
-def _drain_ours(frontier: Frontier) -> None:
-    everything = len(frontier)
-    while nodes := frontier.take(everything):
-        for node in nodes:
-            frontier.done(node)
-
-
-def _timed(action: Callable[[], T]) -> tuple[T, float]:
-    gc.collect()
-    start = time.perf_counter()
-    made = action()
-    return made, (time.perf_counter() - start) * 1e3
-
-
-def measure(name: str, parents: Parents, rounds: int) -> dict[str, object]:
-    """Measure one graph against graphlib; milliseconds, and ours / theirs."""
-    times: dict[str, list[float]] = {"ti": [], "oi": [], "td": [], "od": []}
-    for _ in range(rounds):
-        theirs, took = _timed(lambda: _ingest_theirs(parents))
-        times["ti"].append(took)
-        times["td"].append(_timed(partial(_drain_theirs, theirs))[1])
-        del theirs
-        ours, took = _timed(lambda: _ingest_ours(parents))
-        times["oi"].append(took)
-        times["od"].append(_timed(partial(_drain_ours, ours))[1])
-        assert ours.is_complete
-        del ours
-    median = {key: statistics.median(values) for key, values in times.items()}
-    return {
-        "graph": name,
-        "nodes": len(parents),
-        "edges": sum(map(len, parents.values())),
-        "graphlib_ingest_ms": round(median["ti"], 2),
-        "ingest_ms": round(median["oi"], 2),
-        "ingest_ratio": round(median["oi"] / median["ti"], 2),
-        "graphlib_drain_ms": round(median["td"], 2),
-        "drain_ms": round(median["od"], 2),
-        "drain_ratio": round(median["od"] / median["td"], 2),
-        "bytes_per_node": bytes_per_node(parents),
-    }
-
-
-def bytes_per_node(parents: Parents) -> int:
-    """Measure what a frontier and its graph keep, beside the ids' own text."""
-    gc.collect()
-    tracemalloc.start()
-    frontier = _ingest_ours(parents)
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return round(kept / max(1, len(frontier)))
-
-
-def measure_all(*, big: bool = False) -> list[dict[str, object]]:
-    """Measure every graph; `big` adds a million nodes and takes minutes."""
-    graphs: list[tuple[str, Parents | None, int]] = [
-        ("montage-dss-15d", recorded("montage-dss-15d"), 9),
-        ("debian12-install", recorded("debian12-install"), 3),
-        ("layered 10^4", layered(10_000, width=100, edges_each=3), 7),
-        ("layered 10^5", layered(100_000, width=1_000, edges_each=3), 3),
-        ("chain 10^5", layered(100_000, width=1, edges_each=1), 3),
-        ("hub of 21,788 children", hub(21_788), 5),
-        ("100 joins of 1,000", join(100, 1_000), 5),
-    ]
-    if big:
-        graphs.append(("layered 10^6", layered(1_000_000, width=10_000, edges_each=3), 1))
-    return [measure(name, parents, n) for name, parents, n in graphs if parents is not None]
-
-
-def rows() -> list[Row]:
-    """Measure ingest and drain as rows of the common table."""
-    found: list[Row] = []
-    for one in measure_all():
-        for verb in ("ingest", "drain"):
-            ours, ratio = one[f"{verb}_ms"], one[f"{verb}_ratio"]
-            assert isinstance(ours, float)
-            assert isinstance(ratio, float)
-            found.append(Row(f"{verb} {one['graph']}", ours, "ms", "graphlib", ratio))
-    return found
-
-
-def _print(table: list[dict[str, object]]) -> None:
-    print("| " + " | ".join(table[0]) + " |")
-    print("|" + "---|" * len(table[0]))
-    for row in table:
-        print("| " + " | ".join(str(value) for value in row.values()) + " |")
-
-
-if __name__ == "__main__":
-    _print(measure_all(big="--big" in sys.argv[1:]))
+def _cliff(name: str, ours_ns: dict[str, float]) -> Row:
+    """Compare what a node or an edge costs here with what it costs in layers."""
+    return Row(
+        f"a node or edge, {name}",
+        round(ours_ns[name], 1),
+        "ns",
+        f"{_LEVEL}, {ours_ns[_LEVEL]:.0f} ns",
+        round(ours_ns[name] / ours_ns[_LEVEL], 3),
+        _MAX_CLIFF,
+        note="ingest and drain together",
+    )

@@ -3,7 +3,8 @@
 Edges come sorted by child; a counting sort turns them to sorted by parent, and a walk (Kahn
 1962) orders the nodes and so proves that there is no cycle, unless the input already names
 every parent before its children. Only when something stumbles does `find_problems` look for
-the words. Nothing recurses: a chain of a million is fine.
+the words. Nothing recurses: a chain of a million is fine. Why the lists are as they are:
+docs/decisions/0009-graph-layout.md.
 
 Source: design §5, dag.
 """
@@ -230,27 +231,31 @@ class _Stumbled(Exception):  # noqa: N818 (never leaves this module)
 _PRINTABLE = bytes(range(0x20, 0x7F))
 
 
+_CHUNK = 1_024
+"""Nodes that are looked at together: several looks at each are cheap while it is in a cache."""
+
+
 def _index(ids: Sequence[object]) -> dict[str, int]:
-    """Number the ids. One look at all ids joined is much cheaper than one at each."""
+    """Number the ids. One look at many ids joined is much cheaper than one at each."""
+    index: dict[str, int] = {}
     try:
-        joined = "".join(ids)  # type: ignore[arg-type]  # the TypeError is the test
-        index: dict[str, int] = dict(zip(ids, range(len(ids)), strict=True))  # type: ignore[arg-type]  # as above
+        for first in range(0, len(ids), _CHUNK):
+            some = ids[first : first + _CHUNK]
+            index.update(zip(some, range(first, first + len(some)), strict=True))  # type: ignore[arg-type]  # checked next
+            if not _are_legal(some):
+                raise _Stumbled
     except TypeError as error:
         raise _Stumbled from error
     if len(index) < len(ids) or "" in index:
         raise _Stumbled
-    if joined.isascii() and not joined.encode().translate(None, _PRINTABLE):
-        if joined and max(map(len, ids)) > MAX_ID_BYTES:  # type: ignore[arg-type]  # as above
-            raise _Stumbled
-    elif not all(map(is_legal_id, index)):
-        raise _Stumbled
     return index
 
 
-def _numbers(index: Mapping[str, int], rows: Sequence[Collection[str]]) -> Sequence[int]:
-    """Look up all parents: one getter of them all takes two thirds of the time of a `map`."""
-    ids = tuple(chain.from_iterable(rows))
-    return itemgetter(*ids)(index) if len(ids) > 1 else [index[node_id] for node_id in ids]
+def _are_legal(ids: Sequence[object]) -> bool:
+    joined = "".join(ids)  # type: ignore[arg-type]  # the TypeError is the test
+    if joined.isascii() and not joined.encode().translate(None, _PRINTABLE):
+        return max(map(len, ids)) <= MAX_ID_BYTES  # type: ignore[arg-type]  # text, as it was joined
+    return all(map(is_legal_id, ids))
 
 
 class _Edges:
@@ -262,8 +267,14 @@ class _Edges:
     """
 
     def __init__(self, index: Mapping[str, int], rows: Sequence[Collection[str]]) -> None:
-        counts = list(map(len, rows))
-        parents = _numbers(index, rows)
+        counts: list[int] = []
+        parents: list[int] = []
+        for first in range(0, len(rows), _CHUNK):
+            some = rows[first : first + _CHUNK]
+            counts += map(len, some)
+            ids = tuple(chain.from_iterable(some))
+            # One getter of many ids takes two thirds of the time of a `map`.
+            parents += itemgetter(*ids)(index) if len(ids) > 1 else map(index.__getitem__, ids)
         self.parent_counts: list[int] = counts
         self.parents: array[int] = array("I", parents)
         child_counts = [0] * len(rows)
@@ -273,7 +284,7 @@ class _Edges:
         self.child_starts: array[int] = array("I", starts)
         self._place(parents, counts, starts)
 
-    def _place(self, parents: Sequence[int], counts: list[int], places: list[int]) -> None:
+    def _place(self, parents: list[int], counts: list[int], places: list[int]) -> None:
         """Put each edge where its parent's children stand, by a counting sort.
 
         Args:
@@ -291,7 +302,7 @@ class _Edges:
                 if parent >= node:
                     is_rising = False
                 place = places[parent]
-                # True as well where the children of the parent before end with this node.
+                # The first alone may be true of the last child of the parent before.
                 if children[place] == node and place > starts[parent]:
                     has_repeats = True
                 place += 1
@@ -299,6 +310,9 @@ class _Edges:
                 places[parent] = place
         del children[0]
         self.child_nodes: tuple[int, ...] = tuple(children)
+        # Where each parent's children end now; that of "node -1" is where those of 0 start.
+        places[-1] = 0
+        self._ends = places
         self.is_rising: bool = is_rising
         self.has_repeats: bool = has_repeats
 
@@ -306,13 +320,19 @@ class _Edges:
         """Order the nodes, parents first."""
         if self.is_rising:
             return range(len(self.parent_counts))
-        starts, children = self.child_starts, self.child_nodes
+        children, ends = self.child_nodes, self._ends
         waiting = self.parent_counts.copy()
         order = [node for node, count in enumerate(waiting) if not count]
         for node in order:
-            for child in children[starts[node] : starts[node + 1]]:
-                left = waiting[child] - 1
-                waiting[child] = left
+            first, end = ends[node - 1], ends[node]
+            if end - first > 1:
+                for child in children[first:end]:
+                    waiting[child] = left = waiting[child] - 1
+                    if not left:
+                        order.append(child)
+            elif first != end:  # no loop for a single child: half of all parents have one
+                child = children[first]
+                waiting[child] = left = waiting[child] - 1
                 if not left:
                     order.append(child)
         if len(order) < len(waiting):
