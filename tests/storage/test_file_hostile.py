@@ -82,7 +82,7 @@ def snapshot(path: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(path)): file.read_bytes()
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.parent.name != "run"
+        if file.is_file() and file.name not in {"head", "writers.turn"}
     }
 
 
@@ -233,8 +233,8 @@ def link_journal(path: Path) -> None:
 
 
 def pipe_head(path: Path) -> None:
-    (path / "run" / "head").unlink()
-    os.mkfifo(path / "run" / "head")
+    (path / "journal" / "head").unlink()
+    os.mkfifo(path / "journal" / "head")
 
 
 def mix_stores(path: Path) -> None:

@@ -82,11 +82,11 @@ def remove_logs(path: Path) -> None:
 
 
 def remove_head(path: Path) -> None:
-    (path / "run" / "head").unlink()
+    (path / "journal" / "head").unlink()
 
 
 def spoil_head(path: Path) -> None:
-    (path / "run" / "head").write_bytes(b"x" * 12)
+    (path / "journal" / "head").write_bytes(b"x" * 12)
 
 
 def take_head_back(path: Path) -> None:

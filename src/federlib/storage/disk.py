@@ -52,7 +52,7 @@ class DiskFile(Protocol):
         ...
 
     def size(self) -> int:
-        """Return the size in bytes; costs so little that it may be asked before every read.
+        """Return the size in bytes; not for every commit, whose `sync` it can make slower.
 
         Raises:
             FileNotFoundError: The file was removed, or another was put in its place; where

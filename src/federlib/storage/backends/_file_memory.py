@@ -7,7 +7,7 @@ settled: then nobody may look, and where that fails the table is read anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from federlib.errors import CorruptRecord
 from federlib.storage.backends._file_load import Loaded, Tuning, create, load
@@ -59,11 +59,12 @@ class Memory:
         self._must_load = False
         # Nobody knows how the journal ends: settle before the next commit.
         self._must_settle = False
+        self._names_version = -1
         self.cut_bytes = 0
-        loaded = load(disk, where, tuning)
+        loaded = self._load()
         if loaded is None:
             create(disk, where, new_store_id, tuning)
-            loaded = load(disk, where, tuning)
+            loaded = self._load()
             assert loaded is not None
         self.loaded = loaded
         try:
@@ -71,6 +72,24 @@ class Memory:
         except BaseException:
             loaded.journal.close()
             raise
+
+    def _load(self, published: Callable[[], int | None] = lambda: None) -> Loaded | None:
+        """Read the store from the disk: all of it in its turn, else what is published."""
+        for tries_left in reversed(range(_LOADS)):
+            names = self._list()
+            try:
+                return load(self._disk, self._where, self._tuning, upto=published())
+            except (FileNotFoundError, CorruptRecord):
+                # Another process may just have removed what a new state made superfluous.
+                if not tries_left or names == self._list():
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _list(self) -> list[str]:
+        try:
+            return self._disk.list(DIRECTORY)
+        except FileNotFoundError:
+            return []
 
     def _settle_end(self) -> None:
         journal = self.loaded.journal
@@ -86,14 +105,17 @@ class Memory:
             OSError: It cannot be read.
         """
         if self._must_load:
-            self._load_anew()
+            self._load_published()
         head = self._turn.published()
         revision = self.loaded.table.revision
+        version = self._turn.names_version
         if head == revision:
-            self._check_present()
+            if version != self._names_version or self.loaded.journal.is_young:
+                self._check_present()
+                self._names_version = version
         elif head is None or head < revision:
             raise CorruptRecord(
-                f"{self._where}, run/head",
+                f"{self._where}, journal/head",
                 expected=f"revision {revision} or later",
                 found="nothing that can be read" if head is None else f"revision {head}",
                 hint="close the store and open it again",
@@ -107,13 +129,13 @@ class Memory:
             self.loaded.journal.check_present()
         except FileNotFoundError:
             # Others may have gone on in a new segment; if not, this fails.
-            self._load_anew()
+            self._load_published()
 
     def _follow(self, head: int) -> None:
         segments = len(self.loaded.journal.segments)
         self._read_on(head)
         if self.loaded.table.revision < head:
-            self._load_anew()
+            self._load_published()
         elif len(self.loaded.journal.segments) > segments:
             self._forget_old_segments()
 
@@ -128,18 +150,8 @@ class Memory:
         if states:
             self.note_state(states[-1], self.loaded.journal.state_bytes)
 
-    def _load_anew(self) -> None:
-        """Read the store from the disk, as far as it is published."""
-        for tries_left in reversed(range(_LOADS)):
-            seen = self._disk.list(DIRECTORY)
-            try:
-                upto = self._turn.published()
-                self._take_over(load(self._disk, self._where, self._tuning, upto=upto))
-                return
-            except (FileNotFoundError, CorruptRecord):
-                # Another process may just have removed what it no longer needs.
-                if not tries_left or seen == self._disk.list(DIRECTORY):
-                    raise
+    def _load_published(self) -> None:
+        self._take_over(self._load(self._turn.published))
 
     def _take_over(self, loaded: Loaded | None) -> None:
         before = self.loaded
@@ -170,7 +182,7 @@ class Memory:
             return self.loaded
         is_in_doubt, self._must_settle = self._must_settle, True
         if is_in_doubt:
-            self._take_over(load(self._disk, self._where, self._tuning))
+            self._take_over(self._load())
         else:
             self._read_on(None)
         # Until it is published nobody may see it.

@@ -8,6 +8,7 @@ from federlib.storage.disk import Disk, DiskFile
 
 __all__ = [
     "DIRECTORY",
+    "HEAD",
     "LOG",
     "PLEA",
     "STATE",
@@ -22,6 +23,8 @@ __all__ = [
 DIRECTORY = "journal"
 LOG = ".log"
 STATE = ".state"
+HEAD = "head"
+"""What processes that share a store keep there; see `_file_turn`."""
 
 PLEA = "restore a backup"
 """What to do about damage."""
@@ -57,7 +60,9 @@ def _is_numbered(name: str, suffix: str) -> bool:
 
 def is_own_name(name: str) -> bool:
     """Say whether a file of this name in the journal's directory is ours."""
-    return any(_is_numbered(name, suffix) or name == _TEMPORARY + suffix for suffix in (LOG, STATE))
+    return name == HEAD or any(
+        _is_numbered(name, suffix) or name == _TEMPORARY + suffix for suffix in (LOG, STATE)
+    )
 
 
 def read_store_id(file: DiskFile, what: str) -> str:

@@ -126,6 +126,12 @@ class Journal:
         name = file_name(segment.first, LOG)
         check_beginning(segment.file, self._beginning, f"{self._where}, {name}")
 
+    @property
+    def is_young(self) -> bool:
+        """The last segment has no commit but those it was made with; it may be made anew."""
+        segment = self._segments[-1]
+        return not segment.is_closed and len(segment.starts) <= (segment.first == 1)
+
     def check_present(self) -> None:
         """Raise unless the segment that is written to is still there.
 
@@ -236,7 +242,7 @@ class Journal:
         elif segment.starts:
             start = segment.starts[-1]
         last = self._read_again(segment, start)
-        if not segment.is_closed and len(segment.starts) <= (segment.first == 1):
+        if self.is_young:
             # Nor may its name last: whoever made it may have died before it was sure, and
             # only a new name is sure to be stored. Behind a later commit it is.
             self._make(segment.first, self._beginning + last, segment.starts)

@@ -13,7 +13,15 @@ __all__ = ["Alone", "Turn"]
 
 
 class Turn(Protocol):
-    """The ways in which processes on one store meet. Thread-safe but for `take`."""
+    """The ways in which processes on one store meet. Thread-safe but for `take`.
+
+    Attributes:
+        names_version: As of the last `check`; another one says that a file of the journal
+            may have been made, removed or replaced. Not for what happens within some
+            milliseconds of the making of a segment.
+    """
+
+    names_version: int
 
     def take(self, patience_s: float) -> bool:
         """Wait for the turn to write; False if it did not come in time.
@@ -61,6 +69,7 @@ class Alone:
     """For a store that one engine of one process uses, such as on a simulated disk."""
 
     def __init__(self) -> None:
+        self.names_version = 0
         self._published: int | None = None
         self._records = threading.Lock()
 
