@@ -64,6 +64,7 @@ class HeldLease(Holding):
         self._group: TaskGroup | None = None
         self._body = CancelScope()
         self._renewing = CancelScope()
+        self._is_renewing = False
 
     async def __aenter__(self) -> Self:
         """Start to keep the lease renewed.
@@ -83,7 +84,6 @@ class HeldLease(Holding):
         self._body.__enter__()
         self._telemetry.emit(HELD, 1.0, name=self.name)
         group.start_soon(self._keep)
-        group.start_soon(self._guard_deadline)
         return self
 
     async def __aexit__(
@@ -127,37 +127,48 @@ class HeldLease(Holding):
         await group.__aexit__(None, None, None)
 
     async def _keep(self) -> None:
-        """Renew every third of the ttl, until the lease is lost."""
-        with self._renewing:
-            try:
-                while not self.lost:
-                    await self._sleep_until(self._renewal_due_ns)
-                    await self._renew()
-            except Exception as error:
-                # A keeper that fell would leave a holder that believes: that is a loss.
-                self._lose(f"its keeper failed: {error!r}", error)
+        """Have it renewed every third of its ttl, and notice a loss when it happens.
 
-    async def _guard_deadline(self) -> None:
-        """Notice a loss when it happens, even while a renewal hangs or the machine slept."""
+        This task never waits for the backend, so it sees the deadline pass even while a
+        renewal hangs or after the machine slept. A lease held for a moment needs no other.
+        """
+        group = self._group
+        assert group is not None
         due_ns = self._entered_ns
         while True:
             now_ns = self._clock.boot_ns()
             self._report_late(due_ns, now_ns)
             if self.lost:
                 break
-            left_ns = max(_MIN_SLICE_NS, self._deadline_ns - now_ns)
-            due_ns = now_ns + min(self._ttl_ns // _SLICES, left_ns)
+            if now_ns >= self._renewal_due_ns and not self._is_renewing:
+                self._is_renewing, self._renewing = True, CancelScope()
+                group.start_soon(self._renew)
+            due_ns = now_ns + self._slice_ns(now_ns)
             await self._sleep_until(due_ns)
         self._renewing.cancel()
         if self._on_loss == "cancel":
             self._body.cancel()
 
+    def _slice_ns(self, now_ns: int) -> int:
+        """Say how long to sleep: clocks may jump, so it is never long."""
+        ends_ns = [now_ns + self._ttl_ns // _SLICES, self._deadline_ns]
+        if not self._is_renewing:
+            ends_ns.append(self._renewal_due_ns)
+        return max(_MIN_SLICE_NS, min(ends_ns) - now_ns)
+
     async def _renew(self) -> None:
         """Try until one attempt succeeds or the lease is lost."""
-        for pause_s in retry_pauses_s(self.ttl_s):
-            if self.lost or await self._try_to_renew():
-                return
-            await anyio.sleep(min(pause_s, self.remaining_s()))
+        try:
+            with self._renewing:
+                for pause_s in retry_pauses_s(self.ttl_s):
+                    if self.lost or await self._try_to_renew():
+                        return
+                    await anyio.sleep(min(pause_s, self.remaining_s()))
+        except Exception as error:
+            # A keeper that fell would leave a holder that believes: that is a loss.
+            self._lose(f"its keeper failed: {error!r}", error)
+        finally:
+            self._is_renewing = False
 
     async def _sleep_until(self, boot_ns: int) -> None:
         await anyio.sleep(max(0, boot_ns - self._clock.boot_ns()) / _NS)
