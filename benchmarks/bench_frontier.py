@@ -95,7 +95,7 @@ def _times(case: _Case, rounds: int, found: Answer) -> Iterator[Row]:
 
 
 def _bar(case: _Case, verb: str) -> float | None:
-    """Return the bar; where all that is ready is handed out at once, its `done` is one call."""
+    """Return the bar against graphlib; that of the drain is about batches."""
     if case.ingest_bar is None:
         return None
     return {"ingest": case.ingest_bar, "drain": _DRAIN_BAR}.get(verb)

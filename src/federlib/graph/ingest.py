@@ -4,7 +4,7 @@ Edges come sorted by child; a counting sort turns them to sorted by parent, and 
 1962) orders the nodes and so proves that there is no cycle, unless the input already names
 every parent before its children. Only when something stumbles does `find_problems` look for
 the words. Nothing recurses: a chain of a million is fine. Why the lists are as they are:
-docs/decisions/0009-graph-layout.md.
+docs/decisions/0012-graph-layout.md.
 
 Source: design §5, dag.
 """
