@@ -159,6 +159,8 @@ MODES = {"hold": hold, "doze": doze, "wait": wait, "work": work, "cycle": cycle,
 
 
 def main(mode: str, url: str, identities: str) -> None:
+    # Whoever started the tests in the background has Ctrl-C ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with federlib.blocking.connect(url, identity=IdentityStore(identities)) as fed:
         MODES[mode](fed)
     say("closed")
