@@ -170,6 +170,23 @@ def test_retries_wait_with_injected_jitter_and_doubling_pauses_then_fail() -> No
     assert d.state.outcome == "failed"
 
 
+def test_a_retry_that_is_due_while_nobody_is_free_wakes_the_leader_no_more() -> None:
+    """It waits for a free slot then, not for its time: the leader would never sleep again."""
+    d = Desk(new_state({"a": [], "b": []}, retries=1, backoff_s=1.0))
+    d.inbox.workers = {"w": live(slots=1)}
+    d.take_over(1)
+    d.inbox.dones["k"] = done("w", 1, finish(0, 1, ok=False, reason="no"))
+    d.settle()
+    retry_ns = d.state.next_retry_ns()
+    assert retry_ns is not None
+    d.now_ns = retry_ns
+    assert d.decide() is None
+    assert d.state.next_retry_ns() is None
+    d.inbox.dones["l"] = done("w", 1, finish(1))
+    d.settle()
+    assert d.state.attempts(0) == 2
+
+
 def test_without_retries_the_first_failure_is_final_and_blocks_what_is_below() -> None:
     d = desk()
     d.inbox.workers = {"w": live()}

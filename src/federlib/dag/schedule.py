@@ -330,10 +330,10 @@ class _Step:
 
     def claim_ready(self) -> None:
         free = self._free_slots()
-        while free and self.has_room():
-            node = self.state.next_ready(self.now_ns)
-            if node is None:
-                return
+        # Looked for even if nobody is free: a retry that is due no longer waits for its time,
+        # and its leader would wake for it again and again.
+        node = self.state.next_ready(self.now_ns)
+        while node is not None and free and self.has_room():
             # The worker with most room first: claims spread out before they pile up.
             worker_id = max(free, key=lambda name: (free[name], name))
             if worker_id == self.beside_id:
@@ -346,6 +346,7 @@ class _Step:
                 del free[worker_id]
             index = self._index(_life(worker_id, self.inbox.workers[worker_id]))
             self.add(Claimed(node, self.state.attempts(node) + 1, index))
+            node = self.state.next_ready(self.now_ns)
 
     def _index(self, life: Life) -> int:
         index = self.table.setdefault(life, len(self.lives))
