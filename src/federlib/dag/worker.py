@@ -161,7 +161,7 @@ class _Life:
         keys = self.log.keys
         life = (self.worker_id, self.incarnation, self.lease.token)
         self.handover.enter(life, self._take)
-        await self._register()
+        await self._register_surely()
         group.start_soon(self._stay_registered)
         group.start_soon(self._present_all)
         group.start_soon(self._follow_claims)
