@@ -2,6 +2,8 @@
 # Each target makes the virtual environment that it needs, and does nothing twice.
 
 PYTHON ?= python3
+# Most tests wait for a lease to run out, so a few more than there are cores pay.
+PYTEST_JOBS ?= 3
 WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
@@ -61,14 +63,12 @@ demo: .venv-demo/ready
 	.venv-demo/bin/python examples/demo/run.py
 
 test: .venv-test/ready
-	.venv-test/bin/python -m coverage erase
-	.venv-test/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
-	.venv-test/bin/python -m coverage combine --quiet
-	.venv-test/bin/python -m coverage report --skip-covered --fail-under=80
+	.venv-test/bin/python -m pytest -n $(PYTEST_JOBS) --dist worksteal \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=80 $(PYTEST_ARGS)
 
 # Not part of CI: as long as `test` again. Run it when a bound in pyproject.toml changes.
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS)
+	.venv-lowest/bin/python -m pytest -n $(PYTEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 soak: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_sqlite_kill.py tests/skewclock/test_hlc_history.py tests/proof

@@ -147,6 +147,8 @@ async def test_dbos_759_a_task_that_kills_every_worker_is_given_up(world: World)
         for number in (1, 2):
             victim = await (await world.fleet()).work("r", killer(f"w{number}"), ttl_s=0.3, slots=2)
             await until(lambda count=number: len(deaths) == count)  # type: ignore[misc]
+            while (await fed.dag.inspect("r")).counts()["success"] != 1:
+                await anyio.sleep(0.01)
             victim.crash()
         survivor = await (await world.fleet()).work("r", killer("w3"), ttl_s=5)
         assert (await ended(fed, "r")).state == "failed"

@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
+import anyio
 import pytest
 
 from federlib.skewclock import Clock
 from federlib.storage import Put, RecordStore, Transaction, open_store
+from federlib.storage.backends.file import FileStore
 from federlib.testing.store_contract import RecordStoreContract
 
 
@@ -51,3 +53,8 @@ class TestFileStore(RecordStoreContract):
         # The bound in bytes is reached in fewer commits than that in revisions.
         for _ in range(1_300):
             await store.commit(Transaction((Put("outgrow/1", bytes(64 * 1024)),)))
+        assert isinstance(store, FileStore)
+        # Segments are forgotten by a thread that no commit waits for.
+        with anyio.fail_after(20):
+            while store._engine.read_changes(1, 1) is not None:
+                await anyio.sleep(0.01)
