@@ -84,7 +84,9 @@ def cycle(fed: Federation) -> None:
         except KeyboardInterrupt:
             # Whatever was cut short, the next cycle must work.
             with fed.hold("y", ttl_s=30) as lease:
-                say("again", lease.token)
+                token = lease.token
+            # Only now may the next signal come: this part is not what it is for.
+            say("again", token)
 
 
 def fork(fed: Federation) -> None:
