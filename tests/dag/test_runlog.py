@@ -7,14 +7,14 @@ import pytest
 
 from federlib.dag.inbox import Draft
 from federlib.dag.keys import RunKeys
-from federlib.dag.patience import commit_surely
+from federlib.dag.patience import commit_surely, create_surely
 from federlib.dag.plan import split_plan
 from federlib.dag.records import EpochRecord, encode
 from federlib.dag.runlog import Fold, RunLog, Seat, transaction_id
 from federlib.dag.transitions import Epoch, LogBatch, Refused
 from federlib.errors import CorruptRecord, Fenced, OutcomeUnknown
 from federlib.skewclock import SystemClock
-from federlib.storage import Committed, Conflicted, Delete, Put, Transaction
+from federlib.storage import Absent, Committed, Conflicted, Delete, Put, Transaction
 from federlib.storage.backends.memory import MemoryStore
 
 from .run_lab import CHAIN, run_record, workflow
@@ -128,7 +128,9 @@ async def test_a_submission_that_stopped_half_way_is_taken_over_by_another_plan(
 class Forgetful(MemoryStore):
     """Commits, and loses the first answers."""
 
-    lost = 2
+    def __init__(self, clock: SystemClock, lost: int = 2) -> None:
+        super().__init__(clock)
+        self.lost = lost
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
         made = await super().commit(transaction)
@@ -140,7 +142,28 @@ class Forgetful(MemoryStore):
 
 async def test_an_append_whose_answer_was_lost_is_committed_once() -> None:
     store = Forgetful(SystemClock())
-    transaction = Transaction((Put("k", b"1"),), id=transaction_id("append", "r", 1, 1))
+    entry = Put("k", b"1")
+    made = await create_surely(store, Transaction((entry,), (Absent("k"),)), entry)
+    record = await store.get("k")
+    assert isinstance(made, Committed)
+    assert record is not None
+    assert (record.revision, store.lost) == (made.revision, 0)
+
+
+async def test_an_append_whose_answer_was_lost_to_another_one_conflicts() -> None:
+    store = Forgetful(SystemClock(), lost=1)
+    theirs = Transaction((Put("k", b"2"),))
+    with pytest.raises(OutcomeUnknown):
+        await store.commit(theirs)
+    store.lost = 1
+    entry = Put("k", b"1")
+    made = await create_surely(store, Transaction((entry,), (Absent("k"),)), entry)
+    assert isinstance(made, Conflicted)
+
+
+async def test_a_finish_whose_answer_was_lost_is_committed_once() -> None:
+    store = Forgetful(SystemClock())
+    transaction = Transaction((Put("k", b"1"),), id=transaction_id("done", "k"))
     made = await commit_surely(store, transaction)
     record = await store.get("k")
     assert isinstance(made, Committed)

@@ -11,7 +11,7 @@ import pytest
 from federlib.dag import runlog, schedule, worker
 from federlib.dag.claims import ClaimBook, Effect
 from federlib.dag.inbox import Draft
-from federlib.dag.patience import commit_surely
+from federlib.dag.patience import commit_surely, create_surely
 from federlib.dag.records import Finish, SnapshotHead, SnapshotPart, encode
 from federlib.dag.runlog import RunLog, Seat
 from federlib.dag.runstate import Life, Running, RunState
@@ -45,14 +45,16 @@ def nothing_is_adopted(patch: pytest.MonkeyPatch) -> None:
 
 
 def appends_do_not_check_the_epoch(patch: pytest.MonkeyPatch) -> None:
-    async def unfenced(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
+    async def unfenced(
+        store: RecordStore, transaction: Transaction, made: Put
+    ) -> Committed | Conflicted:
         is_takeover = any(write.key.endswith("/epoch") for write in transaction.writes)
         kept = tuple(check for check in transaction.checks if not check.key.endswith("/epoch"))
         if not is_takeover:
             transaction = msgspec.structs.replace(transaction, checks=kept)
-        return await commit_surely(store, transaction)
+        return await create_surely(store, transaction, made)
 
-    patch.setattr(runlog, "commit_surely", unfenced)
+    patch.setattr(runlog, "create_surely", unfenced)
 
 
 def retries_have_no_receipt(patch: pytest.MonkeyPatch) -> None:
@@ -73,7 +75,12 @@ def retries_have_no_receipt(patch: pytest.MonkeyPatch) -> None:
     async def unnamed(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
         return await commit_surely(Forgetful(store), transaction)  # type: ignore[arg-type]
 
-    patch.setattr(runlog, "commit_surely", unnamed)
+    async def unread(
+        store: RecordStore, transaction: Transaction, _made: Put
+    ) -> Committed | Conflicted:
+        return await commit_surely(Forgetful(store), transaction)  # type: ignore[arg-type]
+
+    patch.setattr(runlog, "create_surely", unread)
     patch.setattr(worker, "commit_surely", unnamed)
 
 

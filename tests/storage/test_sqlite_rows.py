@@ -25,7 +25,8 @@ SLACK = 256
 
 
 def append(connection: sqlite3.Connection, transaction: Transaction, *, now_ns: int) -> int:
-    return Draft(connection, transaction).append(head=read_head(connection), now_ns=now_ns)
+    batch = Draft(connection, transaction).append(head=read_head(connection), now_ns=now_ns)
+    return batch.revision
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ class Executor:
                     claim = self._next()
                     if claim is None:
                         await self._rest()
+                        self._began_ns = self._clock_ns()
                         continue
                     is_clean = await self._attempt(claim, scope)
                     while self._clock_ns() - self._began_ns > _BREATH_NS:

@@ -13,13 +13,21 @@ from federlib.storage import (
     Batch,
     Committed,
     Conflicted,
+    Put,
     Record,
     RecordStore,
     Resync,
     Transaction,
 )
 
-__all__ = ["commit_surely", "follow_changes", "follow_key", "read_surely", "scan_all"]
+__all__ = [
+    "commit_surely",
+    "create_surely",
+    "follow_changes",
+    "follow_key",
+    "read_surely",
+    "scan_all",
+]
 
 _UNKNOWN_PAUSE_S, _AWAY_PAUSE_S = 0.05, 0.2
 _T = TypeVar("_T")
@@ -48,6 +56,36 @@ async def commit_surely(store: RecordStore, transaction: Transaction) -> Committ
         try:
             return await store.commit(transaction)
         except OutcomeUnknown:
+            await anyio.sleep(_UNKNOWN_PAUSE_S)
+        except Unavailable:
+            await anyio.sleep(_AWAY_PAUSE_S)
+
+
+async def create_surely(
+    store: RecordStore, transaction: Transaction, made: Put
+) -> Committed | Conflicted:
+    """Commit a transaction that creates a record, repeating it while its outcome is unknown.
+
+    The record is the receipt, so the transaction needs no id, which would cost as much again:
+    whoever finds it with our very bytes in it wrote it. So nobody else may write the same,
+    and it must not be changed as long as its writer is at it.
+
+    Args:
+        store: Where.
+        transaction: Requires that the record is absent.
+        made: The write of that record.
+    """
+    is_doubtful = False
+    while True:
+        try:
+            done = await store.commit(transaction)
+            if is_doubtful and isinstance(done, Conflicted):
+                found = await read_surely(lambda: store.get(made.key))
+                if found is not None and found.value == made.value:
+                    return Committed(found.revision)
+            return done
+        except OutcomeUnknown:
+            is_doubtful = True
             await anyio.sleep(_UNKNOWN_PAUSE_S)
         except Unavailable:
             await anyio.sleep(_AWAY_PAUSE_S)

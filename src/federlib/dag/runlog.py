@@ -16,7 +16,7 @@ import msgspec
 
 from federlib.dag.inbox import Draft
 from federlib.dag.keys import RunKeys
-from federlib.dag.patience import commit_surely, scan_all
+from federlib.dag.patience import create_surely, scan_all
 from federlib.dag.plan import Plan, join_chunks
 from federlib.dag.records import (
     EpochRecord,
@@ -273,8 +273,9 @@ class RunLog:
                 newest, a log record that is absent was never there; it was not cut.
         """
         keys, seq = self.keys, seat.next_seq
-        writes: list[Write] = [Put(keys.log(seq), encode(draft.batch))]
-        checks: list[Check] = [Absent(keys.log(seq))]
+        entry = Put(keys.log(seq), encode(draft.batch))
+        writes: list[Write] = [entry]
+        checks: list[Check] = [Absent(entry.key)]
         if takeover is not None:
             record, replaced = takeover
             writes.append(Put(keys.epoch, encode(record)))
@@ -298,15 +299,7 @@ class RunLog:
             Put(keys.assign(name), encode(record)) for name, record in draft.assigns.items()
         )
         writes.extend(Delete(key) for key in draft.settled)
-        done = await commit_surely(
-            self.store,
-            Transaction(
-                tuple(writes),
-                tuple(checks),
-                # With its time: a takeover that conflicted is decided anew under the same number.
-                id=transaction_id("append", self.run_id, seat.epoch, seq, draft.batch.at_ns),
-            ),
-        )
+        done = await create_surely(self.store, Transaction(tuple(writes), tuple(checks)), entry)
         if isinstance(done, Committed):
             seat.next_seq += 1
             if takeover is not None:

@@ -55,11 +55,12 @@ class Engine(Protocol):
 
     Attributes:
         where: How errors call this store.
-        on_commit: Called, in the committing thread, after every commit that took effect.
+        on_commit: Called with every commit that took effect, in the committing thread; of
+            several threads, the later commit may come first.
     """
 
     where: str
-    on_commit: Callable[[], None]
+    on_commit: Callable[[Batch], None]
 
     @property
     def store_id(self) -> str:

@@ -43,13 +43,14 @@ from federlib.storage.protocol import (
 __all__ = ["FileEngine"]
 
 _PATIENCE_S = 0.25
+_Outcome = tuple[Committed | Conflicted, Batch | None]
 _TURNS_WAITED_FOR = 20
 _CHECK_PATIENCE_S = 10.0
 _CLOSING_FILES = 256
 """Record files written at most when a store is closed; more would make closing slow."""
 
 
-def _ignore() -> None:
+def _ignore(_batch: Batch) -> None:
     """Tell nobody."""
 
 
@@ -58,7 +59,7 @@ class FileEngine:
 
     Attributes:
         where: How errors call this store.
-        on_commit: Called, in the committing thread, after every commit that took effect.
+        on_commit: Called with every commit that took effect; see `Engine`.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class FileEngine:
             CorruptRecord: What lies there is not a store that this version reads.
         """
         self.where: str = where
-        self.on_commit: Callable[[], None] = _ignore
+        self.on_commit: Callable[[Batch], None] = _ignore
         self._disk = disk
         self._turn = turn
         self._tuning = tuning or Tuning()
@@ -243,7 +244,7 @@ class FileEngine:
                 self._check_open()
                 raise self._gave_up()
             try:
-                outcome = self._commit_in_turn(attempt)
+                outcome, batch = self._commit_in_turn(attempt)
             finally:
                 self._line.leave()
                 if self._is_closed:
@@ -251,7 +252,8 @@ class FileEngine:
         finally:
             # Also where Ctrl-C struck between our place in line and the block that ends it.
             attempt.is_over = True
-        self.on_commit()
+        if batch is not None:
+            self.on_commit(batch)
         self._tidy_if_due()
         return outcome
 
@@ -262,7 +264,7 @@ class FileEngine:
             hint="retry",
         )
 
-    def _commit_in_turn(self, attempt: Attempt) -> Committed | Conflicted:
+    def _commit_in_turn(self, attempt: Attempt) -> _Outcome:
         try:
             with self._translating():
                 self._take_turn(attempt)
@@ -284,7 +286,7 @@ class FileEngine:
             hint="retry; if that does not help, look for a process that is stopped",
         )
 
-    def _transact(self, attempt: Attempt) -> Committed | Conflicted:
+    def _transact(self, attempt: Attempt) -> _Outcome:
         transaction = attempt.transaction
         digest = b"" if transaction.id is None else digest_of(transaction)
         receipt: Receipt | None = None
@@ -294,7 +296,7 @@ class FileEngine:
             loaded = self._memory.settle()
             outcome = loaded.table.decide(transaction, digest)
             if outcome is not None:
-                return outcome
+                return outcome, None
             batch = loaded.table.plan(transaction)
             if transaction.id is not None:
                 receipt = Receipt(transaction.id, batch.revision, digest, attempt.now_ns)
@@ -310,7 +312,7 @@ class FileEngine:
         except OSError as error:
             raise self._unknown(error, transaction.id) from error
         self._has_committed = True
-        return Committed(batch.revision)
+        return Committed(batch.revision), batch
 
     def _write(self, loaded: Loaded, change: bytes, transaction_id: str | None) -> None:
         try:

@@ -49,6 +49,7 @@ _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
 _PATIENCE_S = 0.5
+_Outcome = tuple[Committed | Conflicted, Batch | None]
 _PATIENCE_AFTER_STALL_S = 0.02
 # An abandoned attempt is noticed between two slices; together they last five seconds.
 _SHORT_BUSY_TIMEOUT = "PRAGMA busy_timeout = 250"
@@ -57,7 +58,7 @@ _OPENING_PATIENCE_S = 5.0
 _POISONED = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
 
-def _ignore() -> None:
+def _ignore(_batch: Batch) -> None:
     """Tell nobody."""
 
 
@@ -67,7 +68,7 @@ class SqliteEngine:
     Attributes:
         where: How errors call this store.
         path: The database, absolute and resolved.
-        on_commit: Called, in the committing thread, after every commit that took effect.
+        on_commit: Called with every commit that took effect; see `Engine`.
     """
 
     def __init__(self, path: Path, *, new_store_id: str) -> None:
@@ -81,7 +82,7 @@ class SqliteEngine:
             InvalidInput: The path cannot be a file.
         """
         self.where: str = f"sqlite store {path}"
-        self.on_commit: Callable[[], None] = _ignore
+        self.on_commit: Callable[[Batch], None] = _ignore
         self.path = path
         self._place = str(path)
         self._log_room = LogRoom(path)
@@ -255,7 +256,7 @@ class SqliteEngine:
                 self.check_usable()
                 raise self._gave_up()
             try:
-                outcome = self._commit_in_turn(attempt)
+                outcome, batch = self._commit_in_turn(attempt)
             except sqlite3.Error as error:
                 raise self.explain(error) from error
             except OSError as error:
@@ -267,10 +268,11 @@ class SqliteEngine:
         finally:
             # Also where Ctrl-C struck between our turn and the block that ends it.
             attempt.is_over = True
-        self.on_commit()
+        if batch is not None:
+            self.on_commit(batch)
         return outcome
 
-    def _commit_in_turn(self, attempt: Attempt) -> Committed | Conflicted:
+    def _commit_in_turn(self, attempt: Attempt) -> _Outcome:
         has_ticket = self._take_ticket(attempt)
         try:
             return self._transact(attempt)
@@ -296,7 +298,7 @@ class SqliteEngine:
         self._patience_s = _PATIENCE_S if has_ticket else _PATIENCE_AFTER_STALL_S
         return has_ticket
 
-    def _transact(self, attempt: Attempt) -> Committed | Conflicted:
+    def _transact(self, attempt: Attempt) -> _Outcome:
         connection = self._writer_connection()
         is_sent = False
         try:
@@ -305,14 +307,14 @@ class SqliteEngine:
             draft = rows.Draft(connection, attempt.transaction)
             outcome = draft.decide()
             if outcome is not None:
-                return outcome
-            revision = draft.append(head=head, now_ns=attempt.now_ns)
+                return outcome, None
+            batch = draft.append(head=head, now_ns=attempt.now_ns)
             self._log_room.prepare()
             if not attempt.send():
                 raise self._gave_up()
             is_sent = True
             connection.execute("COMMIT")
-            return Committed(revision)
+            return Committed(batch.revision), batch
         except sqlite3.Error as error:
             if primary_code(error) in _POISONED:
                 # After a failed write or fsync nobody knows what the kernel kept of it.

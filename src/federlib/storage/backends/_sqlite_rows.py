@@ -166,8 +166,8 @@ class Draft:
                 failed.append(Mismatch(check.key, expected, revision))
         return Conflicted(tuple(failed)) if failed else None
 
-    def append(self, *, head: tuple[int, int], now_ns: int) -> int:
-        """Write the transaction, its change row and its receipt; return its revision.
+    def append(self, *, head: tuple[int, int], now_ns: int) -> Batch:
+        """Write the transaction, its change row and its receipt; return what it did.
 
         Args:
             head: As `read_head` gave it in this very transaction of the database.
@@ -191,7 +191,7 @@ class Draft:
         if crosses or revision % _TRIM_EVERY_REVISIONS == 0:
             _trim_history(connection, revision, grown)
             _trim_receipts(connection, now_ns)
-        return revision
+        return Batch(revision, _events_of(changes, revision))
 
     def _find(self, key: str) -> tuple[int, int] | None:
         """Look up a record's revision and creation, once."""
@@ -309,6 +309,10 @@ def _decode(revision: int, payload: bytes) -> tuple[Event, ...]:
         raise DamagedRow(
             f"change {revision}", expected="a list of events", found=str(error)
         ) from error
+    return _events_of(changes, revision)
+
+
+def _events_of(changes: Sequence[_Change], revision: int) -> tuple[Event, ...]:
     return tuple(
         Event(
             change.key,

@@ -2,8 +2,9 @@
 
 Neither SQLite nor a file can notify another process, but either says in microseconds whether
 anybody has committed. A daemon thread asks through a feed of its own: 1 ms after activity,
-more and more rarely down to every 50 ms, and at once when its own process has committed. It
-reads each new commit once and hands it to the inbox of every subscription.
+then more and more rarely down to every 50 ms. It reads each new commit once and hands it to
+the inbox of every subscription. What this process commits itself need not be read: the
+committing thread hands it out, unless something that was not read yet lies before it.
 
 An inbox is bounded. History from before the subscription is not put there: the subscriber
 reads it from the log at its own pace.
@@ -30,6 +31,7 @@ _MIN_PAUSE_S = 0.001
 _MAX_PAUSE_S = 0.050
 _PAUSE_GROWTH = 1.5
 _STRIDE_S = 0.002
+_ANSWER_S = 0.005
 _PAUSE_AFTER_ERROR_S = 0.5
 _MAX_BEHIND_BYTES = 64 * 1024 * 1024
 
@@ -105,6 +107,7 @@ class Watcher:
         self._nudged = Bell()
         self._stopped = threading.Event()
         self._is_stopping = False
+        self._pause_s = _MIN_PAUSE_S
         self._thread: threading.Thread | None = None
 
     def subscribe(
@@ -129,7 +132,7 @@ class Watcher:
             self._inboxes.append(inbox)
             self._start()
             position = self._position
-        self.nudge()
+        self._nudge()
         return inbox, position
 
     def _start(self) -> None:
@@ -142,10 +145,20 @@ class Watcher:
         with self._mutex:
             self._inboxes.remove(inbox)
 
-    def nudge(self) -> None:
-        """Have the thread look now, if anybody listens."""
-        if self._inboxes:
-            self._nudged.ring()
+    def committed(self, batch: Batch) -> None:
+        """Tell of a commit of this process, in the thread that made it."""
+        if not self._inboxes:
+            return
+        with self._mutex:
+            is_next = batch.revision == self._position + 1
+            if is_next:
+                self._hand_out((batch,))
+        # Somebody may answer from another process: look out for it.
+        if not is_next or self._pause_s > _ANSWER_S:
+            self._nudge()
+
+    def _nudge(self) -> None:
+        self._nudged.ring()
 
     def take(self, inbox: Inbox) -> Batch | Resync | int:
         """Take the next item; an `int` says that there is none up to that revision.
@@ -181,7 +194,7 @@ class Watcher:
             self._is_stopping = True
             thread = self._thread
         self._stopped.set()
-        self._nudged.ring()
+        self._nudge()
         if thread is not None and thread is not threading.current_thread():
             thread.join(patience_s)
         self._fail(self._closed())
@@ -191,35 +204,35 @@ class Watcher:
 
     def _follow(self) -> None:
         feed: Feed | None = None
-        pause_s = _MIN_PAUSE_S
         while not self._is_stopping:
             try:
                 self._engine.check_usable()
                 if feed is None:
                     feed = self._engine.open_feed()
-                if feed.has_news():
-                    self._catch_up(feed)
-                    pause_s = _MIN_PAUSE_S
+                if feed.has_news() and self._catch_up(feed):
+                    self._pause_s = _MIN_PAUSE_S
                     # Who commits in a row is followed in strides: a look at each commit
                     # would take the interpreter from the one who commits.
                     self._stopped.wait(_STRIDE_S)
                 else:
-                    pause_s = min(pause_s * _PAUSE_GROWTH, _MAX_PAUSE_S)
+                    self._pause_s = min(self._pause_s * _PAUSE_GROWTH, _MAX_PAUSE_S)
             except FederlibError as error:
                 if feed is not None:
                     feed.close()
                     feed = None
                 self._fail(error)
-                pause_s = _PAUSE_AFTER_ERROR_S
-            if self._pause(pause_s):
-                pause_s = _MIN_PAUSE_S
+                self._pause_s = _PAUSE_AFTER_ERROR_S
+            if self._pause():
+                self._pause_s = _STRIDE_S
         if feed is not None:
             feed.close()
 
-    def _pause(self, pause_s: float) -> bool:
-        return self._nudged.wait(pause_s if self._inboxes else math.inf)
+    def _pause(self) -> bool:
+        return self._nudged.wait(self._pause_s if self._inboxes else math.inf)
 
-    def _catch_up(self, feed: Feed) -> None:
+    def _catch_up(self, feed: Feed) -> bool:
+        """Read what is new; say whether there was anything that nobody had handed out."""
+        has_read = False
         while not self._is_stopping:
             position = self._position
             batches = feed.read_changes(position, CHUNK)
@@ -232,7 +245,9 @@ class Watcher:
                 elif batches:
                     self._hand_out(batches)
                 else:
-                    return
+                    break
+                has_read = True
+        return has_read
 
     def _skip_to(self, head: int) -> None:
         self._position = head
