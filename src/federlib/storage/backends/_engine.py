@@ -55,12 +55,9 @@ class Engine(Protocol):
 
     Attributes:
         where: How errors call this store.
-        on_commit: Called with every commit that took effect, in the committing thread; of
-            several threads, the later commit may come first.
     """
 
     where: str
-    on_commit: Callable[[Batch], None]
 
     @property
     def store_id(self) -> str:
@@ -89,6 +86,13 @@ class Engine(Protocol):
 
     def open_feed(self) -> Feed:
         """Open what a watching thread asks; the caller closes it."""
+        ...
+
+    def listen(self, hear: Callable[[Batch], None]) -> None:
+        """Have one listener called with every commit that takes effect, in its own thread.
+
+        Of commits by several threads it may hear the later one first.
+        """
         ...
 
     def run(self, attempt: Attempt) -> None:

@@ -64,7 +64,7 @@ class EngineStore(Generic[AnyEngine]):
         self._clock = clock
         self._telemetry = telemetry
         self._watcher = Watcher(engine)
-        engine.on_commit = self._watcher.committed
+        engine.listen(self._watcher.committed)
         self._crew = Crew(engine.where)
         self._is_closed = False
 

@@ -59,7 +59,6 @@ class FileEngine:
 
     Attributes:
         where: How errors call this store.
-        on_commit: Called with every commit that took effect; see `Engine`.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class FileEngine:
             CorruptRecord: What lies there is not a store that this version reads.
         """
         self.where: str = where
-        self.on_commit: Callable[[Batch], None] = _ignore
+        self._hear: Callable[[Batch], None] = _ignore
         self._disk = disk
         self._turn = turn
         self._tuning = tuning or Tuning()
@@ -222,6 +221,10 @@ class FileEngine:
         """Open what a watching thread asks."""
         return FileFeed(self.read_revision, self.read_changes)
 
+    def listen(self, hear: Callable[[Batch], None]) -> None:
+        """Have one listener called with every commit, in the committing thread."""
+        self._hear = hear
+
     def run(self, attempt: Attempt) -> None:
         """Commit, and leave the answer or the error in the attempt. Never raises."""
         try:
@@ -253,7 +256,7 @@ class FileEngine:
             # Also where Ctrl-C struck between our place in line and the block that ends it.
             attempt.is_over = True
         if batch is not None:
-            self.on_commit(batch)
+            self._hear(batch)
         self._tidy_if_due()
         return outcome
 

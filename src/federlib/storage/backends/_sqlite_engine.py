@@ -68,7 +68,6 @@ class SqliteEngine:
     Attributes:
         where: How errors call this store.
         path: The database, absolute and resolved.
-        on_commit: Called with every commit that took effect; see `Engine`.
     """
 
     def __init__(self, path: Path, *, new_store_id: str) -> None:
@@ -82,7 +81,7 @@ class SqliteEngine:
             InvalidInput: The path cannot be a file.
         """
         self.where: str = f"sqlite store {path}"
-        self.on_commit: Callable[[Batch], None] = _ignore
+        self._hear: Callable[[Batch], None] = _ignore
         self.path = path
         self._place = str(path)
         self._log_room = LogRoom(path)
@@ -234,6 +233,10 @@ class SqliteEngine:
         except OSError as error:
             raise translate_os_error(error, self.where) from error
 
+    def listen(self, hear: Callable[[Batch], None]) -> None:
+        """Have one listener called with every commit, in the committing thread."""
+        self._hear = hear
+
     def run(self, attempt: Attempt) -> None:
         """Commit, and leave the answer or the error in the attempt. Never raises."""
         try:
@@ -269,7 +272,7 @@ class SqliteEngine:
             # Also where Ctrl-C struck between our turn and the block that ends it.
             attempt.is_over = True
         if batch is not None:
-            self.on_commit(batch)
+            self._hear(batch)
         return outcome
 
     def _commit_in_turn(self, attempt: Attempt) -> _Outcome:
