@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from federlib.lease import Busy, Holder, Lease, NotHeld, Released, StoreLeaseBackend
 from federlib.lease.holding import deadline_ns
+from federlib.lease.records import is_waiter_key, name_prefix, queue_key
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock, SkewedClock
@@ -161,6 +162,12 @@ class LeaseMachine(RuleBasedStateMachine):
         later = self.clock.wall_ns() + 2 * 86_400 * S
         removed = self.run_in_loop(lambda: self.processes[who].backend.collect(later))
         assert removed == 0 or self.owner is None
+
+    @invariant()
+    def whoever_waits_is_announced(self) -> None:
+        page = self.run_in_loop(lambda: self.store.scan(name_prefix("n")))
+        keys = {record.key for record in page.records}
+        assert queue_key("n") in keys or not any(map(is_waiter_key, keys))
 
     @invariant()
     def the_store_says_what_the_model_says(self) -> None:

@@ -8,12 +8,16 @@ from federlib.errors import CorruptRecord, InvalidInput
 from federlib.lease import Holder, Lease
 from federlib.lease.records import (
     LeaseRecord,
+    QueueRecord,
     WaiterRecord,
     decode_lease,
+    decode_queue,
     decode_waiter,
     encode,
+    is_queue_key,
     is_waiter_key,
     lease_key,
+    queue_key,
     waiter_key,
 )
 
@@ -78,3 +82,17 @@ def test_a_key_says_whether_it_is_a_waiter_s_whatever_the_names_are() -> None:
 def test_a_holder_too_long_for_a_key_is_refused() -> None:
     with pytest.raises(InvalidInput):
         waiter_key("n", Holder("h" * 150, "s" * 150))
+
+
+@pytest.mark.parametrize("name", ["n", "queue", "a/queue", "wait", "wait/queue"])
+def test_a_key_says_whether_it_is_a_queue_s_whatever_the_names_are(name: str) -> None:
+    assert is_queue_key(queue_key(name))
+    for other in (lease_key(name), waiter_key(name, Holder("queue", "queue"))):
+        assert not is_queue_key(other)
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"v":2,"name":"n"}', b'{"v":1,"name":7}', b"["])
+def test_a_sign_of_a_queue_that_cannot_be_read_is_corrupt(value: bytes) -> None:
+    assert decode_queue(queue_key("n"), encode(QueueRecord(name="n"))).name == "n"
+    with pytest.raises(CorruptRecord):
+        decode_queue(queue_key("n"), value)

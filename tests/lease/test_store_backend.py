@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -18,13 +18,14 @@ from federlib.lease import (
     Released,
     StoreLeaseBackend,
 )
-from federlib.lease.records import FLOOR_KEY, MAX_TOKEN, lease_key
+from federlib.lease.records import FLOOR_KEY, MAX_TOKEN, lease_key, queue_key, waiter_key
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.backends.memory import MemoryStore
 from federlib.storage.protocol import (
     Committed,
     Conflicted,
     Delete,
+    Page,
     Put,
     Record,
     Transaction,
@@ -307,6 +308,10 @@ class Counting(MemoryStore):
         self.reads += 1
         return await super().get(key)
 
+    async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
+        self.reads += 1
+        return await super().scan(prefix, after=after, limit=limit)
+
 
 @pytest.mark.anyio
 async def test_what_we_wrote_ourselves_is_renewed_and_released_without_reading_it() -> None:
@@ -324,6 +329,138 @@ async def test_what_we_wrote_ourselves_is_renewed_and_released_without_reading_i
     assert isinstance(await backend.release(lease), Released)
     assert store.reads == before
     assert isinstance(await backend.release(lease), NotHeld)
+
+
+@pytest.mark.anyio
+async def test_what_we_released_is_taken_again_without_reading_it() -> None:
+    clock = ManualClock()
+    store = Counting(clock)
+    backend = StoreLeaseBackend(store, clock, SkewTolerance())
+    before = 0
+    for token in range(1, 6):
+        lease = await backend.acquire("n", Holder("ada", str(token)), ttl_s=6, queue=True)
+        assert isinstance(lease, Lease)
+        assert lease.fencing_token == token
+        before = before or store.reads
+        assert isinstance(await backend.release(lease), Released)
+    assert store.reads == before
+
+
+@pytest.mark.anyio
+async def test_who_released_a_lease_does_not_pass_those_who_wait(world: World) -> None:
+    lease = await world.take("n", ADA)
+    other = world.join()
+    assert isinstance(await other.acquire("n", BEN, ttl_s=6, queue=True), Busy)
+    assert isinstance(await world.backend.release(lease), Released)
+    answer = await world.backend.acquire("n", ADA, ttl_s=6, queue=True)
+    assert isinstance(answer, Busy)
+    assert answer.ahead == 1
+    assert (await world.take("n", BEN, other)).fencing_token == 2
+
+
+@pytest.mark.anyio
+async def test_what_another_took_and_released_is_read_again(world: World) -> None:
+    await world.backend.release(await world.take("n", ADA))
+    other = world.join()
+    await other.release(await world.take("n", BEN, other))
+    assert (await world.take("n", ADA)).fencing_token == 3
+
+
+@pytest.mark.anyio
+async def test_a_floor_raised_since_the_release_binds_who_takes_it_again(world: World) -> None:
+    await world.backend.release(await world.take("n", ADA))
+    await world.join().raise_floor(70)
+    assert (await world.take("n", ADA)).fencing_token == 71
+
+
+@pytest.mark.anyio
+async def test_a_name_collected_since_the_release_is_taken_again_above_its_token(
+    world: World,
+) -> None:
+    await world.backend.release(await world.take("n", ADA))
+    assert await world.join().collect(world.clock.wall_ns() + DAY_NS) == 1
+    assert (await world.take("n", ADA)).fencing_token == 2
+
+
+@pytest.mark.anyio
+async def test_an_answer_lost_in_taking_it_again_is_looked_for() -> None:
+    clock = ManualClock()
+    store = Silent(clock)
+    backend = StoreLeaseBackend(store, clock, SkewTolerance())
+    lease = await backend.acquire("n", ADA, ttl_s=6)
+    assert isinstance(lease, Lease)
+    await backend.release(lease)
+    store.lost_answers = 1
+    again = await backend.acquire("n", ADA, ttl_s=6)
+    assert isinstance(again, Lease)
+    assert again.fencing_token == 2
+
+
+@pytest.mark.anyio
+async def test_the_sign_of_a_queue_goes_with_the_last_who_stood_in_it(world: World) -> None:
+    lease = await world.take("n", ADA)
+    for who in (BEN, CY):
+        assert isinstance(await world.backend.acquire("n", who, ttl_s=6, queue=True), Busy)
+    assert await world.store.get(queue_key("n")) is not None
+    await world.backend.release(lease)
+    second = await world.take("n", BEN)
+    assert await world.store.get(queue_key("n")) is not None, "somebody still waits"
+    await world.backend.release(second)
+    await world.take("n", CY)
+    assert await world.store.get(queue_key("n")) is None
+
+
+@pytest.mark.anyio
+async def test_the_sign_of_a_queue_goes_if_all_in_it_went_away(world: World) -> None:
+    lease = await world.take("n", ADA)
+    assert isinstance(await world.backend.acquire("n", BEN, ttl_s=6, queue=True), Busy)
+    await world.backend.withdraw("n", BEN)
+    await world.backend.release(lease)
+    await world.take("n", CY)
+    assert await world.store.get(queue_key("n")) is None
+
+
+class Overtaken(MemoryStore):
+    """Lets others act just before a commit."""
+
+    before: Callable[[], Awaitable[object]] | None = None
+
+    async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        act, self.before = self.before, None
+        if act is not None:
+            await act()
+        return await super().commit(transaction)
+
+
+@pytest.mark.anyio
+async def test_who_stands_in_line_just_before_a_grant_is_not_forgotten() -> None:
+    clock = ManualClock()
+    store = Overtaken(clock)
+    backend = StoreLeaseBackend(store, clock, SkewTolerance())
+    lease = await backend.acquire("n", ADA, ttl_s=6)
+    assert isinstance(lease, Lease)
+    # For one whose clock is behind, the lease that we shall take is still held.
+    behind = StoreLeaseBackend(
+        store, SkewedClock(clock, offset_s=-2, clock_id="behind/b/"), SkewTolerance()
+    )
+    clock.advance(6)
+    store.before = lambda: behind.acquire("n", CY, ttl_s=6, queue=True)
+    granted = await backend.acquire("n", BEN, ttl_s=6)
+    assert isinstance(granted, Busy), "a newcomer never passes a living waiter"
+    assert await store.get(waiter_key("n", CY)) is not None
+    assert await store.get(queue_key("n")) is not None
+
+
+@pytest.mark.anyio
+async def test_the_sign_of_a_queue_is_collected_with_its_lease_only(world: World) -> None:
+    for name in ("free", "held"):
+        lease = await world.take(name, ADA)
+        await world.backend.acquire(name, BEN, ttl_s=6, queue=True)
+        if name == "free":
+            await world.backend.release(lease)
+    assert await world.backend.collect(world.clock.wall_ns() + 2 * DAY_NS) == 1
+    assert await world.store.get(queue_key("free")) is None
+    assert await world.store.get(queue_key("held")) is not None
 
 
 @pytest.mark.anyio

@@ -19,7 +19,7 @@ from federlib.dag.plan import Plan, join_chunks, split_plan
 from federlib.dag.records import RunRecord
 from federlib.dag.runlog import RunLog
 from federlib.errors import FederlibError, OutcomeUnknown, Unavailable
-from federlib.lease.records import LeaseRecord, decode_lease, is_waiter_key
+from federlib.lease.records import LeaseRecord, decode_lease, is_queue_key, is_waiter_key
 from federlib.storage import Committed, RecordStore, Transaction
 from proof.mortal import Dead, Fault, Member, Terms, Watched
 from proof.run_book import RunBook, Who
@@ -364,6 +364,8 @@ class _Stage:
         async for record in scan_all(self.store.base, "lease/"):
             if is_waiter_key(record.key):
                 assert any(name in record.key for name in names), f"left behind: {record.key}"
+                continue
+            if is_queue_key(record.key):
                 continue
             found: LeaseRecord = decode_lease(record.key, record.value)
             if found.lease is not None:

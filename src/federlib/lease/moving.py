@@ -20,6 +20,7 @@ from federlib.lease.records import (
     decode_floor,
     decode_lease,
     encode,
+    is_queue_key,
     is_waiter_key,
 )
 from federlib.storage.protocol import Put, Record
@@ -56,7 +57,7 @@ def move_lease(record: Record, *, now_ns: int) -> MovedLease:
     """
     if record.key == FLOOR_KEY:
         return MovedLease(None, decode_floor(record.value).fencing_token)
-    if is_waiter_key(record.key):
+    if is_waiter_key(record.key) or is_queue_key(record.key):
         return MovedLease(None)
     found = decode_lease(record.key, record.value)
     if found.lease is None:

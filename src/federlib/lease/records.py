@@ -1,11 +1,16 @@
 """What a lease looks like in a store, and where.
 
     lease/<name>/lease            the lease, or 'free' with the token kept
+    lease/<name>/queue            says that somebody may be waiting
     lease/<name>/wait/<holder>    one waiter
     lease/~floor                  every grant on an absent name starts above it
 
 Decoding is strict: whatever is torn, foreign or newer raises `CorruptRecord` and is left
 as it is.
+
+Where nobody waits, one who has just released a lease may take it again without reading the
+queue: only it must be sure that nobody stands there. So whoever stands in line writes
+`queue`, and it goes with the grant that leaves the line empty.
 
 Source: design §4, lease.
 """
@@ -26,14 +31,18 @@ __all__ = [
     "MAX_TOKEN",
     "FloorRecord",
     "LeaseRecord",
+    "QueueRecord",
     "WaiterRecord",
     "decode_floor",
     "decode_lease",
+    "decode_queue",
     "decode_waiter",
     "encode",
+    "is_queue_key",
     "is_waiter_key",
     "lease_key",
     "name_prefix",
+    "queue_key",
     "waiter_key",
 ]
 
@@ -92,6 +101,18 @@ class WaiterRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ns: int
 
 
+class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Written by everybody who takes a place in the queue; its revision says when.
+
+    Attributes:
+        v: Schema version.
+        name: The lease that is waited for.
+    """
+
+    v: int = FORMAT
+    name: str
+
+
 class FloorRecord(msgspec.Struct, frozen=True, kw_only=True):
     """No token at or below this one is granted again, on any name.
 
@@ -108,11 +129,12 @@ class _Header(msgspec.Struct):
     v: int
 
 
-_Stored = TypeVar("_Stored", LeaseRecord, WaiterRecord, FloorRecord)
+_Stored = TypeVar("_Stored", LeaseRecord, WaiterRecord, QueueRecord, FloorRecord)
 
 _encoder = msgspec.json.Encoder()
 _leases = msgspec.json.Decoder(LeaseRecord)
 _waiters = msgspec.json.Decoder(WaiterRecord)
+_queues = msgspec.json.Decoder(QueueRecord)
 _floors = msgspec.json.Decoder(FloorRecord)
 
 
@@ -128,6 +150,11 @@ def name_prefix(name: str) -> str:
 def lease_key(name: str) -> str:
     """Return the key of the lease record of `name`."""
     return name_prefix(name) + "lease"
+
+
+def queue_key(name: str) -> str:
+    """Return the key of what says that somebody may be waiting for `name`."""
+    return name_prefix(name) + "queue"
 
 
 def waiter_key(name: str, holder: Holder) -> str:
@@ -150,7 +177,12 @@ def is_waiter_key(key: str) -> bool:
     return key.count("/") == 3 and key.split("/")[2] == "wait"
 
 
-def encode(record: LeaseRecord | WaiterRecord | FloorRecord) -> bytes:
+def is_queue_key(key: str) -> bool:
+    """Say whether a key below `lease/` is that of a name's `queue`."""
+    return key.count("/") == 2 and key.endswith("/queue")
+
+
+def encode(record: LeaseRecord | WaiterRecord | QueueRecord | FloorRecord) -> bytes:
     """Return the record as JSON."""
     return _encoder.encode(record)
 
@@ -183,6 +215,15 @@ def decode_waiter(key: str, value: bytes) -> WaiterRecord:
         CorruptRecord: Not a waiter of this format.
     """
     return _decode(key, value, WaiterRecord, _waiters)
+
+
+def decode_queue(key: str, value: bytes) -> QueueRecord:
+    """Read what says that somebody may be waiting.
+
+    Raises:
+        CorruptRecord: Not such a record of this format.
+    """
+    return _decode(key, value, QueueRecord, _queues)
 
 
 def decode_floor(value: bytes) -> FloorRecord:

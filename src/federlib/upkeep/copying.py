@@ -17,7 +17,7 @@ from federlib.errors import Conflict, InvalidInput
 from federlib.lease.backends.mirror import read_moment
 from federlib.lease.judge import claim_of_lease, is_live
 from federlib.lease.moving import floor_above, move_lease, put_floor
-from federlib.lease.records import LEASE_PREFIX, MAX_TOKEN
+from federlib.lease.records import LEASE_PREFIX, MAX_TOKEN, is_waiter_key
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
 from federlib.storage import Record, RecordStore
 from federlib.storage.filling import fill_store
@@ -163,7 +163,7 @@ async def _survey(snapshot: Snapshot, clock: Clock, tolerance: SkewTolerance) ->
             for record in chunk:
                 moved = move_lease(record, now_ns=now.wall_ns)
                 leases.token = max(leases.token, moved.token)
-                leases.waiters += moved.token == 0
+                leases.waiters += is_waiter_key(record.key)
                 if moved.lease is None:
                     continue
                 leases.freed += 1

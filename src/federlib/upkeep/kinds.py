@@ -29,9 +29,12 @@ from federlib.lease.records import (
     LEASE_PREFIX,
     decode_floor,
     decode_lease,
+    decode_queue,
     decode_waiter,
+    is_queue_key,
     is_waiter_key,
     lease_key,
+    queue_key,
     waiter_key,
 )
 from federlib.registry.records import REGISTRY_PREFIX, decode_member
@@ -89,6 +92,10 @@ def _read_lease(key: str, value: bytes) -> str:
         holder = Holder(waiter.holder_id, waiter.session)
         _require_key(key, lambda: waiter_key(waiter.name, holder))
         return "waiter"
+    if is_queue_key(key):
+        queue = decode_queue(key, value)
+        _require_key(key, lambda: queue_key(queue.name))
+        return "queue"
     lease = decode_lease(key, value)
     _require_key(key, lambda: lease_key(lease.name))
     return "lease"

@@ -10,7 +10,14 @@ import attrs
 from federlib.lease.judge import Moment, claim_of_waiter, horizon
 from federlib.lease.protocol import LeaseState
 from federlib.lease.queue import Terms, View, Waiter, is_free, live_waiters
-from federlib.lease.records import LeaseRecord, decode_lease, decode_waiter, is_waiter_key
+from federlib.lease.records import (
+    LeaseRecord,
+    decode_lease,
+    decode_queue,
+    decode_waiter,
+    is_queue_key,
+    is_waiter_key,
+)
 from federlib.skewclock import Clock
 from federlib.storage.protocol import Batch, Record, Resync, Subscription
 
@@ -61,6 +68,7 @@ class Mirror:
         terms: What judgements rest on.
         revision: Everything up to here is in.
         lease: The lease record as stored, or None.
+        queue: What says that somebody may be waiting, as stored, or None.
         is_seen_free: What the last look said.
         has_news: Something but a refresh has come since the last look.
     """
@@ -70,6 +78,7 @@ class Mirror:
     terms: Terms
     revision: int = 0
     lease: Record | None = None
+    queue: Record | None = None
     is_seen_free: bool = False
     has_news: bool = True
     _lease_record: LeaseRecord | None = None
@@ -79,7 +88,7 @@ class Mirror:
 
     def clear(self) -> None:
         """Forget all records, before they are read again."""
-        self.lease = self._lease_record = self._ordered = None
+        self.lease = self._lease_record = self._ordered = self.queue = None
         self._waiters.clear()
         self.has_news = True
 
@@ -94,6 +103,10 @@ class Mirror:
             CorruptRecord: It cannot be read.
         """
         if record.revision < self._revision_of(record.key):
+            return
+        if is_queue_key(record.key):
+            decode_queue(record.key, record.value)
+            self.queue = record
             return
         seen = self.sightings.first(record.key, record.revision, now.boot_ns)
         if not is_waiter_key(record.key):
@@ -123,6 +136,9 @@ class Mirror:
         self.revision = max(self.revision, batch.revision)
 
     def _drop(self, key: str) -> None:
+        if is_queue_key(key):
+            self.queue = None
+            return
         self.has_news = True
         if is_waiter_key(key):
             self._waiters.pop(key, None)
@@ -131,9 +147,10 @@ class Mirror:
             self.lease = self._lease_record = None
 
     def _revision_of(self, key: str) -> int:
-        if not is_waiter_key(key):
-            return self.lease.revision if self.lease is not None else 0
-        return self._waiters[key].revision if key in self._waiters else 0
+        if is_waiter_key(key):
+            return self._waiters[key].revision if key in self._waiters else 0
+        record = self.queue if is_queue_key(key) else self.lease
+        return record.revision if record is not None else 0
 
     def view(self, now: Moment, *, floor: int = 0) -> View:
         """Return what the core decides on, and note if the lease is seen free."""

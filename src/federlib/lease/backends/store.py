@@ -9,6 +9,9 @@ import secrets  # noqa: TID251 (a shell: transaction ids)
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import attrs
 
 from federlib.errors import OutcomeUnknown
 from federlib.lease.backends.mirror import Mirror, Sightings, States, read_moment
@@ -20,6 +23,7 @@ from federlib.lease.backends.transactions import (
     held_record,
     is_same,
     plan_acquire,
+    plan_retake,
     replace_lease,
 )
 from federlib.lease.protocol import (
@@ -33,7 +37,14 @@ from federlib.lease.protocol import (
     Released,
 )
 from federlib.lease.queue import GRANT_GRACE_S, Decision, Grant, Line, Terms, View, decide
-from federlib.lease.records import decode_lease, lease_key, name_prefix, waiter_key
+from federlib.lease.records import (
+    LeaseRecord,
+    decode_lease,
+    encode,
+    lease_key,
+    name_prefix,
+    waiter_key,
+)
 from federlib.lease.settings import check_ttl
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.protocol import (
@@ -53,6 +64,7 @@ _ATTEMPTS = 16
 _UNHEARD = 3
 _MAX_REMEMBERED = 10_000
 _MIN_RETRY_S = 0.001
+_Kept = TypeVar("_Kept")
 
 
 def _transaction_id() -> str:
@@ -100,7 +112,8 @@ class StoreLeaseBackend(LeaseBackend):
         self._sightings = Sightings()
         # By thread as well: a mirror is read and kept up to date by one thread.
         self._mirrors: dict[tuple[str, int], list[Mirror]] = {}
-        self._written: dict[str, tuple[Lease, int]] = {}
+        self._written: dict[str, _Written] = {}
+        self._freed: dict[str, tuple[LeaseRecord, int]] = {}
         self._floor: Floor | None = None
 
     @property
@@ -130,6 +143,9 @@ class StoreLeaseBackend(LeaseBackend):
         mirror = self._freshest(name, key) if queue else None
         is_copy = mirror is not None
         patience = _Patience()
+        retaken = await self._retake(name, holder, ttl_ms, patience)
+        if retaken is not None:
+            return retaken
         for _ in range(_ATTEMPTS):
             if mirror is None:
                 mirror, is_copy = await self._read(name), False
@@ -142,7 +158,7 @@ class StoreLeaseBackend(LeaseBackend):
                 mirror = None
                 continue
             asker = Asker(name=name, holder=holder, ttl_ms=ttl_ms, now=now)
-            plan = plan_acquire(decision, asker, view, mirror.lease, floor.record)
+            plan = plan_acquire(decision, asker, view, mirror.lease, mirror.queue, floor.record)
             if plan is None:
                 return self._busy(decision, name, view)
             done = await patience.commit(self._store, plan.transaction)
@@ -150,10 +166,27 @@ class StoreLeaseBackend(LeaseBackend):
                 self._report_skipped(decision, asker)
                 if plan.lease is None:
                     return self._busy(decision, name, view)
-                self._remember(plan.lease, done.revision)
+                self._remember(plan.lease, done.revision, is_alone=not view.waiters)
                 return plan.lease
             mirror = self._floor = None
         return Busy(name=name, holder=None, expires=None, ahead=0, retry_in_s=_MIN_RETRY_S)
+
+    async def _retake(
+        self, name: str, holder: Holder, ttl_ms: int, patience: _Patience
+    ) -> Lease | None:
+        """Take what we released last without reading it; None if somebody has come since."""
+        freed = self._freed.pop(name, None)
+        if freed is None:
+            return None
+        floor = await self._known_floor()
+        asker = Asker(name=name, holder=holder, ttl_ms=ttl_ms, now=read_moment(self._clock))
+        plan = plan_retake(asker, *freed, floor=floor.record, floor_token=floor.token)
+        done = await patience.commit(self._store, plan.transaction)
+        if plan.lease is None or isinstance(done, Conflicted):
+            self._floor = None
+            return None
+        self._remember(plan.lease, done.revision, is_alone=True)
+        return plan.lease
 
     async def _is_still(self, mirror: Mirror) -> bool:
         if mirror.is_seen_free:
@@ -192,8 +225,7 @@ class StoreLeaseBackend(LeaseBackend):
         patience = _Patience()
         known = self._known(lease)
         while True:
-            found, revision = known or await self._read_lease(lease.name)
-            known = None
+            found, revision = _found(known) or await self._read_lease(lease.name)
             if not is_same(found, lease):
                 self._forget(lease)
                 return _not_held(lease, found)
@@ -201,8 +233,10 @@ class StoreLeaseBackend(LeaseBackend):
             change = replace_lease(renewed.name, revision, held_record(renewed))
             done = await patience.commit(self._store, change)
             if isinstance(done, Committed):
-                self._remember(renewed, done.revision)
+                is_alone = known is not None and known.is_alone
+                self._remember(renewed, done.revision, is_alone=is_alone)
                 return renewed
+            known = None
 
     async def release(self, lease: Lease) -> Released | NotHeld:
         """Write 'free' and keep the token. See `LeaseBackend.release`."""
@@ -210,27 +244,28 @@ class StoreLeaseBackend(LeaseBackend):
         known = self._known(lease)
         self._forget(lease)
         while True:
-            found, revision = known or await self._read_lease(lease.name)
-            known = None
+            found, revision = _found(known) or await self._read_lease(lease.name)
             if found is None and patience.was_unheard:
                 return Released(lease.name, lease.fencing_token)
             if not is_same(found, lease):
                 return _not_held(lease, found)
             free = free_record(lease, now=read_moment(self._clock))
-            change = replace_lease(lease.name, revision, free)
-            if isinstance(await patience.commit(self._store, change), Committed):
+            done = await patience.commit(
+                self._store, replace_lease(lease.name, revision, encode(free))
+            )
+            if isinstance(done, Committed):
+                if known is not None and known.is_alone:
+                    _keep(self._freed, lease.name, (free, done.revision))
                 return Released(lease.name, lease.fencing_token)
+            known = None
 
-    def _remember(self, lease: Lease, revision: int) -> None:
+    def _remember(self, lease: Lease, revision: int, *, is_alone: bool) -> None:
         """Keep what we wrote, so that renewing and releasing need not read it first."""
-        self._written.pop(lease.name, None)
-        while len(self._written) >= _MAX_REMEMBERED:
-            self._written.pop(next(iter(self._written), ""), None)
-        self._written[lease.name] = (lease, revision)
+        _keep(self._written, lease.name, _Written(lease, revision, is_alone))
 
-    def _known(self, lease: Lease) -> tuple[Lease | None, int] | None:
+    def _known(self, lease: Lease) -> _Written | None:
         known = self._written.get(lease.name)
-        return known if known is not None and is_same(known[0], lease) else None
+        return known if known is not None and is_same(known.lease, lease) else None
 
     def _forget(self, lease: Lease) -> None:
         if self._known(lease) is not None:
@@ -333,6 +368,34 @@ class StoreLeaseBackend(LeaseBackend):
         if self._floor is None:
             self._floor = await read_floor(self._store)
         return self._floor
+
+
+@attrs.frozen
+class _Written:
+    """A lease record of our own.
+
+    Attributes:
+        lease: As we wrote it.
+        revision: Of that write.
+        is_alone: Nobody else stood in line when it was granted. Whoever has rivals looks
+            at the queue again rather than write what would conflict.
+    """
+
+    lease: Lease
+    revision: int
+    is_alone: bool
+
+
+def _found(known: _Written | None) -> tuple[Lease | None, int] | None:
+    return None if known is None else (known.lease, known.revision)
+
+
+def _keep(kept: dict[str, _Kept], name: str, what: _Kept) -> None:
+    """Keep something for a name; of too many, the oldest goes."""
+    kept.pop(name, None)
+    while len(kept) >= _MAX_REMEMBERED:
+        kept.pop(next(iter(kept), ""), None)
+    kept[name] = what
 
 
 class _Patience:

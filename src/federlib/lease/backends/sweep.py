@@ -21,8 +21,10 @@ from federlib.lease.records import (
     FloorRecord,
     decode_floor,
     decode_lease,
+    decode_queue,
     decode_waiter,
     encode,
+    is_queue_key,
     is_waiter_key,
 )
 from federlib.storage.protocol import (
@@ -135,11 +137,12 @@ async def _find_litter(
     store: RecordStore, limit_ns: int, telemetry: Telemetry
 ) -> AsyncIterator[_Litter]:
     after: str | None = None
+    found: _Litter | None = None
     while True:
         page = await store.scan(LEASE_PREFIX, after=after)
         for record in page.records:
             try:
-                found = _as_litter(record, limit_ns)
+                found = _as_litter(record, limit_ns, before=found)
             except CorruptRecord as error:
                 # One bad record must not keep all others for ever; nor is it removed.
                 telemetry.log("warning", "lease_record_corrupt", error=str(error))
@@ -151,13 +154,20 @@ async def _find_litter(
         after = page.next
 
 
-def _as_litter(record: Record, limit_ns: int) -> _Litter | None:
+def _as_litter(record: Record, limit_ns: int, *, before: _Litter | None) -> _Litter | None:
     if record.key == FLOOR_KEY:
         return None
+    if is_queue_key(record.key):
+        # It goes with its lease, which comes just before it: while that is held or taken
+        # now and then, somebody may stand in line for ever.
+        decode_queue(record.key, record.value)
+        lease = record.key.removesuffix("queue") + "lease"
+        goes = before is not None and before.record.key == lease
+        return _Litter(record, 0) if goes else None
     if is_waiter_key(record.key):
         waiter = decode_waiter(record.key, record.value)
         return _Litter(record, 0) if waiter.expires_at_ns <= limit_ns else None
-    lease = decode_lease(record.key, record.value)
-    if lease.freed_at_ns is None or lease.freed_at_ns > limit_ns:
+    found = decode_lease(record.key, record.value)
+    if found.freed_at_ns is None or found.freed_at_ns > limit_ns:
         return None
-    return _Litter(record, lease.fencing_token)
+    return _Litter(record, found.fencing_token)

@@ -12,13 +12,25 @@ import msgspec
 
 from federlib.lease.judge import Moment
 from federlib.lease.protocol import Holder, Lease
-from federlib.lease.queue import Decision, Enqueue, Full, Grant, Refresh, View, Wait, wait_ttl_ms
+from federlib.lease.queue import (
+    Decision,
+    Enqueue,
+    Full,
+    Grant,
+    Refresh,
+    View,
+    Wait,
+    next_token,
+    wait_ttl_ms,
+)
 from federlib.lease.records import (
     FLOOR_KEY,
     LeaseRecord,
+    QueueRecord,
     WaiterRecord,
     encode,
     lease_key,
+    queue_key,
     waiter_key,
 )
 from federlib.storage.protocol import (
@@ -41,6 +53,7 @@ __all__ = [
     "held_record",
     "is_same",
     "plan_acquire",
+    "plan_retake",
     "replace_lease",
 ]
 
@@ -75,6 +88,7 @@ def plan_acquire(
     asker: Asker,
     view: View,
     stored: Record | None,
+    queue: Record | None,
     floor: Record | None,
 ) -> Plan | None:
     """Turn a decision into what is to be committed; None where nothing is.
@@ -84,15 +98,18 @@ def plan_acquire(
         asker: Who asks.
         view: What the decision rests on.
         stored: The lease record as it was read.
+        queue: What says that somebody may be waiting, as it was read.
         floor: The floor record as it was read.
     """
     match decision:
         case Grant():
-            return _plan_grant(decision, asker, view, stored, floor)
+            as_left = as_seen(lease_key(asker.name), stored)
+            return _plan_grant(decision, asker, view, as_left, queue, floor)
         case Enqueue(expired=gone):
             key = waiter_key(asker.name, asker.holder)
             writes: list[Write] = [Delete(waiter.key) for waiter in gone]
             checks: list[Check] = [AtRevision(waiter.key, waiter.revision) for waiter in gone]
+            writes.append(Put(queue_key(asker.name), encode(QueueRecord(name=asker.name))))
             writes.append(Put(key, _place(asker)))
             checks.append(Absent(key))
             return Plan(Transaction(tuple(writes), tuple(checks)))
@@ -105,11 +122,31 @@ def plan_acquire(
             assert_never(decision)
 
 
+def plan_retake(
+    asker: Asker, free: LeaseRecord, revision: int, *, floor: Record | None, floor_token: int
+) -> Plan:
+    """Take a lease as we left it, unread: if nobody has taken it since, and nobody waits.
+
+    Args:
+        asker: Who asks.
+        free: The record of the lease as we released it.
+        revision: Of that release.
+        floor: The floor record as it was read.
+        floor_token: What it says; 0 for none.
+    Raises:
+        Conflict: There is no higher token.
+    """
+    view = View(lease=free, floor=floor_token)
+    as_left = AtRevision(lease_key(asker.name), revision)
+    return _plan_grant(Grant(token=next_token(view)), asker, view, as_left, None, floor)
+
+
 def _plan_grant(
     grant: Grant,
     asker: Asker,
     view: View,
-    stored: Record | None,
+    as_left: Check,
+    queue: Record | None,
     floor: Record | None,
 ) -> Plan:
     old = view.lease.lease if grant.renews and view.lease is not None else None
@@ -126,7 +163,7 @@ def _plan_grant(
     acquired_at = old.acquired_at if old is not None else asker.now.wall_ns
     lease = extend(fresh, acquired_at=acquired_at, now=asker.now)
     key = lease_key(asker.name)
-    checks = [as_seen(key, stored)]
+    checks = [as_left]
     if not grant.renews:
         # Always, not only for an absent name: a floor that is raised while we grant must
         # hold for this grant too.
@@ -136,6 +173,11 @@ def _plan_grant(
     gone = (*grant.expired, *grant.skipped)
     writes: list[Write] = [Put(key, held_record(lease))]
     writes += [Delete(waiter.key) for waiter in gone]
+    if len(gone) == len(view.waiters):
+        # Nobody is left in line, unless somebody comes now: then it has another revision.
+        checks.append(as_seen(queue_key(asker.name), queue))
+        if queue is not None:
+            writes.append(Delete(queue.key))
     return Plan(Transaction(tuple(writes), tuple(checks)), lease)
 
 
@@ -165,15 +207,14 @@ def held_record(lease: Lease) -> bytes:
     return encode(record)
 
 
-def free_record(lease: Lease, *, now: Moment) -> bytes:
-    """Encode the record of a name that is free, its token kept."""
-    record = LeaseRecord(
+def free_record(lease: Lease, *, now: Moment) -> LeaseRecord:
+    """Return the record of a name that is free, its token kept."""
+    return LeaseRecord(
         name=lease.name,
         fencing_token=lease.fencing_token,
         lease=None,
         freed_at_ns=max(0, now.wall_ns),
     )
-    return encode(record)
 
 
 def is_same(found: Lease | None, lease: Lease) -> TypeGuard[Lease]:
