@@ -15,7 +15,7 @@ from data_sets import workflow_file
 from federlib.dag import Policy, TaskSpec, Workflow, load_workflow
 from federlib.dag.plan import Plan
 from federlib.storage import Record
-from federlib.storage.backends._table import Table
+from federlib.storage.backends._embedded.table import Table
 from federlib.storage.backends.memory import MemoryStore
 from proof.crash_sweep import CASTS, RUN_ID, Case, Ending, play
 from proof.mortal import KILLS, Fault, How, Member, Terms, Watched

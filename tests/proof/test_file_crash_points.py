@@ -17,10 +17,10 @@ import pytest
 
 from federlib.errors import CorruptRecord, Unavailable
 from federlib.storage import Transaction
-from federlib.storage.backends._file_engine import FileEngine
-from federlib.storage.backends._file_load import Tuning
-from federlib.storage.backends._segments import Journal
-from federlib.storage.backends._turn import Alone, Turn
+from federlib.storage.backends.file._engine import FileEngine
+from federlib.storage.backends.file._load import Tuning
+from federlib.storage.backends.file._segments import Journal
+from federlib.storage.backends.file._turn import Alone, Turn
 from federlib.testing import Fault, ProcessEnded, SimulatedDisk, swarm_choice
 from proof.disk_machine import run_machine
 from proof.disk_sweep import PROBE, Sweep, lose_all

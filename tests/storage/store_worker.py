@@ -24,12 +24,12 @@ from federlib.storage import (
     RecordStore,
     Transaction,
 )
-from federlib.storage.backends._engine_store import EngineStore
-from federlib.storage.backends._file_engine import FileEngine
-from federlib.storage.backends._file_load import Tuning
-from federlib.storage.backends._file_turn import SharedTurn
-from federlib.storage.backends._journal import encode_change
-from federlib.storage.backends.file import CAPABILITIES, open_engine, parse_url
+from federlib.storage.backends._embedded.store import EngineStore
+from federlib.storage.backends.file._engine import FileEngine
+from federlib.storage.backends.file._journal import encode_change
+from federlib.storage.backends.file._load import Tuning
+from federlib.storage.backends.file._shared_turn import SharedTurn
+from federlib.storage.backends.file.store import CAPABILITIES, open_engine, parse_url
 from federlib.storage.backends.sqlite import SqliteStore, open_store
 from federlib.storage.disk import SystemDisk
 from federlib.storage.urls import open_store as open_any
@@ -158,7 +158,7 @@ async def fail_to_write(url: str, argument: str) -> None:
 
 async def hold_ticket(url: str, argument: str) -> None:
     """Take the ticket of the store and keep it until killed."""
-    from federlib.storage.backends._ticket import Ticket
+    from federlib.storage.backends._embedded.ticket import Ticket
 
     ticket = Ticket(Path(argument))
     assert ticket.take(5.0)

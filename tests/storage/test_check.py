@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from federlib.storage import Checkable, Delete, Put, RecordStore, Transaction, open_store
-from federlib.storage.backends._record_files import encode_record, file_name_of
+from federlib.storage.backends.file._record_files import encode_record, file_name_of
 from federlib.storage.protocol import Record
 from storage.store_processes import URLS
 

@@ -13,12 +13,12 @@ import pytest
 
 from federlib.errors import CorruptRecord
 from federlib.storage import Absent, Committed, Delete, Put, Transaction
-from federlib.storage.backends._commit_line import Attempt
-from federlib.storage.backends._file_engine import FileEngine
-from federlib.storage.backends._file_load import Tuning
-from federlib.storage.backends._file_turn import SharedTurn
-from federlib.storage.backends._turn import Alone
+from federlib.storage.backends._embedded.commit_line import Attempt
 from federlib.storage.backends.file import open_engine
+from federlib.storage.backends.file._engine import FileEngine
+from federlib.storage.backends.file._load import Tuning
+from federlib.storage.backends.file._shared_turn import SharedTurn
+from federlib.storage.backends.file._turn import Alone
 from federlib.storage.disk import SystemDisk
 from federlib.testing import SimulatedDisk
 

@@ -25,13 +25,13 @@ from federlib.errors import (
 )
 from federlib.skewclock import SystemClock
 from federlib.storage import Batch, Committed, NotSeen, Progress, Put, Subscription, Transaction
-from federlib.storage.backends import _file_engine
-from federlib.storage.backends._commit_line import Attempt
-from federlib.storage.backends._file_engine import FileEngine
-from federlib.storage.backends._file_load import Tuning
-from federlib.storage.backends._file_turn import SharedTurn
-from federlib.storage.backends._turn import Alone
+from federlib.storage.backends._embedded.commit_line import Attempt
 from federlib.storage.backends.file import FileStore, open_engine, open_store, parse_url
+from federlib.storage.backends.file import _engine as _file_engine
+from federlib.storage.backends.file._engine import FileEngine
+from federlib.storage.backends.file._load import Tuning
+from federlib.storage.backends.file._shared_turn import SharedTurn
+from federlib.storage.backends.file._turn import Alone
 from federlib.storage.disk import SystemDisk
 from federlib.telemetry import SILENT
 from federlib.testing import Fault, SimulatedDisk

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.storage import Batch, Event, Record
-from federlib.storage.backends import _journal as frames
-from federlib.storage.backends._journal import FrameReader
-from federlib.storage.backends._table import Receipt
+from federlib.storage.backends._embedded.table import Receipt
+from federlib.storage.backends.file import _journal as frames
+from federlib.storage.backends.file._journal import FrameReader
 
 SALT = frames.salt_of("some store")
 KINDS = st.sampled_from([frames.CHANGE, frames.CLOSING, frames.RECORDS])

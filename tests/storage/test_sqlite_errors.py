@@ -16,8 +16,8 @@ from federlib.errors import (
     StoreFull,
     Unavailable,
 )
-from federlib.storage.backends._filesystem import translate_os_error
-from federlib.storage.backends._sqlite_errors import DamagedRow, translate, translate_commit
+from federlib.storage.backends._embedded.filesystem import translate_os_error
+from federlib.storage.backends.sqlite._errors import DamagedRow, translate, translate_commit
 
 
 def an_error(name: str | None) -> sqlite3.Error:

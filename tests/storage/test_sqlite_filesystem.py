@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
-from federlib.storage.backends._file_url import FileUrl
-from federlib.storage.backends._filesystem import (
+from federlib.storage.backends._embedded.filesystem import (
     NETWORK_FILESYSTEMS,
     Mount,
     find_mount,
     refuse_network_filesystem,
 )
+from federlib.storage.backends._embedded.url import FileUrl
 from federlib.storage.backends.sqlite import parse_url
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from federlib.storage import Put, Transaction
-from federlib.storage.backends._sqlite_log import LOG_BYTES
+from federlib.storage.backends.sqlite._log import LOG_BYTES
 from storage.store_worker import open_url
 
 
@@ -72,7 +72,7 @@ async def test_a_disk_without_room_for_the_log_is_no_error(
     def refuse(handle: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("federlib.storage.backends._sqlite_log.os.write", refuse)
+    monkeypatch.setattr("federlib.storage.backends.sqlite._log.os.write", refuse)
     for _ in range(70):
         await store.commit(Transaction((Put("a", b"x"),)))
     assert log_bytes(path) < LOG_BYTES

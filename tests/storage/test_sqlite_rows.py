@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from federlib.storage.backends._sqlite_format import _create
-from federlib.storage.backends._sqlite_rows import (
+from federlib.storage.backends.sqlite._format import _create
+from federlib.storage.backends.sqlite._rows import (
     HISTORY_BYTES,
     HISTORY_REVISIONS,
     RECEIPT_AGE_NS,

@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from federlib.errors import CorruptRecord, FederlibError, Fenced, OutcomeUnknown, Unavailable
-from federlib.storage.backends._commit_line import Attempt, CommitLine
-from federlib.storage.backends._file_check import find_problems
-from federlib.storage.backends._file_errors import translate
-from federlib.storage.backends._file_feed import FileFeed
-from federlib.storage.backends._file_load import Loaded, Tuning
-from federlib.storage.backends._file_memory import Memory
-from federlib.storage.backends._file_tidy import Tidier
-from federlib.storage.backends._journal import encode_change
-from federlib.storage.backends._table import Receipt, Table, digest_of
-from federlib.storage.backends._turn import Turn
+from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.storage.backends._embedded.table import Receipt, Table, digest_of
+from federlib.storage.backends.file._check import find_problems
+from federlib.storage.backends.file._errors import translate
+from federlib.storage.backends.file._feed import FileFeed
+from federlib.storage.backends.file._journal import encode_change
+from federlib.storage.backends.file._load import Loaded, Tuning
+from federlib.storage.backends.file._memory import Memory
+from federlib.storage.backends.file._tidy import Tidier
+from federlib.storage.backends.file._turn import Turn
 from federlib.storage.disk import Disk
 from federlib.storage.protocol import (
     Batch,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from federlib.errors import FederlibError
-from federlib.storage.backends._sqlite_rows import read_changes, read_revision
+from federlib.storage.backends.sqlite._rows import read_changes, read_revision
 from federlib.storage.protocol import Batch
 
 __all__ = ["SqliteFeed"]

@@ -9,8 +9,9 @@ import attrs
 import msgspec
 
 from federlib.errors import CorruptRecord
-from federlib.storage.backends._journal import encode_change
-from federlib.storage.backends._journal_files import (
+from federlib.storage.backends._embedded.table import Table
+from federlib.storage.backends.file._journal import encode_change
+from federlib.storage.backends.file._journal_files import (
     DIRECTORY,
     LOG,
     PLEA,
@@ -19,11 +20,10 @@ from federlib.storage.backends._journal_files import (
     list_numbered,
     read_store_id,
 )
-from federlib.storage.backends._record_files import DIRECTORY as RECORDS
-from federlib.storage.backends._record_files import RecordFiles
-from federlib.storage.backends._segments import Journal
-from federlib.storage.backends._states import State, read_state
-from federlib.storage.backends._table import Table
+from federlib.storage.backends.file._record_files import DIRECTORY as RECORDS
+from federlib.storage.backends.file._record_files import RecordFiles
+from federlib.storage.backends.file._segments import Journal
+from federlib.storage.backends.file._states import State, read_state
 from federlib.storage.disk import Disk
 from federlib.storage.protocol import META_KEY, Put, StoreMeta, Transaction
 

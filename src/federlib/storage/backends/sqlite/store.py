@@ -18,13 +18,13 @@ import secrets  # noqa: TID251 (a shell draws the id of a new store)
 from pathlib import Path
 
 from federlib.skewclock import Clock
-from federlib.storage.backends._engine_store import EngineStore
-from federlib.storage.backends._file_url import FileUrl, locate, open_in_thread, parse_file_url
-from federlib.storage.backends._sqlite_engine import SqliteEngine
+from federlib.storage.backends._embedded.store import EngineStore
+from federlib.storage.backends._embedded.url import FileUrl, locate, open_in_thread, parse_file_url
+from federlib.storage.backends.sqlite._engine import SqliteEngine
 from federlib.storage.protocol import Capabilities
 from federlib.telemetry import Telemetry
 
-__all__ = ["SqliteStore", "open_store", "parse_url"]
+__all__ = ["SqliteStore", "open_engine", "open_store", "parse_url"]
 
 CAPABILITIES = Capabilities(
     durable=True,

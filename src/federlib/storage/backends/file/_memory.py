@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from federlib.errors import CorruptRecord
-from federlib.storage.backends._file_load import Loaded, Tuning, create, load
-from federlib.storage.backends._journal_files import DIRECTORY, STATE, list_numbered
-from federlib.storage.backends._segments import Segment
-from federlib.storage.backends._table import Receipt
-from federlib.storage.backends._turn import Turn
+from federlib.storage.backends._embedded.table import Receipt
+from federlib.storage.backends.file._journal_files import DIRECTORY, STATE, list_numbered
+from federlib.storage.backends.file._load import Loaded, Tuning, create, load
+from federlib.storage.backends.file._segments import Segment
+from federlib.storage.backends.file._turn import Turn
 from federlib.storage.disk import Disk
 from federlib.storage.protocol import Batch
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 import msgspec
 
 from federlib.errors import CorruptRecord, Unavailable
-from federlib.storage.backends._sqlite_errors import primary_code
-from federlib.storage.backends._sqlite_rows import record_creation
+from federlib.storage.backends.sqlite._errors import primary_code
+from federlib.storage.backends.sqlite._rows import record_creation
 from federlib.storage.protocol import META_KEY, StoreMeta
 
 __all__ = ["APPLICATION_ID", "FORMAT", "connect", "initialise", "inspect_header", "read_meta"]

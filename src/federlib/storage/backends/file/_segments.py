@@ -24,9 +24,10 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from federlib.errors import CorruptRecord
-from federlib.storage.backends import _journal as frames
-from federlib.storage.backends._journal import HEAD_BYTES, Frame, FrameReader
-from federlib.storage.backends._journal_files import (
+from federlib.storage.backends._embedded.table import Receipt
+from federlib.storage.backends.file import _journal as frames
+from federlib.storage.backends.file._journal import HEAD_BYTES, Frame, FrameReader
+from federlib.storage.backends.file._journal_files import (
     DIRECTORY,
     LOG,
     PLEA,
@@ -35,7 +36,6 @@ from federlib.storage.backends._journal_files import (
     list_numbered,
     temporary_name,
 )
-from federlib.storage.backends._table import Receipt
 from federlib.storage.disk import Disk, DiskFile
 from federlib.storage.protocol import Batch
 

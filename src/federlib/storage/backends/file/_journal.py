@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from federlib.storage.backends._table import Receipt
+from federlib.storage.backends._embedded.table import Receipt
 from federlib.storage.protocol import Batch, Event, Record
 
 __all__ = [

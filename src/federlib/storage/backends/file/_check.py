@@ -9,9 +9,11 @@ from collections.abc import Generator, Iterator
 from itertools import count, islice
 
 from federlib.errors import CorruptRecord
-from federlib.storage.backends import _journal as frames
-from federlib.storage.backends._journal import Frame, FrameReader
-from federlib.storage.backends._journal_files import (
+from federlib.storage.backends._embedded.table import Table
+from federlib.storage.backends._embedded.verify import MAX_PROBLEMS, Verifier
+from federlib.storage.backends.file import _journal as frames
+from federlib.storage.backends.file._journal import Frame, FrameReader
+from federlib.storage.backends.file._journal_files import (
     DIRECTORY,
     LOG,
     STATE,
@@ -19,10 +21,8 @@ from federlib.storage.backends._journal_files import (
     is_own_name,
     list_numbered,
 )
-from federlib.storage.backends._record_files import RecordFiles, decode_record, file_name_of
-from federlib.storage.backends._states import State, read_state
-from federlib.storage.backends._table import Table
-from federlib.storage.backends._verify import MAX_PROBLEMS, Verifier
+from federlib.storage.backends.file._record_files import RecordFiles, decode_record, file_name_of
+from federlib.storage.backends.file._states import State, read_state
 from federlib.storage.disk import Disk
 from federlib.storage.protocol import Record, StoreProblem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from federlib.errors import CorruptRecord, FederlibError
-from federlib.storage.backends._filesystem import translate_os_error
+from federlib.storage.backends._embedded.filesystem import translate_os_error
 
 __all__ = ["translate"]
 

@@ -23,10 +23,10 @@ import threading
 import zlib
 from pathlib import Path
 
-from federlib.storage.backends._filesystem import make_private_directory
-from federlib.storage.backends._journal_files import DIRECTORY, HEAD
-from federlib.storage.backends._lock_file import DirectoryLock
-from federlib.storage.backends._ticket import Ticket
+from federlib.storage.backends._embedded.filesystem import make_private_directory
+from federlib.storage.backends._embedded.lock_file import DirectoryLock
+from federlib.storage.backends._embedded.ticket import Ticket
+from federlib.storage.backends.file._journal_files import DIRECTORY, HEAD
 
 __all__ = ["SharedTurn"]
 

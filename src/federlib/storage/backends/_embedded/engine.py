@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from federlib.storage.backends._commit_line import Attempt
+from federlib.storage.backends._embedded.commit_line import Attempt
 from federlib.storage.protocol import (
     Batch,
     Committed,

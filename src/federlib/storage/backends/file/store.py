@@ -23,13 +23,13 @@ import sys
 
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.skewclock import Clock
-from federlib.storage.backends._engine_store import EngineStore
-from federlib.storage.backends._file_engine import FileEngine
-from federlib.storage.backends._file_errors import translate
-from federlib.storage.backends._file_load import find_foreign
-from federlib.storage.backends._file_turn import SharedTurn
-from federlib.storage.backends._file_url import FileUrl, locate, open_in_thread, parse_file_url
-from federlib.storage.backends._filesystem import translate_os_error
+from federlib.storage.backends._embedded.filesystem import translate_os_error
+from federlib.storage.backends._embedded.store import EngineStore
+from federlib.storage.backends._embedded.url import FileUrl, locate, open_in_thread, parse_file_url
+from federlib.storage.backends.file._engine import FileEngine
+from federlib.storage.backends.file._errors import translate
+from federlib.storage.backends.file._load import find_foreign
+from federlib.storage.backends.file._shared_turn import SharedTurn
 from federlib.storage.disk import SystemDisk
 from federlib.storage.protocol import Capabilities
 from federlib.telemetry import Telemetry

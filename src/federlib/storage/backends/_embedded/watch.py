@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from federlib._pace import Bell
 from federlib.errors import FederlibError, Unavailable
-from federlib.storage.backends._engine import Engine, Feed
+from federlib.storage.backends._embedded.engine import Engine, Feed
 from federlib.storage.protocol import MAX_BEHIND, Batch, Resync
 
 __all__ = ["CHUNK", "Inbox", "Watcher", "narrow"]

@@ -14,7 +14,10 @@ import anyio.to_thread
 import attrs
 
 from federlib.errors import InvalidInput
-from federlib.storage.backends._filesystem import refuse_network_filesystem, translate_os_error
+from federlib.storage.backends._embedded.filesystem import (
+    refuse_network_filesystem,
+    translate_os_error,
+)
 from federlib.storage.urls import redact_url
 
 __all__ = ["FileUrl", "locate", "open_in_thread", "parse_file_url"]

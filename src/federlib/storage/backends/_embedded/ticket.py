@@ -24,7 +24,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from federlib.storage.backends._lock_file import DirectoryLock, LockFile
+from federlib.storage.backends._embedded.lock_file import DirectoryLock, LockFile
 
 __all__ = ["Ticket"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from federlib.errors import InvalidInput
-from federlib.storage.backends._sqlite_errors import DamagedRow
+from federlib.storage.backends.sqlite._errors import DamagedRow
 from federlib.storage.limits import MAX_PAGE_BYTES
 from federlib.storage.protocol import (
     AtRevision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from federlib.errors import CorruptRecord
-from federlib.storage.backends import _journal as frames
+from federlib.storage.backends.file import _journal as frames
 from federlib.storage.disk import Disk, DiskFile
 
 __all__ = [
@@ -24,7 +24,7 @@ DIRECTORY = "journal"
 LOG = ".log"
 STATE = ".state"
 HEAD = "head"
-"""What processes that share a store keep there; see `_file_turn`."""
+"""What processes that share a store keep there; see `_shared_turn`."""
 
 PLEA = "restore a backup"
 """What to do about damage."""

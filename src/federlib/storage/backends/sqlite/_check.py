@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 
-from federlib.storage.backends._sqlite_errors import DamagedRow
-from federlib.storage.backends._sqlite_rows import read_changes
-from federlib.storage.backends._verify import MAX_PROBLEMS, Verifier
+from federlib.storage.backends._embedded.verify import MAX_PROBLEMS, Verifier
+from federlib.storage.backends.sqlite._errors import DamagedRow
+from federlib.storage.backends.sqlite._rows import read_changes
 from federlib.storage.protocol import Record, StoreProblem
 
 __all__ = ["find_problems"]

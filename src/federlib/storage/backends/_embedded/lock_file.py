@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from weakref import WeakSet
 
-from federlib.storage.backends._filesystem import create_private_file
+from federlib.storage.backends._embedded.filesystem import create_private_file
 
 __all__ = ["DirectoryLock", "LockFile"]
 

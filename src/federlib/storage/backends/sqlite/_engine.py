@@ -19,20 +19,20 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from federlib.errors import CorruptRecord, FederlibError, Fenced, Unavailable
-from federlib.storage.backends import _sqlite_format as layout
-from federlib.storage.backends import _sqlite_rows as rows
-from federlib.storage.backends._commit_line import Attempt, CommitLine
-from federlib.storage.backends._filesystem import (
+from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.storage.backends._embedded.filesystem import (
     create_private_file,
     make_private_directory,
     translate_os_error,
 )
-from federlib.storage.backends._sqlite_check import find_problems
-from federlib.storage.backends._sqlite_errors import primary_code, translate, translate_commit
-from federlib.storage.backends._sqlite_feed import SqliteFeed
-from federlib.storage.backends._sqlite_log import LogRoom
-from federlib.storage.backends._sqlite_readers import ReaderPool
-from federlib.storage.backends._ticket import Ticket
+from federlib.storage.backends._embedded.ticket import Ticket
+from federlib.storage.backends.sqlite import _format as layout
+from federlib.storage.backends.sqlite import _rows as rows
+from federlib.storage.backends.sqlite._check import find_problems
+from federlib.storage.backends.sqlite._errors import primary_code, translate, translate_commit
+from federlib.storage.backends.sqlite._feed import SqliteFeed
+from federlib.storage.backends.sqlite._log import LogRoom
+from federlib.storage.backends.sqlite._readers import ReaderPool
 from federlib.storage.protocol import (
     Batch,
     Committed,

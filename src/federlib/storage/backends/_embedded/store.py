@@ -19,12 +19,12 @@ import anyio.to_thread
 from federlib._pace import ThreadPace
 from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock
-from federlib.storage.backends._commit_line import Attempt
-from federlib.storage.backends._crew import Crew, schedule, scheduler
-from federlib.storage.backends._direct import DirectStore
-from federlib.storage.backends._engine import Engine
-from federlib.storage.backends._subscription import EngineSubscription
-from federlib.storage.backends._watch import Watcher
+from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._embedded.crew import Crew, schedule, scheduler
+from federlib.storage.backends._embedded.direct import DirectStore
+from federlib.storage.backends._embedded.engine import Engine
+from federlib.storage.backends._embedded.subscription import EngineSubscription
+from federlib.storage.backends._embedded.watch import Watcher
 from federlib.storage.keys import check_key, check_prefix
 from federlib.storage.limits import check_scan, check_transaction, check_transaction_id
 from federlib.storage.protocol import (

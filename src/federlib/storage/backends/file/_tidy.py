@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 
-from federlib.storage.backends._file_memory import Memory
-from federlib.storage.backends._journal_files import LOG, STATE, file_name, list_numbered
-from federlib.storage.backends._record_files import RecordFiles
-from federlib.storage.backends._states import State, write_state
-from federlib.storage.backends._turn import Turn
+from federlib.storage.backends.file._journal_files import LOG, STATE, file_name, list_numbered
+from federlib.storage.backends.file._memory import Memory
+from federlib.storage.backends.file._record_files import RecordFiles
+from federlib.storage.backends.file._states import State, write_state
+from federlib.storage.backends.file._turn import Turn
 from federlib.storage.disk import Disk
 
 __all__ = ["Tidier"]

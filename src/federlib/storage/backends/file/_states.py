@@ -12,16 +12,16 @@ import attrs
 import msgspec
 
 from federlib.errors import CorruptRecord
-from federlib.storage.backends import _journal as frames
-from federlib.storage.backends._journal import FrameReader
-from federlib.storage.backends._journal_files import (
+from federlib.storage.backends._embedded.table import Receipt
+from federlib.storage.backends.file import _journal as frames
+from federlib.storage.backends.file._journal import FrameReader
+from federlib.storage.backends.file._journal_files import (
     DIRECTORY,
     STATE,
     check_beginning,
     file_name,
     temporary_name,
 )
-from federlib.storage.backends._table import Receipt
 from federlib.storage.disk import Disk
 from federlib.storage.protocol import Record
 

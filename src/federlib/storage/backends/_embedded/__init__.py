@@ -1,0 +1,1 @@
+"""What the embedded drivers share: a blocking engine made into a `RecordStore`, and its locks."""
