@@ -10,7 +10,7 @@ Source: design §5, dag; HA plan §4.
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from federlib.dag.handover import Handout
 from federlib.dag.records import AssignRecord, Claim, Finish
@@ -20,31 +20,27 @@ __all__ = ["Acknowledged", "ClaimBook", "Effect", "Present", "Start", "Stop"]
 _Key = tuple[int, int]
 
 
-@attrs.frozen
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Run this claim's task."""
 
     claim: Claim
 
 
-@attrs.frozen
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Kill the task: the claim is no longer ours."""
 
     node: int
     attempt: int
 
 
-@attrs.frozen
-class Present:
+class Present(msgspec.Struct, frozen=True):
     """Write this finish under `epoch`."""
 
     finish: Finish
     epoch: int
 
 
-@attrs.frozen
-class Acknowledged:
+class Acknowledged(msgspec.Struct, frozen=True):
     """The leader has settled this finish: accepted, or it is no longer ours to give."""
 
     node: int

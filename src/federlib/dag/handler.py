@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import attrs
+import msgspec
 
 from federlib.dag.task import TaskSpec
 
@@ -15,8 +15,7 @@ class TaskFailed(Exception):  # noqa: N818 (reads as what happened)
     """Raise it from a handler to fail an attempt with a reason in your own words."""
 
 
-@attrs.frozen
-class TaskRun:
+class TaskRun(msgspec.Struct, frozen=True):
     """One attempt at a task, as its handler sees it.
 
     Attributes:

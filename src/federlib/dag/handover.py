@@ -85,6 +85,9 @@ class Handover:
         """Tell the leader of a finish; False if no leader of that epoch is here."""
         if self._wake is None or epoch != self._epoch:
             return False
+        is_first = not self.finishes
         self.finishes.append(finish)
-        self._wake()
+        if is_first:
+            # The leader leaves none behind, so of the others it has heard by this one.
+            self._wake()
         return True

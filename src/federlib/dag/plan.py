@@ -50,8 +50,8 @@ class Plan:
             ) from error
         parents = self.graph.parents_of(node)
         if parents:
-            needs = tuple(map(self.ids.__getitem__, parents))
-            spec = msgspec.structs.replace(spec, needs=needs)
+            # It is ours alone as yet, and a copy would take as long as the decoding.
+            msgspec.structs.force_setattr(spec, "needs", tuple(map(self.ids.__getitem__, parents)))
         return spec
 
     def workflow(self, name: str) -> Workflow:

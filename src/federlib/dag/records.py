@@ -172,7 +172,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_result(self) -> bool:
         """Whether there is something to hand to the children."""
-        return bytes(self.result) != b"null"
+        return self.result is not NO_RESULT and bytes(self.result) != b"null"
 
 
 class DoneRecord(Versioned, frozen=True, kw_only=True):

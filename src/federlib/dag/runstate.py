@@ -13,7 +13,6 @@ import heapq
 from collections.abc import Sequence
 from typing import assert_never
 
-import attrs
 import msgspec
 
 from federlib.dag.arrays import cut, where
@@ -53,8 +52,7 @@ Life = tuple[str, int, int]
 """One life of a worker: its id, its incarnation, its lease's token."""
 
 
-@attrs.frozen
-class Running:
+class Running(msgspec.Struct, frozen=True):
     """A present claim: `(task_id, attempt, leader_epoch)` and whose it is."""
 
     node: int
@@ -303,7 +301,7 @@ class RunState:
             case Adopted(node, attempt, from_epoch):
                 running = self._present(node, attempt)
                 _require(running.epoch == from_epoch and node in self._unjudged, transition)
-                running = attrs.evolve(running, epoch=self.epoch)
+                running = msgspec.structs.replace(running, epoch=self.epoch)
                 self.claims[node] = self.claims_by[running.life][node] = running
                 del self._unjudged[node]
                 self.adopted += 1
