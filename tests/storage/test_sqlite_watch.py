@@ -6,13 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import pytest
 
+from federlib._pace import ThreadPace, run_now
 from federlib.errors import Unavailable
 from federlib.storage import (
     Batch,
@@ -90,6 +91,33 @@ async def test_progress_follows_the_last_batch_and_every_second_of_silence(tmp_p
         await put(store, "a/1")
         assert (await take(subscription, Batch)).revision == 3
         assert await anext(subscription) == Progress(3)
+
+
+@pytest.mark.anyio
+async def test_ctrl_c_while_a_commit_is_handed_out_takes_it_from_nobody(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s.db") as store, store.watch("", after=1) as other:
+        direct, here, struck = store.direct(ThreadPace()), threading.get_ident(), False
+
+        def strike() -> None:
+            nonlocal struck
+            if threading.get_ident() == here and not struck:
+                struck = True
+                raise KeyboardInterrupt
+
+        inboxes = [store._watcher.subscribe("", after=1, head=1, wake=strike)[0]]
+        # Behind it: whoever comes first has it already when Ctrl-C strikes.
+        async with store.watch("", after=1) as behind:
+            last = 1
+            while not struck:
+                # The watching thread may be quicker; then it is another commit's turn.
+                with suppress(KeyboardInterrupt):
+                    run_now(direct.commit(Transaction((Put("a", b""),))))
+                last += 1
+            for subscription in (other, behind):
+                seen = [(await take(subscription, Batch)).revision for _ in range(2, last + 1)]
+                assert seen == list(range(2, last + 1))
+                assert isinstance(await anext(subscription), Progress)
+        assert [batch.revision for batch in inboxes[0].batches] == list(range(2, last + 1))
 
 
 @pytest.mark.anyio

@@ -26,7 +26,7 @@ class Follower:
     def __init__(
         self, watcher: Watcher, prefix: str, *, after: int, head: int, wake: Callable[[], None]
     ) -> None:
-        """Subscribe; `wake` is called from the watcher's thread and must not block."""
+        """Subscribe; `wake` is called from other threads, as in `Watcher.subscribe`."""
         self.quiet_until_s: float = 0.0
         self._watcher = watcher
         self._prefix = prefix

@@ -6,6 +6,9 @@ then more and more rarely down to every 50 ms. It reads each new commit once and
 the inbox of every subscription. What this process commits itself need not be read: the
 committing thread hands it out, unless something that was not read yet lies before it.
 
+The committing thread may be struck by Ctrl-C between any two instructions. So the position
+moves on last: what was not handed out whole is read, and an inbox that has it takes it once.
+
 An inbox is bounded. History from before the subscription is not put there: the subscriber
 reads it from the log at its own pace.
 """
@@ -67,13 +70,14 @@ class Inbox:
 
     def put(self, batch: Batch) -> None:
         """Keep what lies under the prefix, or note that something was missed."""
-        if batch.revision <= self.floor or self.is_lost:
+        newest = self.batches[-1].revision if self.batches else self.floor
+        if batch.revision <= newest or self.is_lost:
             return
         narrowed = narrow(batch, self.prefix)
         if narrowed is None:
             return
-        self.batches.append(narrowed)
         self.size_bytes += _size(narrowed)
+        self.batches.append(narrowed)
         if len(self.batches) > MAX_BEHIND or self.size_bytes > _MAX_BEHIND_BYTES:
             self.lose()
 
@@ -87,6 +91,7 @@ class Inbox:
         """Take the next batch."""
         if not self.batches:
             return None
+        self.floor = self.batches[0].revision
         batch = self.batches.popleft()
         self.size_bytes -= _size(batch)
         return batch
@@ -116,7 +121,8 @@ class Watcher:
         """Add an inbox; returns it and the revision up to which the log must be read.
 
         The subscriber has everything up to `after`; `head` is the store's revision, read
-        just now; `wake` is called from the watcher's thread and must not block.
+        just now; `wake` is called from the watcher's thread, and from those that commit, and
+        must not block.
 
         Raises:
             Unavailable: The store is being closed.
@@ -256,12 +262,12 @@ class Watcher:
             inbox.wake()
 
     def _hand_out(self, batches: Sequence[Batch]) -> None:
-        self._position = batches[-1].revision
         for inbox in self._inboxes:
             for batch in batches:
                 inbox.put(batch)
             if inbox.batches or inbox.is_lost:
                 inbox.wake()
+        self._position = batches[-1].revision
 
     def _fail(self, error: FederlibError) -> None:
         with self._mutex:
