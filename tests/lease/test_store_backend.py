@@ -68,6 +68,9 @@ class World:
         assert isinstance(answer, Lease), answer
         return answer
 
+    async def has_sign(self, name: str) -> bool:
+        return await self.store.get(queue_key(name)) is not None
+
     async def write(self, key: str, value: bytes) -> None:
         done = await self.store.commit(Transaction((Put(key, value),)))
         assert isinstance(done, Committed)
@@ -452,15 +455,28 @@ async def test_who_stands_in_line_just_before_a_grant_is_not_forgotten() -> None
 
 
 @pytest.mark.anyio
-async def test_the_sign_of_a_queue_is_collected_with_its_lease_only(world: World) -> None:
-    for name in ("free", "held"):
-        lease = await world.take(name, ADA)
+async def test_the_sign_of_a_queue_is_collected_once_nobody_stands_in_it(world: World) -> None:
+    for name in ("died", "left", "stands"):
+        await world.take(name, ADA)
         await world.backend.acquire(name, BEN, ttl_s=6, queue=True)
-        if name == "free":
-            await world.backend.release(lease)
-    assert await world.backend.collect(world.clock.wall_ns() + 2 * DAY_NS) == 1
-    assert await world.store.get(queue_key("free")) is None
-    assert await world.store.get(queue_key("held")) is not None
+    await world.backend.withdraw("left", BEN)
+    soon = world.clock.wall_ns() + DAY_NS + 2_500_000_000
+    for expected in ({"died", "stands"}, {"stands"}):
+        world.clock.advance(1)
+        await world.backend.acquire("stands", BEN, ttl_s=6, queue=True)
+        await world.backend.collect(soon)
+        signs = {name for name in ("died", "left", "stands") if await world.has_sign(name)}
+        assert signs == expected
+
+
+@pytest.mark.anyio
+async def test_the_sign_of_a_queue_outlives_its_lease_while_somebody_waits(world: World) -> None:
+    lease = await world.take("n", ADA)
+    await world.backend.acquire("n", BEN, ttl_s=6, queue=True)
+    await world.backend.release(lease)
+    assert await world.backend.collect(world.clock.wall_ns() + DAY_NS) == 1
+    assert await world.store.get(lease_key("n")) is None
+    assert await world.has_sign("n")
 
 
 @pytest.mark.anyio

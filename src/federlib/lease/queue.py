@@ -49,7 +49,7 @@ __all__ = [
 GRANT_GRACE_S = 0.5
 MAX_WAITERS = 1_000
 MAX_REMOVED = 60
-"""A transaction holds 64 writes: the lease, one's own record, and these."""
+"""A transaction holds 64 writes: the lease, one's own record, the queue's, and these."""
 
 _NS = 1_000_000_000
 _MS = 1_000_000

@@ -136,38 +136,49 @@ def _lift(floor: Floor, token: int) -> tuple[Put, Check]:
 async def _find_litter(
     store: RecordStore, limit_ns: int, telemetry: Telemetry
 ) -> AsyncIterator[_Litter]:
+    queue: Record | None = None
+    async for record in _scan(store):
+        # A name's waiters lie right behind its queue, which is litter where there are none.
+        # Whoever comes now writes it anew, so that it is no longer what is removed.
+        if queue is not None and not is_waiter_key(record.key):
+            yield _Litter(queue, 0)
+        queue = None
+        try:
+            found = _as_litter(record, limit_ns)
+        except CorruptRecord as error:
+            # One bad record must not keep all others for ever; nor is it removed.
+            telemetry.log("warning", "lease_record_corrupt", error=str(error))
+            continue
+        if is_queue_key(record.key):
+            queue = record
+        elif found is not None:
+            yield found
+    if queue is not None:
+        yield _Litter(queue, 0)
+
+
+async def _scan(store: RecordStore) -> AsyncIterator[Record]:
     after: str | None = None
-    found: _Litter | None = None
     while True:
         page = await store.scan(LEASE_PREFIX, after=after)
         for record in page.records:
-            try:
-                found = _as_litter(record, limit_ns, before=found)
-            except CorruptRecord as error:
-                # One bad record must not keep all others for ever; nor is it removed.
-                telemetry.log("warning", "lease_record_corrupt", error=str(error))
-                continue
-            if found is not None:
-                yield found
+            yield record
         if page.next is None:
             return
         after = page.next
 
 
-def _as_litter(record: Record, limit_ns: int, *, before: _Litter | None) -> _Litter | None:
+def _as_litter(record: Record, limit_ns: int) -> _Litter | None:
+    """Say whether a record is litter by itself; a queue never is."""
     if record.key == FLOOR_KEY:
         return None
     if is_queue_key(record.key):
-        # It goes with its lease, which comes just before it: while that is held or taken
-        # now and then, somebody may stand in line for ever.
         decode_queue(record.key, record.value)
-        lease = record.key.removesuffix("queue") + "lease"
-        goes = before is not None and before.record.key == lease
-        return _Litter(record, 0) if goes else None
+        return None
     if is_waiter_key(record.key):
         waiter = decode_waiter(record.key, record.value)
         return _Litter(record, 0) if waiter.expires_at_ns <= limit_ns else None
-    found = decode_lease(record.key, record.value)
-    if found.freed_at_ns is None or found.freed_at_ns > limit_ns:
+    lease = decode_lease(record.key, record.value)
+    if lease.freed_at_ns is None or lease.freed_at_ns > limit_ns:
         return None
-    return _Litter(record, found.fencing_token)
+    return _Litter(record, lease.fencing_token)
