@@ -71,7 +71,7 @@ test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest -n $(PYTEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 soak: .venv-test/ready
-	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_sqlite_kill.py tests/skewclock/test_hlc_history.py tests/proof
+	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_kill.py tests/skewclock/test_hlc_history.py tests/proof
 
 check: lint types contracts docs examples
 
