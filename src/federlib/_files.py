@@ -36,6 +36,12 @@ _NOT_OURS = {
     errno.EISDIR: "a directory",
     errno.ENXIO: "a device or socket",
 }
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @attrs.frozen
@@ -115,9 +121,11 @@ class PrivateFiles:
             raise
         except OSError as error:
             raise self._translate(path, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             os.close(descriptor)
-            raise CorruptRecord(str(path), expected="a regular file", found="something else")
+            found = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise CorruptRecord(str(path), expected="a regular file", found=found)
         return descriptor
 
     def read(self, path: Path, limit_bytes: int) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from pathlib import Path
 
@@ -97,6 +98,26 @@ async def test_places_that_hold_no_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="expected a file"):
         await import_store(tmp_path / "none", memory())
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+async def test_an_export_replaces_no_pipe_no_link_and_no_database(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("target")
+    with pytest.raises(CorruptRecord, match="expected a regular file, found 'a FIFO'"):
+        await export_store(memory(), tmp_path / "pipe")
+    with pytest.raises(CorruptRecord, match="found 'a symbolic link'"):
+        await export_store(memory(), tmp_path / "link")
+    async with opened("sqlite", tmp_path, "old") as store:
+        (database,) = tmp_path.glob("old*.db")
+        before = await records_of(store)
+        with pytest.raises(InvalidInput, match="no database"):
+            await export_store(store, database)
+        assert await records_of(store) == before
+    for nameless in (Path(), Path("/"), tmp_path / ".."):
+        with pytest.raises(InvalidInput, match="expected the name of a file"):
+            await export_store(memory(), nameless)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
 
 
 async def test_nothing_is_written_unless_all_of_the_file_is_valid(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ _FILES = PrivateFiles(
 )
 _CHUNK_RECORDS = 256
 _CHUNK_BYTES = 1024 * 1024
+_DATABASE = b"SQLite format 3\0"
 
 _T = TypeVar("_T")
 
@@ -75,7 +76,8 @@ async def export_store(
         on_step: Told of the progress.
     Raises:
         Unavailable: The store cannot be read, or the file not be written.
-        CorruptRecord: The store is an unfinished copy; or no regular file is there.
+        CorruptRecord: The store is an unfinished copy; or what is there is no regular file.
+        InvalidInput: `to` is no name of a file, or the name of a database.
         OSError: An open file cannot be written.
     """
     limiter = anyio.CapacityLimiter(1)
@@ -177,8 +179,23 @@ def _read_lines(file: BinaryIO, reader: LineReader) -> list[Record | None]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     unique = secrets.token_hex(8)
+    _check_replaceable(path)
     with _FILES.translated(path), _FILES.replacing(path, unique=unique) as file:
         yield file
+
+
+def _check_replaceable(path: Path) -> None:
+    # A rename takes the place of a device, of a link or of the store itself, and asks nobody.
+    if path.name in {"", ".."}:
+        raise InvalidInput("export", expected="the name of a file", found=str(path))
+    try:
+        descriptor = _FILES.open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "rb") as file, _FILES.translated(path):
+        is_database = file.read(len(_DATABASE)) == _DATABASE
+    if is_database:
+        raise InvalidInput("export", expected="a file that is no database", found=str(path))
 
 
 @contextmanager
@@ -186,7 +203,7 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
         descriptor = _FILES.open_regular(path, os.O_RDONLY)
     except FileNotFoundError as error:
-        raise InvalidInput("export", expected="a file", found=str(path)) from error
+        raise InvalidInput("export", expected="a file that exists", found=str(path)) from error
     with os.fdopen(descriptor, "rb") as file, _FILES.translated(path):
         yield file
 
