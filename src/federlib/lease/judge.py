@@ -11,7 +11,7 @@ Source: design §4, whose clock; A2.2 §2.2.
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from federlib.lease.protocol import Lease
 from federlib.lease.records import WaiterRecord
@@ -31,8 +31,7 @@ __all__ = [
 _MS = 1_000_000
 
 
-@attrs.frozen(kw_only=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """One instant, on the judging process's own clocks.
 
     Attributes:
@@ -46,8 +45,7 @@ class Moment:
     clock_id: str
 
 
-@attrs.frozen(kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need of a lease or a waiter.
 
     Attributes:
@@ -87,8 +85,7 @@ def claim_of_waiter(waiter: WaiterRecord, *, seen_boot_ns: int) -> Claim:
     )
 
 
-@attrs.frozen
-class Horizon:
+class Horizon(msgspec.Struct, frozen=True):
     """When a claim ends, as one process sees it: the earlier of two instants.
 
     Worked out once for each renewal, so that looking again at a long queue is cheap.

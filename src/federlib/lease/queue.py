@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import attrs
+import msgspec
 
 from federlib.errors import Conflict
 from federlib.lease.judge import (
@@ -73,8 +74,7 @@ class Terms:
         return round(self.grant_grace_s * _NS)
 
 
-@attrs.frozen(kw_only=True)
-class Waiter:
+class Waiter(msgspec.Struct, frozen=True, kw_only=True):
     """A waiter's record as it stands in the store.
 
     Attributes:
@@ -96,8 +96,7 @@ class Waiter:
         return (self.record.holder_id, self.record.session) == (holder.holder_id, holder.session)
 
 
-@attrs.frozen(kw_only=True)
-class View:
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """One name, as one process sees it.
 
     Attributes:
@@ -115,8 +114,7 @@ class View:
     free_since_boot_ns: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Take it.
 
     Attributes:
@@ -132,8 +130,7 @@ class Grant:
     skipped: tuple[Waiter, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, kw_only=True):
     """How things stand for one that must wait.
 
     Attributes:
@@ -145,27 +142,23 @@ class Line:
     until_boot_ns: int
 
 
-@attrs.frozen(kw_only=True)
-class Enqueue(Line):
+class Enqueue(Line, frozen=True, kw_only=True):
     """Stand at the end of the queue; `expired` makes room where the queue is full."""
 
     expired: tuple[Waiter, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class Refresh(Line):
+class Refresh(Line, frozen=True, kw_only=True):
     """Keep the place: write the own record anew."""
 
     own: Waiter
 
 
-@attrs.frozen(kw_only=True)
-class Wait(Line):
+class Wait(Line, frozen=True, kw_only=True):
     """Do nothing."""
 
 
-@attrs.frozen(kw_only=True)
-class Full(Line):
+class Full(Line, frozen=True, kw_only=True):
     """There is no place in the queue."""
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TypeGuard, assert_never
 
-import attrs
 import msgspec
 
 from federlib.lease.judge import Moment
@@ -60,8 +59,7 @@ __all__ = [
 _MS = 1_000_000
 
 
-@attrs.frozen(kw_only=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks for what, and when on its own clocks."""
 
     name: str
@@ -70,8 +68,7 @@ class Asker:
     now: Moment
 
 
-@attrs.frozen
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A transaction, and the lease that it grants if it is committed."""
 
     transaction: Transaction

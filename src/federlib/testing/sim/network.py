@@ -1,0 +1,146 @@
+"""A network that delays, loses, repeats, reorders and cuts; one direction at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import attrs
+
+from federlib.errors import InvalidInput
+from federlib.testing.sim.kernel import SECOND_NS, Simulation
+
+__all__ = ["Delay", "Link", "Network", "Spread", "Table"]
+
+_MILLION = 1_000_000
+_A = TypeVar("_A")
+
+
+class Delay(Protocol):
+    """How long a message is on its way."""
+
+    def draw(self, below: Callable[[int], int]) -> int:
+        """Return nanoseconds; `below(n)` draws an integer from 0 up to n."""
+        ...
+
+
+def _check_order(_instance: object, _attribute: object, value: tuple[int, int]) -> None:
+    low, high = value
+    if not 0 <= low <= high:
+        raise InvalidInput("delay", expected="0 <= low <= high", found=value)
+
+
+@attrs.frozen
+class Spread:
+    """Evenly between two bounds; nanoseconds, both included."""
+
+    bounds_ns: tuple[int, int] = attrs.field(validator=_check_order)
+
+    def draw(self, below: Callable[[int], int]) -> int:
+        """Draw one."""
+        low, high = self.bounds_ns
+        return low + below(high - low + 1)
+
+
+@attrs.frozen
+class Table:
+    """As measured: one of these; nanoseconds, more of what comes more often."""
+
+    samples_ns: Sequence[int]
+
+    def draw(self, below: Callable[[int], int]) -> int:
+        """Draw one."""
+        return self.samples_ns[below(len(self.samples_ns))]
+
+
+_LAN = Spread((100_000, 900_000))
+
+
+@attrs.define
+class Link:
+    """One direction between two places, as it is now.
+
+    Attributes:
+        delay: Of each message; drawn anew for each, so that messages overtake.
+        loss_ppm: Messages lost; parts per million.
+        repeat_ppm: Messages that arrive twice; parts per million.
+        bytes_per_s: What it carries; None for no bound. Messages wait in line for it.
+        is_cut: Nothing arrives.
+    """
+
+    delay: Delay = _LAN
+    loss_ppm: int = 0
+    repeat_ppm: int = 0
+    bytes_per_s: int | None = None
+    is_cut: bool = False
+    free_at_ns: int = 0
+
+
+class Network:
+    """All links of a simulation; what was not set is as `default`.
+
+    Attributes:
+        default: What a link that was never touched is like.
+        sent: Messages that left.
+        lost: Messages that never arrived.
+    """
+
+    def __init__(self, sim: Simulation, default: Link | None = None) -> None:
+        self.default = default or Link()
+        self.sent = 0
+        self.lost = 0
+        self._sim = sim
+        self._links: dict[tuple[str, str], Link] = {}
+        self._below = sim.rng("network").randrange
+
+    def link(self, source: str, target: str) -> Link:
+        """Return the link from one place to another; change it as you like."""
+        found = self._links.get((source, target))
+        if found is None:
+            found = self._links[source, target] = attrs.evolve(self.default)
+        return found
+
+    def cut(self, sources: Sequence[str], targets: Sequence[str], *, is_cut: bool = True) -> None:
+        """Cut the links from some places to others, or mend them; one direction only."""
+        for source in sources:
+            for target in targets:
+                if source != target:
+                    self.link(source, target).is_cut = is_cut
+
+    def part(self, some: Sequence[str], others: Sequence[str], *, is_cut: bool = True) -> None:
+        """Cut both directions between two groups, or mend them."""
+        self.cut(some, others, is_cut=is_cut)
+        self.cut(others, some, is_cut=is_cut)
+
+    def heal(self) -> None:
+        """Mend every link: back to `default`."""
+        self._links.clear()
+
+    def send(
+        self,
+        source: str,
+        target: str,
+        arrive: Callable[[_A], object],
+        message: _A,
+        *,
+        size: int = 200,
+    ) -> bool:
+        """Send a message: `arrive` is called with it once, later; or never, or twice.
+
+        Returns:
+            Whether it will arrive: for who simulates a transport that finds that out.
+        """
+        self.sent += 1
+        link = self._links.get((source, target), self.default)
+        if link.is_cut or (link.loss_ppm and self._below(_MILLION) < link.loss_ppm):
+            self.lost += 1
+            return False
+        delay_ns = link.delay.draw(self._below)
+        if link.bytes_per_s is not None:
+            now = self._sim.now_ns
+            link.free_at_ns = max(now, link.free_at_ns) + size * SECOND_NS // link.bytes_per_s
+            delay_ns += link.free_at_ns - now
+        self._sim.after(delay_ns, arrive, message)
+        if link.repeat_ppm and self._below(_MILLION) < link.repeat_ppm:
+            self._sim.after(delay_ns + link.delay.draw(self._below), arrive, message)
+        return True

@@ -1,0 +1,122 @@
+"""A simulated process: its clock, its tasks, and how it dies, stops and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+
+from federlib.testing.sim.clock import SimulatedClock
+from federlib.testing.sim.kernel import Simulation
+from federlib.testing.sim.tasks import Future, SimulatedPace, Task
+
+__all__ = ["Node", "Program"]
+
+Program = Callable[["Node"], Coroutine[Future[object], None, object]]
+"""What a process does from its start, each time it starts."""
+
+_Call = Callable[[object], object]
+
+
+class Node:
+    """One process on one machine. Killed, all its tasks are gone; its identity may come back.
+
+    Attributes:
+        name: Where it is in the network, and who it is.
+        clock: Of its machine.
+        pace: How its coroutines wait.
+        life: Counts its starts: its incarnation.
+        is_up: It runs, or is stopped and may go on.
+        running: The task that is being driven.
+    """
+
+    def __init__(self, sim: Simulation, name: str, program: Program, clock: SimulatedClock) -> None:
+        self.name = name
+        self.clock = clock
+        self.pace = SimulatedPace(self)
+        self.life = 0
+        self.is_up = False
+        self.running: Task | None = None
+        self._sim = sim
+        self._program = program
+        self._tasks: list[Task] = []
+        self._is_stopped = False
+        self._stopped_at_ns = 0
+        self._late: list[tuple[_Call, object]] = []
+        self._lag_ns = 0
+        self._free_at_ns = 0
+        sim.on_close(self.kill)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r} life {self.life}>"
+
+    def start(self) -> None:
+        """Start it, or start it again: a new life of the same identity."""
+        assert not self.is_up, f"{self!r} is up"
+        self.life += 1
+        self.is_up = True
+        self._sim.note("start", self.name, self.life)
+        self.spawn("main", self._program(self))
+
+    def spawn(self, name: str, coroutine: Coroutine[Future[object], None, object]) -> Task:
+        """Have a task of this life run beside the others."""
+        task = Task(self, name, coroutine)
+        self._tasks.append(task)
+        task.start()
+        return task
+
+    def kill(self) -> None:
+        """Kill it, as SIGKILL does: nothing of this life happens any more."""
+        if not self.is_up:
+            return
+        self._sim.note("kill", self.name, self.life)
+        self.is_up = self._is_stopped = False
+        self._late.clear()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.kill()
+
+    def stop(self) -> None:
+        """Stop it, as SIGSTOP or a long collection of garbage does: time goes on without it."""
+        if self.is_up and not self._is_stopped:
+            self._is_stopped = True
+            self._stopped_at_ns = self._sim.now_ns
+            self._sim.note("stop", self.name)
+
+    def go_on(self) -> None:
+        """Let it go on: everything that came meanwhile comes now, late."""
+        if not self._is_stopped:
+            return
+        self._is_stopped = False
+        self._sim.note("go on", self.name)
+        late, self._late = self._late, []
+        for call, argument in late:
+            self.later(0, call, argument)
+
+    def slow(self, lag_ns: int) -> None:
+        """Make everything that it does take so long; 0 for a quick one."""
+        self._lag_ns = lag_ns
+
+    def later(self, delay_ns: int, call: _Call, argument: object) -> None:
+        """Call it after true time has passed, unless this life is over by then."""
+        self._sim.after(delay_ns, self.receive, (self.life, call, argument))
+
+    def receive(self, event: tuple[int, _Call, object]) -> None:
+        """Take in what came for one life of this process: `(life, call, argument)`."""
+        life, call, argument = event
+        if life != self.life or not self.is_up:
+            return
+        if self._is_stopped:
+            self._late.append((call, argument))
+            return
+        if self._lag_ns:
+            now = self._sim.now_ns
+            if self._free_at_ns > now:
+                self._sim.after(self._free_at_ns - now, self.receive, event)
+                return
+            self._free_at_ns = now + self._lag_ns
+        call(argument)
+
+    def ended(self, task: Task, error: BaseException | None) -> None:
+        """Forget a task; an error in it is one of the simulation."""
+        self._tasks.remove(task)
+        if error is not None:
+            raise error

@@ -1,0 +1,396 @@
+"""A record store in the simulated network: linearizable, and faulty in every honest way.
+
+The server applies each request at one instant. What may go wrong lies before and after it: a
+request or its answer is lost, or slow, so that a commit takes effect after its caller gave up;
+the server is away, or full. So a caller is told `OutcomeUnknown` exactly where it cannot know.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal, cast
+
+import attrs
+import msgspec
+
+from federlib.errors import FederlibError, InvalidInput, OutcomeUnknown, StoreFull, Unavailable
+from federlib.storage import (
+    Batch,
+    Capabilities,
+    Committed,
+    Conflicted,
+    NotSeen,
+    Page,
+    Progress,
+    Put,
+    Record,
+    Resync,
+    Subscription,
+    Transaction,
+    WatchItem,
+)
+from federlib.storage.backends._embedded.table import Receipt, Table, digest_of
+from federlib.storage.keys import check_key, check_prefix
+from federlib.storage.limits import check_scan, check_transaction, check_transaction_id
+from federlib.storage.protocol import META_KEY, StoreMeta
+from federlib.testing.sim.kernel import SECOND_NS, Simulation
+from federlib.testing.sim.network import Network
+from federlib.testing.sim.node import Node
+from federlib.testing.sim.tasks import Future
+
+__all__ = ["SimulatedStore", "StoreClient", "StoreFaults"]
+
+CAPABILITIES = Capabilities(
+    durable=True,
+    shared=True,
+    multi_host=True,
+    server_clock=False,
+    push_watch=True,
+    wake_latency_s=0.0,
+)
+
+_MILLION = 1_000_000
+_KEPT_BATCHES = 10_000
+_QUIET_S = 1.0
+Verb = Literal["get", "scan", "commit", "outcome", "watch"]
+
+
+@attrs.define
+class StoreFaults:
+    """How the store fails, from now on.
+
+    Attributes:
+        is_down: It answers nobody.
+        is_full: It refuses every commit that writes.
+        unavailable_ppm: Requests that it refuses; parts per million.
+        lost_answer_ppm: Commits that take effect, and whose answer is lost.
+        slow_ppm: Requests that take `slow_ns` more.
+        slow_ns: How long those take.
+    """
+
+    is_down: bool = False
+    is_full: bool = False
+    unavailable_ppm: int = 0
+    lost_answer_ppm: int = 0
+    slow_ppm: int = 0
+    slow_ns: int = 0
+
+
+@attrs.define(eq=False)
+class _Request:
+    verb: Verb
+    argument: object
+    node: Node
+    life: int
+    answer: Future[object]
+    is_taken: bool = False
+
+
+@attrs.define(eq=False)
+class _Feed:
+    """One subscription as the server keeps it."""
+
+    node: Node
+    life: int
+    prefix: str
+    subscription: _ClientSubscription
+    sent: int = 0
+
+
+class SimulatedStore:
+    """The server; `client` gives each process its `RecordStore`.
+
+    Attributes:
+        name: Its place in the network.
+        faults: What goes wrong; change it as you like.
+        timeout_ns: After how long a client gives up; nanoseconds.
+        commits: How many took effect.
+    """
+
+    def __init__(
+        self, sim: Simulation, network: Network, *, name: str = "store", timeout_s: int = 5
+    ) -> None:
+        self.name = name
+        self.faults = StoreFaults()
+        self.timeout_ns = timeout_s * SECOND_NS
+        self.commits = 0
+        self.store_id = f"simulated-{sim.seed}"
+        self._sim = sim
+        self._network = network
+        self._below = sim.rng("store").randrange
+        self._table = Table()
+        self._history: deque[Batch] = deque(maxlen=_KEPT_BATCHES)
+        self._feeds: list[_Feed] = []
+        meta = Put(META_KEY, msgspec.json.encode(StoreMeta(self.store_id)))
+        self._apply(Transaction((meta,)), b"")
+
+    @property
+    def revision(self) -> int:
+        """Of the last commit."""
+        return self._table.revision
+
+    def look(self, key: str) -> Record | None:
+        """Read a record without a request: for whoever judges."""
+        return self._table.get(key)
+
+    def client(self, node: Node) -> StoreClient:
+        """Return the store as the present life of a process sees it."""
+        return StoreClient(self, node)
+
+    def ask(self, verb: Verb, argument: object, node: Node) -> Future[object]:
+        """Send a request of a process; the answer comes, or an error when its time is over."""
+        request = _Request(verb, argument, node, node.life, Future())
+        if not self._network.send(node.name, self.name, self._receive, request):
+            self._give_up(request, self.timeout_ns)
+        return request.answer
+
+    def _give_up(self, request: _Request, delay_ns: int) -> None:
+        error: FederlibError = Unavailable(self.name, "no answer")
+        if request.verb == "commit":
+            transaction = cast("Transaction", request.argument)
+            error = OutcomeUnknown("commit", transaction_id=transaction.id, reason="no answer")
+        self._reply(request, error, delay_ns)
+
+    def _reply(self, request: _Request, error: FederlibError, delay_ns: int) -> None:
+        """Have a client find something out by itself."""
+        self._sim.after(delay_ns, request.node.receive, (request.life, _fail, (request, error)))
+
+    def _receive(self, request: _Request) -> None:
+        if request.is_taken:
+            return  # The network repeated it; the connection does not.
+        request.is_taken = True
+        faults = self.faults
+        if faults.is_down:
+            self._give_up(request, self.timeout_ns)
+        elif faults.unavailable_ppm and self._below(_MILLION) < faults.unavailable_ppm:
+            self._answer(request, Unavailable(self.name, "it refused; nothing was sent"))
+        elif faults.slow_ppm and self._below(_MILLION) < faults.slow_ppm:
+            self._sim.after(faults.slow_ns, self._serve, request)
+            if faults.slow_ns > self.timeout_ns:
+                self._give_up(request, self.timeout_ns)
+        else:
+            self._serve(request)
+
+    def _serve(self, request: _Request) -> None:
+        try:
+            answer = self._do(request)
+        except FederlibError as error:
+            self._answer(request, error)
+            return
+        faults = self.faults
+        is_commit = request.verb == "commit"
+        if (
+            is_commit
+            and faults.lost_answer_ppm
+            and (self._below(_MILLION) < faults.lost_answer_ppm)
+        ):
+            self._give_up(request, self.timeout_ns)
+        else:
+            self._answer(request, answer)
+
+    def _answer(self, request: _Request, answer: object) -> None:
+        call = _fail if isinstance(answer, FederlibError) else _tell
+        message = (request.life, call, (request, answer))
+        if not self._network.send(self.name, request.node.name, request.node.receive, message):
+            self._give_up(request, self.timeout_ns)
+
+    def _do(self, request: _Request) -> object:
+        argument = request.argument
+        match request.verb:
+            case "commit":
+                return self._commit(cast("Transaction", argument))
+            case "get":
+                return self._table.get(cast("str", argument))
+            case "scan":
+                return self._table.page(*cast("tuple[str, str | None, int]", argument))
+            case "outcome":
+                return self._table.outcome(cast("str", argument))
+            case "watch":
+                return self._watch(request, *cast("_WatchArguments", argument))
+
+    def _commit(self, transaction: Transaction) -> Committed | Conflicted:
+        if self.faults.is_full and transaction.writes:
+            raise StoreFull(self.name, "no space left", hint="free some space and retry")
+        digest = b"" if transaction.id is None else digest_of(transaction)
+        outcome = self._table.decide(transaction, digest)
+        if outcome is None:
+            return Committed(self._apply(transaction, digest))
+        return outcome
+
+    def _apply(self, transaction: Transaction, digest: bytes) -> int:
+        batch = self._table.plan(transaction)
+        receipt = None
+        if transaction.id is not None:
+            receipt = Receipt(transaction.id, batch.revision, digest, self._sim.now_ns)
+        self._table.apply(batch, receipt)
+        self._history.append(batch)
+        self.commits += 1
+        self._sim.note("commit", batch.revision, *(event.key for event in batch.events))
+        for feed in self._feeds:
+            self._push(feed, batch)
+        return batch.revision
+
+    def _watch(self, request: _Request, prefix: str, after: int, subscription: object) -> int:
+        assert isinstance(subscription, _ClientSubscription)
+        self._feeds = [feed for feed in self._feeds if feed.node.life == feed.life]
+        feed = _Feed(request.node, request.life, prefix, subscription)
+        if after < self._history[0].revision - 1 or after > self.revision:
+            self._send(feed, Resync(self.revision))
+        else:
+            for batch in self._history:
+                if batch.revision > after:
+                    self._push(feed, batch)
+        self._feeds.append(feed)
+        return self.revision
+
+    def _push(self, feed: _Feed, batch: Batch) -> None:
+        prefix = feed.prefix
+        for event in batch.events:
+            if not event.key.startswith(prefix):
+                break
+        else:
+            if batch.events:
+                self._send(feed, batch)
+            return
+        events = tuple(event for event in batch.events if event.key.startswith(prefix))
+        if events:
+            self._send(feed, Batch(batch.revision, events))
+
+    def _send(self, feed: _Feed, item: WatchItem) -> None:
+        if feed.subscription.is_closed:
+            return
+        feed.sent += 1
+        message = (feed.life, feed.subscription.take, (feed.sent, item))
+        node = feed.node
+        if not self._network.send(self.name, node.name, node.receive, message):
+            # The connection is broken, and the client finds out when it hears nothing.
+            self._sim.after(self.timeout_ns, node.receive, (feed.life, _break, feed.subscription))
+
+    def forget(self, subscription: object) -> None:
+        """Send a subscription nothing more."""
+        self._feeds = [feed for feed in self._feeds if feed.subscription is not subscription]
+
+
+_WatchArguments = tuple[str, int, object]
+
+
+def _tell(message: object) -> None:
+    request, answer = cast("tuple[_Request, object]", message)
+    request.answer.set(answer)
+
+
+def _fail(message: object) -> None:
+    request, error = cast("tuple[_Request, FederlibError]", message)
+    request.answer.fail(error)
+
+
+def _break(subscription: object) -> None:
+    assert isinstance(subscription, _ClientSubscription)
+    subscription.fail(Unavailable(subscription.where, "the connection broke"))
+
+
+class StoreClient:
+    """A `RecordStore` of one life of a simulated process."""
+
+    def __init__(self, store: SimulatedStore, node: Node) -> None:
+        self._store = store
+        self._node = node
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return CAPABILITIES
+
+    @property
+    def store_id(self) -> str:
+        """Follows from the seed."""
+        return self._store.store_id
+
+    async def get(self, key: str) -> Record | None:
+        """Read one record; see `RecordStore.get`."""
+        check_key(key)
+        return cast("Record | None", await self._store.ask("get", key, self._node))
+
+    async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
+        """Read one page; see `RecordStore.scan`."""
+        check_scan(prefix, after, limit)
+        return cast("Page", await self._store.ask("scan", (prefix, after, limit), self._node))
+
+    async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        """Apply all writes if all checks hold; see `RecordStore.commit`."""
+        check_transaction(transaction)
+        answer = await self._store.ask("commit", transaction, self._node)
+        return cast("Committed | Conflicted", answer)
+
+    async def outcome(self, transaction_id: str) -> Committed | NotSeen:
+        """Say whether a transaction took effect."""
+        check_transaction_id(transaction_id)
+        answer = await self._store.ask("outcome", transaction_id, self._node)
+        return cast("Committed | NotSeen", answer)
+
+    @asynccontextmanager
+    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[Subscription]:
+        """Subscribe to changes under `prefix`; see `RecordStore.watch`."""
+        check_prefix(prefix)
+        if type(after) is not int or after < 0:
+            raise InvalidInput("after", expected="a revision, 0 or more", found=after)
+        subscription = _ClientSubscription(self._store.name, self._node, after)
+        await self._store.ask("watch", (prefix, after, subscription), self._node)
+        try:
+            yield subscription
+        finally:
+            subscription.is_closed = True
+            self._store.forget(subscription)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class _ClientSubscription:
+    """What has come of one subscription, put in order again."""
+
+    def __init__(self, where: str, node: Node, after: int) -> None:
+        self.where = where
+        self.is_closed = False
+        self._node = node
+        self._position = after
+        self._taken = 0
+        self._early: dict[int, WatchItem] = {}
+        self._items: deque[WatchItem] = deque()
+        self._error: FederlibError | None = None
+        self._news: Future[None] = Future()
+
+    def take(self, message: object) -> None:
+        """Take in one message of the server, whatever its turn."""
+        number, item = cast("tuple[int, WatchItem]", message)
+        if number <= self._taken:
+            return
+        self._early[number] = item
+        while (following := self._early.pop(self._taken + 1, None)) is not None:
+            self._taken += 1
+            self._items.append(following)
+        if self._items:
+            self._news.set(None)
+
+    def fail(self, error: FederlibError) -> None:
+        """Learn that nothing more will come."""
+        self._error = error
+        self._news.set(None)
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> WatchItem:
+        if not self._items and self._error is None:
+            self._news = Future()
+            with self._node.pace.limit(_QUIET_S):
+                await self._news
+        if self._items:
+            item = self._items.popleft()
+            self._position = item.revision
+            return item
+        if self._error is not None:
+            raise self._error
+        return Progress(self._position)

@@ -1,0 +1,315 @@
+"""Coroutines in virtual time: what waits, what runs out, and what dies in the middle.
+
+There is no event loop. A coroutine of a simulated process is driven by hand: it awaits a
+`Future`, or sleeps, and is resumed by an event. So the very coroutines of the lease and
+fencing packages, which wait only for their store and their pace, run here as they are, some
+thirty times faster than under a loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar, cast
+
+from federlib._pace import Limit
+from federlib.testing.disk import ProcessEnded
+from federlib.testing.sim.clock import SimulatedClock
+
+__all__ = ["Future", "Host", "SimulatedPace", "Task"]
+
+_T = TypeVar("_T")
+_NS = 1_000_000_000
+_Program = Coroutine["Future[object]", None, object]
+
+
+class Host(Protocol):
+    """Where tasks live: a simulated process."""
+
+    @property
+    def clock(self) -> SimulatedClock:
+        """By which its tasks sleep."""
+        ...
+
+    @property
+    def running(self) -> Task | None:
+        """The task that is being driven right now."""
+        ...
+
+    @running.setter
+    def running(self, task: Task | None) -> None: ...
+
+    def later(self, delay_ns: int, call: Callable[[object], object], argument: object) -> None:
+        """Call it after true time has passed, unless this life of the process is over by then."""
+        ...
+
+    def ended(self, task: Task, error: BaseException | None) -> None:
+        """Hear of the end of a task."""
+        ...
+
+
+class Future(Generic[_T]):
+    """What one task waits for, and what somebody else will say."""
+
+    __slots__ = ("_error", "_is_set", "_value", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._value: _T | None = None
+        self._error: BaseException | None = None
+        self._waiting: list[Task] | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it has been said."""
+        return self._is_set
+
+    def set(self, value: _T) -> None:
+        """Say it; what comes second is not heard."""
+        if not self._is_set:
+            self._value = value
+            self._settle()
+
+    def fail(self, error: BaseException) -> None:
+        """Raise it in whoever waits; what comes second is not heard."""
+        if not self._is_set:
+            self._error = error
+            self._settle()
+
+    def _settle(self) -> None:
+        self._is_set = True
+        waiting, self._waiting = self._waiting, None
+        for task in waiting or ():
+            task.wake()
+
+    def __await__(self) -> Generator[Future[_T], None, _T]:
+        while not self._is_set:
+            yield self
+        if self._error is not None:
+            raise self._error
+        return cast("_T", self._value)
+
+    def tell(self, task: Task) -> None:
+        """Have a task woken when it is said."""
+        if self._waiting is None:
+            self._waiting = []
+        self._waiting.append(task)
+
+
+class _Elapsed(BaseException):
+    """A limit is over. Not an `Exception`, so that nothing but its limit catches it."""
+
+    def __init__(self, limit: _Limit) -> None:
+        super().__init__()
+        self.limit = limit
+
+
+class Task:
+    """One coroutine of a simulated process.
+
+    Attributes:
+        name: For people.
+        is_over: It has returned, raised or died.
+    """
+
+    __slots__ = ("_coroutine", "_host", "_limits", "_round", "is_over", "name")
+
+    def __init__(self, host: Host, name: str, coroutine: _Program) -> None:
+        self.name = name
+        self.is_over = False
+        self._host = host
+        self._coroutine = coroutine
+        self._limits: list[_Limit] = []
+        # Which of its waits it is in: an alarm of an earlier one wakes nobody.
+        self._round = 0
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}>"
+
+    def start(self) -> None:
+        """Have it begin."""
+        self._host.later(0, self._go_on, 0)
+
+    def wake(self) -> None:
+        """Have it go on, if it still waits where it waits now."""
+        self._host.later(0, self._go_on, self._round)
+
+    def _go_on(self, turn: object) -> None:
+        if turn == self._round and not self.is_over:
+            self._drive(self._due())
+
+    def _drive(self, error: BaseException | None) -> None:
+        host, self._round = self._host, self._round + 1
+        host.running = self
+        try:
+            go_on = self._coroutine
+            future = go_on.send(None) if error is None else go_on.throw(error)
+        except StopIteration:
+            self._end(None)
+        except BaseException as raised:
+            self._end(raised)
+        else:
+            self._wait_for(future)
+        finally:
+            host.running = None
+
+    def _wait_for(self, future: Future[object]) -> None:
+        if self._due() is not None:
+            # A limit ran out while it was busy, or it has died: it waits for nothing more.
+            self.wake()
+        else:
+            future.tell(self)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.is_over = True
+        self._host.ended(self, error)
+
+    def kill(self) -> None:
+        """End it where it waits: nothing that it awaits from here on will answer."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self._host.running = self
+        try:
+            for _ in range(_LAST_WORDS):
+                _ = self._coroutine.throw(ProcessEnded("the process was killed"))
+        except BaseException:
+            return
+        finally:
+            self._host.running = None
+        raise AssertionError(f"{self!r} would not die")
+
+    def _due(self) -> BaseException | None:
+        """Return what ends the innermost block that must be left, if there is one."""
+        due: _Limit | None = None
+        for limit in self._limits:
+            if limit.is_shield:
+                due = None
+            if due is None and limit.is_due:
+                due = limit
+        return None if due is None else _Elapsed(due)
+
+    def push(self, limit: _Limit) -> None:
+        """Enter a block of limited time."""
+        self._limits.append(limit)
+
+    def pop(self, limit: _Limit) -> None:
+        """Leave it."""
+        assert self._limits.pop() is limit
+
+
+_LAST_WORDS = 100
+"""How many times a dying coroutine may await in its `finally` blocks before it is a defect."""
+
+
+class _Limit:
+    """Skips the rest of its block once its time is over."""
+
+    def __init__(self, task: Task, host: Host, seconds: float | None, *, shield: bool) -> None:
+        self.cancelled_caught = False
+        self.is_due = False
+        self.is_shield = shield
+        self._task = task
+        self._host = host
+        self._seconds = seconds
+        self._is_left = False
+
+    def __enter__(self) -> Self:
+        self._task.push(self)
+        if self._seconds is not None:
+            self._host.later(_true_ns(self._host, self._seconds), self._expire, None)
+        return self
+
+    def _expire(self, _nothing: object) -> None:
+        self.is_due = True
+        if not self._is_left:
+            self._task.wake()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        self._is_left = True
+        self._task.pop(self)
+        if isinstance(error, _Elapsed) and error.limit is self:
+            self.cancelled_caught = True
+            return True
+        return False
+
+
+def _true_ns(host: Host, seconds: float) -> int:
+    """Return how much true time passes while the host's clock counts so many seconds."""
+    clock = host.clock
+    return clock.until(clock.boot_ns() + math.ceil(seconds * _NS))
+
+
+class SimulatedPace:
+    """The pace of one simulated process: it waits in virtual time, by that process's clock."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; others run meanwhile."""
+        bell: Future[None] = Future()
+        self._host.later(_true_ns(self._host, max(0.0, seconds)), _ring, bell)
+        await bell
+
+    def limit(
+        self, seconds: float | None, *, shield: bool = False
+    ) -> AbstractContextManager[Limit]:
+        """Skip the rest of the block after `seconds`; with `shield` no outer limit counts."""
+        return _Limit(self._task(), self._host, seconds, shield=shield)
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Run it here: nothing blocks."""
+        return work()
+
+    def lock(self) -> AbstractAsyncContextManager[object]:
+        """Make a lock of tasks."""
+        return _Lock()
+
+    def _task(self) -> Task:
+        task = self._host.running
+        assert task is not None, "outside a simulated process"
+        return task
+
+
+def _ring(future: object) -> None:
+    assert isinstance(future, Future)
+    future.set(None)
+
+
+class _Lock:
+    """One task at a time, first come, first served."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._line: list[Future[None]] = []
+
+    async def __aenter__(self) -> None:
+        if self._is_taken or self._line:
+            turn: Future[None] = Future()
+            self._line.append(turn)
+            try:
+                await turn
+            except BaseException:
+                if turn.is_set:
+                    self._pass_on()
+                else:
+                    self._line.remove(turn)
+                raise
+        self._is_taken = True
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._is_taken = False
+        if self._line:
+            self._is_taken = True
+            self._line.pop(0).set(None)
