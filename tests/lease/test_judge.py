@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +52,7 @@ def _now(*, boot: int = 0, wall: int = 0, clock_id: str = HERE) -> Moment:
     ],
 )
 def test_the_first_rule_that_applies_decides(claim_clock: str, now: Moment, live: bool) -> None:
-    claim = attrs.evolve(CLAIM, clock_id=claim_clock)
+    claim = msgspec.structs.replace(CLAIM, clock_id=claim_clock)
     assert is_live(claim, now, TOLERANCE) is live
 
 
@@ -60,7 +60,7 @@ def test_the_first_rule_that_applies_decides(claim_clock: str, now: Moment, live
 def test_a_renewal_from_the_future_lives_a_ttl_after_it_was_seen_and_no_longer(
     clock_id: str,
 ) -> None:
-    claim = attrs.evolve(
+    claim = msgspec.structs.replace(
         CLAIM, clock_id=clock_id, renewed_boot_ns=10**18, expires_at_ns=10**19, seen_boot_ns=50 * S
     )
     end = 65 * S if clock_id == HERE else 68 * S
@@ -77,7 +77,7 @@ def test_rule_c_is_the_inequality_of_a22_for_a_lease_just_seen(
     expires: int, wall: int, tolerance: float
 ) -> None:
     skew = SkewTolerance(tolerance)
-    claim = attrs.evolve(CLAIM, clock_id="m2/b1/", expires_at_ns=expires, seen_boot_ns=0)
+    claim = msgspec.structs.replace(CLAIM, clock_id="m2/b1/", expires_at_ns=expires, seen_boot_ns=0)
     judged = is_live(claim, _now(boot=0, wall=wall), skew)
     assert judged is skew.lease_live(expires_at_ns=expires, now_ns=wall)
 
@@ -86,7 +86,7 @@ def test_rule_c_is_the_inequality_of_a22_for_a_lease_just_seen(
 def test_what_has_expired_stays_expired_while_time_goes_on(
     first: int, later: int, clock_id: str
 ) -> None:
-    claim = attrs.evolve(CLAIM, clock_id=clock_id)
+    claim = msgspec.structs.replace(CLAIM, clock_id=clock_id)
     now = _now(boot=first * S, wall=(900 + first) * S)
     then = _now(boot=(first + later) * S, wall=(900 + first + later) * S)
     left = remaining_ns(claim, now, TOLERANCE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -95,7 +94,7 @@ def test_an_unknown_name_is_granted_above_the_floor() -> None:
 
 def test_a_free_name_is_granted_above_record_and_floor() -> None:
     assert ask(free(), now()) == Grant(token=5)
-    assert ask(attrs.evolve(free(), floor=9), now()) == Grant(token=10)
+    assert ask(msgspec.structs.replace(free(), floor=9), now()) == Grant(token=10)
 
 
 def test_what_is_mine_is_renewed_with_its_token() -> None:
@@ -118,13 +117,13 @@ def test_the_head_looks_again_at_the_lease_s_expiry_and_the_second_at_the_head_s
     assert ask(head, now(4.2 + 2 / 3)) == Refresh(
         ahead=0, until_boot_ns=now(4.2 + 2 / 3).boot_ns + 2 * S // 3, own=mine
     )
-    second = attrs.evolve(head, waiters=(waiter(1, renewed_s=2.6), mine))
+    second = msgspec.structs.replace(head, waiters=(waiter(1, renewed_s=2.6), mine))
     assert ask(second, now(4.5)) == Wait(ahead=1, until_boot_ns=now(4.6).boot_ns)
 
 
 def test_a_place_of_another_clock_or_from_the_future_is_refreshed_at_once() -> None:
     future = waiter(1, who=ME, renewed_s=3)
-    moved = attrs.evolve(
+    moved = msgspec.structs.replace(
         waiter(1, who=ME), record=msgspec.structs.replace(future.record, clock_id="x")
     )
     for mine in (future, moved):
@@ -134,7 +133,7 @@ def test_a_place_of_another_clock_or_from_the_future_is_refreshed_at_once() -> N
 
 def test_only_the_head_takes_and_an_expired_head_is_removed_if_still_so() -> None:
     head, mine = waiter(1), waiter(2, who=ME, renewed_s=1.9)
-    view = attrs.evolve(free(head, mine), free_since_boot_ns=now(1.95).boot_ns)
+    view = msgspec.structs.replace(free(head, mine), free_since_boot_ns=now(1.95).boot_ns)
     assert isinstance(ask(view, now(1.999)), Wait)
     assert ask(view, now(2)) == Grant(token=5, expired=(head,), skipped=(mine,))
 
@@ -152,7 +151,7 @@ def test_a_place_may_act_after_a_grace_for_each_living_waiter_ahead(ahead: int) 
 
 
 def test_a_newcomer_never_passes_a_living_waiter_however_long_it_is_free() -> None:
-    view = attrs.evolve(free(waiter(1)), free_since_boot_ns=0)
+    view = msgspec.structs.replace(free(waiter(1)), free_since_boot_ns=0)
     assert isinstance(ask(view, now(1), queue=False), Wait)
     assert isinstance(ask(view, now(1)), Enqueue)
     assert isinstance(ask(view, now(2), queue=False), Grant)
@@ -179,7 +178,7 @@ def test_there_is_no_token_after_the_last() -> None:
     with pytest.raises(Conflict):
         next_token(free(token=MAX_TOKEN))
     with pytest.raises(Conflict):
-        next_token(attrs.evolve(free(), floor=MAX_TOKEN))
+        next_token(msgspec.structs.replace(free(), floor=MAX_TOKEN))
 
 
 @pytest.mark.parametrize(("ttl_ms", "expected"), [(15_000, 5_000), (6_001, 2_000), (10, 2_000)])
@@ -212,11 +211,11 @@ def test_a_grant_never_passes_the_living_without_their_grace(
     if in_line:
         line[mine] = waiter(mine, who=ME, renewed_s=after_s - ages[mine])
     since = at.boot_ns - round(free_for_s * S)
-    view = attrs.evolve(free(*line), free_since_boot_ns=since)
+    view = msgspec.structs.replace(free(*line), free_since_boot_ns=since)
     if is_held:
         view = View(lease=held(), waiters=tuple(line), seen_boot_ns=T0)
         if after_s >= 6:
-            view = attrs.evolve(view, free_since_boot_ns=since)
+            view = msgspec.structs.replace(view, free_since_boot_ns=since)
     decision = ask(view, at, queue=queue)
     before = line[:mine] if in_line else line
     living = [w for w in before if at.boot_ns < w.record.renewed_boot_ns + 2 * S]
