@@ -18,8 +18,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from federlib.errors import CorruptRecord, FederlibError, Fenced, OutcomeUnknown, Unavailable
-from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.errors import CorruptRecord, FederlibError, OutcomeUnknown, Unavailable
+from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._embedded.committing import CommittingEngine, Outcome
 from federlib.storage.backends._embedded.table import Receipt, Table, digest_of
 from federlib.storage.backends.file._check import find_problems
 from federlib.storage.backends.file._errors import translate
@@ -43,18 +44,13 @@ from federlib.storage.protocol import (
 __all__ = ["FileEngine"]
 
 _PATIENCE_S = 0.25
-_Outcome = tuple[Committed | Conflicted, Batch | None]
 _TURNS_WAITED_FOR = 20
 _CHECK_PATIENCE_S = 10.0
 _CLOSING_FILES = 256
 """Record files written at most when a store is closed; more would make closing slow."""
 
 
-def _ignore(_batch: Batch) -> None:
-    """Tell nobody."""
-
-
-class FileEngine:
+class FileEngine(CommittingEngine):
     """One open store. Thread-safe; every verb blocks.
 
     Attributes:
@@ -84,16 +80,12 @@ class FileEngine:
             Unavailable: It cannot be reached or made; see also its subclasses.
             CorruptRecord: What lies there is not a store that this version reads.
         """
-        self.where: str = where
-        self._hear: Callable[[Batch], None] = _ignore
+        super().__init__(where)
         self._disk = disk
         self._turn = turn
         self._tuning = tuning or Tuning()
         self._aside = aside or self._in_thread
-        self._pid = os.getpid()
-        self._is_closed = False
         self._has_committed = False
-        self._line = CommitLine()
         # Guards the memory, and is not held while a commit is synced.
         self._mutex = threading.Lock()
         self._tidying: threading.Thread | None = None
@@ -160,12 +152,6 @@ class FileEngine:
         with self._translating():
             self._check_place()
 
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise Fenced(self.where, reason="it was opened before this process was forked")
-        if self._is_closed:
-            raise Unavailable(self.where, "it was closed by this process")
-
     def _check_place(self) -> None:
         found = self._turn.check()
         if found is not None:
@@ -221,53 +207,13 @@ class FileEngine:
         """Open what a watching thread asks."""
         return FileFeed(self.read_revision, self.read_changes)
 
-    def listen(self, hear: Callable[[Batch], None]) -> None:
-        """Have one listener called with every commit, in the committing thread."""
-        self._hear = hear
-
-    def run(self, attempt: Attempt) -> None:
-        """Commit, and leave the answer or the error in the attempt. Never raises."""
-        try:
-            attempt.finish(self.commit(attempt))
-        except BaseException as error:
-            attempt.finish(error)
-
     def commit(self, attempt: Attempt) -> Committed | Conflicted:
-        """Commit the transaction of an attempt, unless it is abandoned on the way.
-
-        Raises:
-            Unavailable: Nothing was sent; see also its subclasses.
-            OutcomeUnknown: It was sent, and the answer was an error that may be too late.
-            CorruptRecord: The store is no longer the one that was opened.
-            InvalidInput: The id was used for another transaction.
-        """
-        self._check_open()
-        try:
-            if not self._line.enter(attempt):
-                self._check_open()
-                raise self._gave_up()
-            try:
-                outcome, batch = self._commit_in_turn(attempt)
-            finally:
-                self._line.leave()
-                if self._is_closed:
-                    self._let_go(patience_s=0.0)
-        finally:
-            # Also where Ctrl-C struck between our place in line and the block that ends it.
-            attempt.is_over = True
-        if batch is not None:
-            self._hear(batch)
+        """Commit as every engine does, and tidy up beside it now and then."""
+        outcome = super().commit(attempt)
         self._tidy_if_due()
         return outcome
 
-    def _gave_up(self) -> Unavailable:
-        return Unavailable(
-            self.where,
-            "other writers kept it busy until the caller gave up; nothing was sent",
-            hint="retry",
-        )
-
-    def _commit_in_turn(self, attempt: Attempt) -> _Outcome:
+    def _commit_in_turn(self, attempt: Attempt) -> Outcome:
         try:
             with self._translating():
                 self._take_turn(attempt)
@@ -289,7 +235,7 @@ class FileEngine:
             hint="retry; if that does not help, look for a process that is stopped",
         )
 
-    def _transact(self, attempt: Attempt) -> _Outcome:
+    def _transact(self, attempt: Attempt) -> Outcome:
         transaction = attempt.transaction
         digest = b"" if transaction.id is None else digest_of(transaction)
         receipt: Receipt | None = None
@@ -387,11 +333,9 @@ class FileEngine:
         if os.getpid() != self._pid or self._is_closed:
             return
         self._is_closed = True
-        self._let_go(patience_s=patience_s)
+        self._shut(patience_s)
 
-    def _let_go(self, *, patience_s: float) -> None:
-        if not self._line.shut(patience_s):
-            return
+    def _let_go(self) -> None:
         tidying = self._tidying
         if tidying is not None and tidying is not threading.current_thread():
             # It looks up before each file, so this does not take long.

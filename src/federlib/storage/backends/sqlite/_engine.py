@@ -18,8 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from federlib.errors import CorruptRecord, FederlibError, Fenced, Unavailable
-from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.errors import CorruptRecord, FederlibError
+from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._embedded.committing import CommittingEngine, Outcome
 from federlib.storage.backends._embedded.filesystem import (
     create_private_file,
     make_private_directory,
@@ -36,7 +37,6 @@ from federlib.storage.backends.sqlite._readers import ReaderPool
 from federlib.storage.protocol import (
     Batch,
     Committed,
-    Conflicted,
     NotSeen,
     Page,
     Record,
@@ -49,7 +49,6 @@ _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
 _PATIENCE_S = 0.5
-_Outcome = tuple[Committed | Conflicted, Batch | None]
 _PATIENCE_AFTER_STALL_S = 0.02
 # An abandoned attempt is noticed between two slices; together they last five seconds.
 _SHORT_BUSY_TIMEOUT = "PRAGMA busy_timeout = 250"
@@ -58,11 +57,7 @@ _OPENING_PATIENCE_S = 5.0
 _POISONED = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
 
-def _ignore(_batch: Batch) -> None:
-    """Tell nobody."""
-
-
-class SqliteEngine:
+class SqliteEngine(CommittingEngine):
     """One open store. Thread-safe; every verb blocks.
 
     Attributes:
@@ -80,14 +75,10 @@ class SqliteEngine:
             CorruptRecord: What lies there is not a store that this version reads.
             InvalidInput: The path cannot be a file.
         """
-        self.where: str = f"sqlite store {path}"
-        self._hear: Callable[[Batch], None] = _ignore
+        super().__init__(f"sqlite store {path}")
         self.path = path
         self._place = str(path)
         self._log_room = LogRoom(path)
-        self._pid = os.getpid()
-        self._is_closed = False
-        self._line = CommitLine()
         self._readers = ReaderPool(self.open_reader)
         self._file: tuple[int, int] | None = None
         self._patience_s = _PATIENCE_S
@@ -166,12 +157,6 @@ class SqliteEngine:
         if found != self._file:
             raise self._other_file("another file: it was replaced")
 
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise Fenced(self.where, reason="it was opened before this process was forked")
-        if self._is_closed:
-            raise Unavailable(self.where, "it was closed by this process")
-
     def _other_file(self, found: str) -> CorruptRecord:
         return CorruptRecord(
             self.where,
@@ -233,62 +218,18 @@ class SqliteEngine:
         except OSError as error:
             raise translate_os_error(error, self.where) from error
 
-    def listen(self, hear: Callable[[Batch], None]) -> None:
-        """Have one listener called with every commit, in the committing thread."""
-        self._hear = hear
-
-    def run(self, attempt: Attempt) -> None:
-        """Commit, and leave the answer or the error in the attempt. Never raises."""
+    def _commit_in_turn(self, attempt: Attempt) -> Outcome:
         try:
-            attempt.finish(self.commit(attempt))
-        except BaseException as error:
-            attempt.finish(error)
-
-    def commit(self, attempt: Attempt) -> Committed | Conflicted:
-        """Commit the transaction of an attempt, unless it is abandoned on the way.
-
-        Raises:
-            Unavailable: Nothing was sent; see also its subclasses.
-            OutcomeUnknown: It was sent, and the answer was an error that may be too late.
-            CorruptRecord: The store is no longer the one that was opened.
-            InvalidInput: The id was used for another transaction.
-        """
-        self._check_open()
-        try:
-            if not self._line.enter(attempt):
-                self.check_usable()
-                raise self._gave_up()
+            has_ticket = self._take_ticket(attempt)
             try:
-                outcome, batch = self._commit_in_turn(attempt)
-            except sqlite3.Error as error:
-                raise self.explain(error) from error
-            except OSError as error:
-                raise translate_os_error(error, self.where) from error
+                return self._transact(attempt)
             finally:
-                self._line.leave()
-                if self._is_closed:
-                    self._close_writer(patience_s=0.0)
-        finally:
-            # Also where Ctrl-C struck between our turn and the block that ends it.
-            attempt.is_over = True
-        if batch is not None:
-            self._hear(batch)
-        return outcome
-
-    def _commit_in_turn(self, attempt: Attempt) -> _Outcome:
-        has_ticket = self._take_ticket(attempt)
-        try:
-            return self._transact(attempt)
-        finally:
-            if has_ticket:
-                self._ticket.release()
-
-    def _gave_up(self) -> Unavailable:
-        return Unavailable(
-            self.where,
-            "other writers kept it busy until the caller gave up; nothing was sent",
-            hint="retry",
-        )
+                if has_ticket:
+                    self._ticket.release()
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        except OSError as error:
+            raise translate_os_error(error, self.where) from error
 
     def _take_ticket(self, attempt: Attempt) -> bool:
         has_ticket = self._ticket.take(self._patience_s)
@@ -301,7 +242,7 @@ class SqliteEngine:
         self._patience_s = _PATIENCE_S if has_ticket else _PATIENCE_AFTER_STALL_S
         return has_ticket
 
-    def _transact(self, attempt: Attempt) -> _Outcome:
+    def _transact(self, attempt: Attempt) -> Outcome:
         connection = self._writer_connection()
         is_sent = False
         try:
@@ -385,12 +326,11 @@ class SqliteEngine:
             return
         self._is_closed = True
         self._readers.close()
-        self._close_writer(patience_s=patience_s)
+        self._shut(patience_s)
 
-    def _close_writer(self, *, patience_s: float) -> None:
-        if self._line.shut(patience_s):
-            self._drop_writer()
-            self._ticket.close()
+    def _let_go(self) -> None:
+        self._drop_writer()
+        self._ticket.close()
 
 
 def _identify(place: str) -> tuple[int, int]:

@@ -1,0 +1,103 @@
+"""What every embedded engine does around a commit: who is next, who hears, and the end."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from federlib.errors import Fenced, Unavailable
+from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.storage.protocol import Batch, Committed, Conflicted
+
+__all__ = ["CommittingEngine", "Outcome"]
+
+Outcome = tuple[Committed | Conflicted, Batch | None]
+"""The answer, and what was written; nothing if this very call wrote nothing."""
+
+
+def _ignore(_batch: Batch) -> None:
+    """Tell nobody."""
+
+
+class CommittingEngine(ABC):
+    """One open store that lets one commit in at a time. Thread-safe; every verb blocks.
+
+    Attributes:
+        where: How errors call this store.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where: str = where
+        self._pid = os.getpid()
+        self._is_closed = False
+        self._line = CommitLine()
+        self._hear: Callable[[Batch], None] = _ignore
+
+    @abstractmethod
+    def check_usable(self) -> None:
+        """Raise unless this process opened the store, and it is still the same."""
+
+    @abstractmethod
+    def _commit_in_turn(self, attempt: Attempt) -> Outcome:
+        """Commit; nobody else in this process does meanwhile. Raises `FederlibError`."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Let go of what commits need; nobody commits any more. Called once."""
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise Fenced(self.where, reason="it was opened before this process was forked")
+        if self._is_closed:
+            raise Unavailable(self.where, "it was closed by this process")
+
+    def _gave_up(self) -> Unavailable:
+        return Unavailable(
+            self.where,
+            "other writers kept it busy until the caller gave up; nothing was sent",
+            hint="retry",
+        )
+
+    def listen(self, hear: Callable[[Batch], None]) -> None:
+        """Have one listener called with every commit, in the committing thread."""
+        self._hear = hear
+
+    def run(self, attempt: Attempt) -> None:
+        """Commit, and leave the answer or the error in the attempt. Never raises."""
+        try:
+            attempt.finish(self.commit(attempt))
+        except BaseException as error:
+            attempt.finish(error)
+
+    def commit(self, attempt: Attempt) -> Committed | Conflicted:
+        """Commit the transaction of an attempt, unless it is abandoned on the way.
+
+        Raises:
+            Unavailable: Nothing was sent; see also its subclasses.
+            OutcomeUnknown: It was sent, and the answer was an error that may be too late.
+            CorruptRecord: The store is no longer the one that was opened.
+            InvalidInput: The id was used for another transaction.
+        """
+        self._check_open()
+        try:
+            if not self._line.enter(attempt):
+                self.check_usable()
+                raise self._gave_up()
+            try:
+                outcome, batch = self._commit_in_turn(attempt)
+            finally:
+                self._line.leave()
+                if self._is_closed:
+                    self._shut(0.0)
+        finally:
+            # Also where Ctrl-C struck between our place in line and the block that ends it.
+            attempt.is_over = True
+        if batch is not None:
+            self._hear(batch)
+        return outcome
+
+    def _shut(self, patience_s: float) -> None:
+        """Let nobody commit any more; what is busy is let go of when it is done."""
+        if self._line.shut(patience_s):
+            self._let_go()
