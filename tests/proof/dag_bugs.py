@@ -78,7 +78,7 @@ def retries_have_no_receipt(patch: pytest.MonkeyPatch) -> None:
     async def unread(
         store: RecordStore, transaction: Transaction, _made: Put
     ) -> Committed | Conflicted:
-        return await commit_surely(Forgetful(store), transaction)  # type: ignore[arg-type]
+        return await unnamed(store, msgspec.structs.replace(transaction, id="append"))
 
     patch.setattr(runlog, "create_surely", unread)
     patch.setattr(worker, "commit_surely", unnamed)

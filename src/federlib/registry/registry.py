@@ -58,7 +58,6 @@ MEMBERS = Metric(
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _STATES: tuple[State, ...] = ("live", "expired", "left")
-_MAX_TOLD = 1_000
 
 
 class Registry:
