@@ -25,7 +25,7 @@ from federlib.errors import (
     Unavailable,
 )
 
-__all__ = ["PrivateFiles"]
+__all__ = ["PrivateFiles", "kind_of_file"]
 
 # Never through a link, never hang on a FIFO, never into a child.
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,10 +38,16 @@ _NOT_OURS = {
 }
 _KINDS = {
     stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def kind_of_file(mode: int) -> str:
+    """Say in words what is there instead of a regular file."""
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 @attrs.frozen
@@ -124,8 +130,7 @@ class PrivateFiles:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             os.close(descriptor)
-            found = _KINDS.get(stat.S_IFMT(mode), "something else")
-            raise CorruptRecord(str(path), expected="a regular file", found=found)
+            raise CorruptRecord(str(path), expected="a regular file", found=kind_of_file(mode))
         return descriptor
 
     def read(self, path: Path, limit_bytes: int) -> bytes | None:

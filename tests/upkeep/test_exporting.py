@@ -113,6 +113,12 @@ async def test_an_export_replaces_no_pipe_no_link_and_no_database(tmp_path: Path
         with pytest.raises(InvalidInput, match="no database"):
             await export_store(store, database)
         assert await records_of(store) == before
+        # The refusal itself must not cost the process the locks that SQLite took.
+        held = Path("/proc/locks")
+        if held.exists():
+            inode = str(database.stat().st_ino)
+            assert any(line.split()[5].endswith(f":{inode}") for line in
+                       held.read_text().splitlines() if line.split()[1] == "POSIX")  # fmt: skip
     for nameless in (Path(), Path("/"), tmp_path / ".."):
         with pytest.raises(InvalidInput, match="expected the name of a file"):
             await export_store(memory(), nameless)

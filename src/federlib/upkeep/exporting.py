@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets  # noqa: TID251 (a shell: the name of a temporary file)
+import sqlite3
+import stat
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import (
     AbstractContextManager,
     aclosing,
     asynccontextmanager,
+    closing,
     contextmanager,
     nullcontext,
 )
@@ -16,13 +19,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 import attrs
 
-from federlib._files import PrivateFiles
-from federlib.errors import InvalidInput
+from federlib._files import PrivateFiles, kind_of_file
+from federlib.errors import CorruptRecord, InvalidInput
 from federlib.skewclock import Clock, SystemClock
 from federlib.storage import Record, RecordStore
 from federlib.storage.lines import MAX_LINE_BYTES, ExportHeader, LineReader, LineWriter
@@ -36,7 +40,7 @@ _FILES = PrivateFiles(
 )
 _CHUNK_RECORDS = 256
 _CHUNK_BYTES = 1024 * 1024
-_DATABASE = b"SQLite format 3\0"
+_MIN_DATABASE_BYTES = 512
 
 _T = TypeVar("_T")
 
@@ -188,14 +192,30 @@ def _check_replaceable(path: Path) -> None:
     # A rename takes the place of a device, of a link or of the store itself, and asks nobody.
     if path.name in {"", ".."}:
         raise InvalidInput("export", expected="the name of a file", found=str(path))
+    with _FILES.translated(path):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(found.st_mode):
+            raise CorruptRecord(
+                str(path), expected="a regular file", found=kind_of_file(found.st_mode)
+            )
+        if found.st_size >= _MIN_DATABASE_BYTES and _is_database(path):
+            raise InvalidInput("export", expected="a file that is no database", found=str(path))
+
+
+def _is_database(path: Path) -> bool:
+    # SQLite looks itself: to close a handle of our own would drop this process's locks on it.
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
     try:
-        descriptor = _FILES.open_regular(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    with os.fdopen(descriptor, "rb") as file, _FILES.translated(path):
-        is_database = file.read(len(_DATABASE)) == _DATABASE
-    if is_database:
-        raise InvalidInput("export", expected="a file that is no database", found=str(path))
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            # As in the driver: without it, a database with a log may look damaged.
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("PRAGMA application_id")
+    except sqlite3.DatabaseError:
+        return False
+    return True
 
 
 @contextmanager
