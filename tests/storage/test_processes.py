@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -135,6 +136,52 @@ def test_a_fork_may_not_use_what_its_parent_opened(tmp_path: Path, driver: str) 
         await store.aclose()
 
     anyio.run(use)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_fork_opens_a_store_anew_only_where_its_locks_would_hold(
+    tmp_path: Path, driver: str, is_open: bool
+) -> None:
+    url = URLS[driver].format(tmp_path)
+
+    async def use(what: str) -> str:
+        try:
+            store = await open_store(url)
+        except Fenced as error:
+            return str(error)
+        await store.commit(Transaction((Put(what, b""),)))
+        await store.aclose()
+        return "committed"
+
+    async def use_beside_a_fork() -> None:
+        store = await open_store(url)
+        await store.commit(Transaction((Put("parent", b""),)))
+        if not is_open:
+            await store.aclose()
+        ours, theirs = multiprocessing.Pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                # A thread, because this one's event loop is the parent's.
+                thread = threading.Thread(target=lambda: theirs.send(anyio.run(use, "child")))
+                thread.start()
+                thread.join(20)
+            finally:
+                os._exit(0)
+        await store.aclose()
+        os.waitpid(child, 0)
+        assert ours.poll(0)
+        if is_open and driver == "sqlite":
+            # SQLite there would believe in locks that only the parent had.
+            assert "SQLite's locks fail in such a child" in ours.recv()
+        else:
+            assert ours.recv() == "committed"
+            again = await open_store(url)
+            assert await again.get("child") is not None
+            await again.aclose()
+
+    anyio.run(use_beside_a_fork)
 
 
 def test_several_event_loops_may_share_one_store(tmp_path: Path, driver: str) -> None:

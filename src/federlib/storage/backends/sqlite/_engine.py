@@ -4,9 +4,10 @@ It blocks, so the async driver calls it in threads, and a blocking caller may us
 is. One connection writes; a few others read beside it. Nothing here knows an event loop.
 
 Hazards: SQLite's locks belong to the process. After a fork the child must not use what the
-parent opened, so every verb raises `Fenced` there; and the database file is never opened
-and closed by other means while it is in use, because closing any handle of it would drop
-the process's locks.
+parent opened, so every verb raises `Fenced` there; nor may it open the same file anew: its
+SQLite believes that it holds what the parent holds, and the kernel knows of none of it.
+And the database file is never opened and closed by other means while it is in use, because
+closing any handle of it would drop the process's locks.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
+from weakref import WeakSet
 
-from federlib.errors import CorruptRecord, FederlibError
+from federlib.errors import CorruptRecord, FederlibError, Fenced
 from federlib.storage.backends._embedded.commit_line import Attempt
 from federlib.storage.backends._embedded.committing import CommittingEngine, Outcome
 from federlib.storage.backends._embedded.filesystem import (
@@ -54,6 +56,10 @@ _PATIENCE_AFTER_STALL_S = 0.02
 _SHORT_BUSY_TIMEOUT = "PRAGMA busy_timeout = 250"
 _BUSY_SLICES = 20
 _OPENING_PATIENCE_S = 5.0
+_FORKED = (
+    "it was open when this process was forked, and SQLite's locks fail in such a child: fork "
+    "before it is opened, close it before the fork, or start a new interpreter (spawn)"
+)
 _POISONED = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
 
@@ -73,6 +79,7 @@ class SqliteEngine(CommittingEngine):
         Raises:
             Unavailable: It cannot be reached or made; see also its subclasses.
             CorruptRecord: What lies there is not a store that this version reads.
+            Fenced: This process is a fork of one that had the same file open.
             InvalidInput: The path cannot be a file.
         """
         super().__init__(f"sqlite store {path}")
@@ -91,6 +98,7 @@ class SqliteEngine(CommittingEngine):
             except BaseException:
                 self._ticket.close()
                 raise
+        _open_engines.add(self)
 
     @property
     def store_id(self) -> str:
@@ -122,6 +130,8 @@ class SqliteEngine(CommittingEngine):
         try:
             layout.inspect_header(self.path, self.where)
             create_private_file(self.path)
+            if _identify(self._place) in _inherited:
+                raise Fenced(self.where, reason=_FORKED)
             if not os.access(self.path, os.R_OK | os.W_OK):
                 raise PermissionError(13, "no permission to read and write", str(self.path))
             connection = layout.connect(self.path)
@@ -331,6 +341,25 @@ class SqliteEngine(CommittingEngine):
     def _let_go(self) -> None:
         self._drop_writer()
         self._ticket.close()
+        _open_engines.discard(self)
+
+    def note_inherited(self) -> None:
+        """In a forked child: remember the file for as long as the child lives."""
+        if self._file is not None:
+            _inherited.add(self._file)
+
+
+_open_engines: WeakSet[SqliteEngine] = WeakSet()
+_inherited: set[tuple[int, int]] = set()
+
+
+def _remember_in_child() -> None:
+    for engine in list(_open_engines):
+        engine.note_inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remember_in_child)
 
 
 def _identify(place: str) -> tuple[int, int]:
