@@ -8,10 +8,10 @@ import attrs
 import msgspec
 import pytest
 
-from federlib.dag import runlog, schedule, worker
+from federlib.dag import runlog, schedule
 from federlib.dag.claims import ClaimBook, Effect
 from federlib.dag.inbox import Draft
-from federlib.dag.patience import commit_surely, create_surely
+from federlib.dag.patience import create_surely
 from federlib.dag.records import Finish, SnapshotHead, SnapshotPart, encode
 from federlib.dag.runlog import RunLog, Seat
 from federlib.dag.runstate import Life, Running, RunState
@@ -57,31 +57,13 @@ def appends_do_not_check_the_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runlog, "create_surely", unfenced)
 
 
-def retries_have_no_receipt(patch: pytest.MonkeyPatch) -> None:
-    count = 0
-
-    class Forgetful:
-        """Names every attempt anew."""
-
-        def __init__(self, store: RecordStore) -> None:
-            self._store = store
-
-        async def commit(self, transaction: Transaction) -> Committed | Conflicted:
-            nonlocal count
-            count += 1
-            name = f"{transaction.id}.{count}"
-            return await self._store.commit(msgspec.structs.replace(transaction, id=name))
-
-    async def unnamed(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:
-        return await commit_surely(Forgetful(store), transaction)  # type: ignore[arg-type]
-
-    async def unread(
-        store: RecordStore, transaction: Transaction, _made: Put
+def appends_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
+    async def blind(
+        store: RecordStore, transaction: Transaction, made: Put
     ) -> Committed | Conflicted:
-        return await unnamed(store, msgspec.structs.replace(transaction, id="append"))
+        return await create_surely(store, transaction, Put(made.key, b""))
 
-    patch.setattr(runlog, "create_surely", unread)
-    patch.setattr(worker, "commit_surely", unnamed)
+    patch.setattr(runlog, "create_surely", blind)
 
 
 def finishes_are_not_cleared_away(patch: pytest.MonkeyPatch) -> None:
@@ -166,7 +148,7 @@ BUGS: Mapping[str, Bug] = {
     "old epochs are accepted": Bug(old_epochs_are_accepted),
     "nothing is adopted": Bug(nothing_is_adopted),
     "appends do not check the epoch": Bug(appends_do_not_check_the_epoch),
-    "retries have no receipt": Bug(retries_have_no_receipt),
+    "appends are not looked for": Bug(appends_are_not_looked_for),
     "snapshots are named first": Bug(
         snapshots_are_named_before_they_are_written, "leads and works alone"
     ),
