@@ -384,6 +384,26 @@ async def test_a_keeper_goes_on_when_the_bound_can_be_written_again() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_keeper_outlives_a_bound_whose_directory_was_replaced(tmp_path: Path) -> None:
+    place, log = tmp_path / "clock", Log()
+    hlc = HybridLogicalClock(
+        SystemClock(), max_offset_s=1, bound=FileBound(place / "bound"), bound_ahead_s=0.02
+    )
+    place.rename(tmp_path / "away")
+    place.write_bytes(b"")
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: keep_bound(hlc, telemetry=Telemetry(logger=log)))
+        with anyio.fail_after(20):
+            while not log.events:
+                await anyio.sleep(0.01)
+            place.unlink()
+            while not (place / "bound").exists():
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    assert set(log.events) == {"hlc_bound_not_renewed"}
+
+
+@pytest.mark.anyio
 async def test_a_clock_without_a_bound_needs_no_keeper() -> None:
     with anyio.fail_after(5):
         await keep_bound(HybridLogicalClock(ManualClock()))

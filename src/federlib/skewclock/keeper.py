@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from federlib.errors import Unavailable
+from federlib.errors import FederlibError
 from federlib.skewclock.hlc import HybridLogicalClock
 from federlib.telemetry import SILENT, Telemetry
 
@@ -25,7 +25,7 @@ async def keep_bound(hlc: HybridLogicalClock, *, telemetry: Telemetry = SILENT) 
         try:
             # A write that hangs is left to itself: it is whole or not there at all.
             await to_thread.run_sync(hlc.renew_bound, limiter=limiter, abandon_on_cancel=True)
-        except Unavailable as error:
+        except FederlibError as error:
             telemetry.log("warning", "hlc_bound_not_renewed", reason=str(error))
         # Half of it may be used up before it is renewed: a quarter is left for the disk.
         await anyio.sleep(ahead_s / 4)
