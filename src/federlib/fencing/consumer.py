@@ -14,10 +14,9 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from typing import Literal, assert_never
 
-import anyio
 import attrs
-from anyio.lowlevel import checkpoint_if_cancelled
 
+from federlib._pace import LOOP, Pace
 from federlib.errors import CorruptRecord, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.fencing.decide import Duplicate, Refuse, Seen, Start, decide_command
 from federlib.fencing.guard import draw_token
@@ -80,6 +79,7 @@ class CommandConsumer:
             default `actuation_failed`, reason ``unknown``.
         is_leader: Whether a command's issuer led in its epoch, where the caller can tell.
         token: Draws random hex digits for transaction ids.
+        pace: How it waits.
     Raises:
         InvalidInput: The scope or the id cannot be part of a record.
     """
@@ -97,6 +97,7 @@ class CommandConsumer:
         reconcile: Reconcile | None = None,
         is_leader: Callable[[Command], bool] | None = None,
         token: Callable[[], str] = draw_token,
+        pace: Pace = LOOP,
     ) -> None:
         if type(consumer_id) is not str or not 1 <= len(consumer_id) <= 200:
             raise InvalidInput("consumer_id", expected="1 to 200 characters", found=consumer_id)
@@ -109,6 +110,7 @@ class CommandConsumer:
         self._stamps = stamps
         self._reconcile = reconcile
         self._is_leader = is_leader
+        self._pace = pace
         self._journal = CommandJournal(
             store, scope, author=consumer_id, telemetry=telemetry, stamps=stamps, token=token
         )
@@ -187,7 +189,7 @@ class CommandConsumer:
                 self._telemetry.log(
                     "warning", "command_consumer_waits", scope=self.scope, reason=str(error)
                 )
-                await anyio.sleep(backoff_s)
+                await self._pace.sleep(backoff_s)
                 backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
 
     async def _take(self, command: Command) -> Outcome | Duplicate:
@@ -262,7 +264,7 @@ class CommandConsumer:
 
     async def _finish(self, command: Command, outcome: Outcome) -> Outcome:
         """Record an outcome, shielded: the handler's word must not be lost to a cancellation."""
-        with anyio.move_on_after(COMMIT_TIMEOUT_S, shield=True):
+        with self._pace.limit(COMMIT_TIMEOUT_S, shield=True):
             try:
                 is_first = await self._journal.finish(outcome)
             except Unavailable as error:
@@ -286,7 +288,8 @@ class CommandConsumer:
                 status=outcome.status,
             )
             return outcome if recorded is None else recorded
-        await checkpoint_if_cancelled()
+        # Where we are cancelled that is what comes of it, not the error.
+        await self._pace.sleep(0)
         raise OutcomeUnknown(
             f"command {command.command_id!r}",
             transaction_id=None,

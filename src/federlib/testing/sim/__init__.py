@@ -1,20 +1,43 @@
-"""The deterministic simulator: many nodes, one thread, virtual time, everything from a seed."""
+"""The deterministic simulator: many nodes, one thread, virtual time, everything from a seed.
+
+    played = play(seed=7)
+    assert not played.violations, shrunk(played).schedule
+
+`play` has a fleet of processes elect a leader, issue commands and act on them while whatever
+can go wrong does, then heals everything and asks that it goes on. The processes run federlib's
+own coroutines. `Simulation`, `Node`, `Network` and `SimulatedStore` are there for programs of
+your own.
+
+Does not promise: to find what depends on real threads, files or sockets. It does not run the
+event loop either: for that there is virtual time of the loop itself.
+"""
 
 from federlib.testing.sim.clock import SimulatedClock
+from federlib.testing.sim.explore import Played, explore, play, shrunk
+from federlib.testing.sim.faults import Fault, Schedule, draw_schedule, read_schedule, shrink
+from federlib.testing.sim.fleet import Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS, Simulation, Trace
+from federlib.testing.sim.ledger import Ledger
 from federlib.testing.sim.network import Delay, Link, Network, Spread, Table
 from federlib.testing.sim.node import Node, Program
+from federlib.testing.sim.presets import PRESETS, preset
 from federlib.testing.sim.store import SimulatedStore, StoreClient, StoreFaults
 from federlib.testing.sim.tasks import Future, SimulatedPace
 
 __all__ = [
+    "PRESETS",
     "SECOND_NS",
     "Delay",
+    "Fault",
+    "Fleet",
     "Future",
+    "Ledger",
     "Link",
     "Network",
     "Node",
+    "Played",
     "Program",
+    "Schedule",
     "SimulatedClock",
     "SimulatedPace",
     "SimulatedStore",
@@ -23,5 +46,13 @@ __all__ = [
     "StoreClient",
     "StoreFaults",
     "Table",
+    "Terms",
     "Trace",
+    "draw_schedule",
+    "explore",
+    "play",
+    "preset",
+    "read_schedule",
+    "shrink",
+    "shrunk",
 ]

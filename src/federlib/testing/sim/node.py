@@ -28,7 +28,15 @@ class Node:
         running: The task that is being driven.
     """
 
-    def __init__(self, sim: Simulation, name: str, program: Program, clock: SimulatedClock) -> None:
+    def __init__(
+        self,
+        sim: Simulation,
+        name: str,
+        program: Program,
+        clock: SimulatedClock,
+        *,
+        died: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self.name = name
         self.clock = clock
         self.pace = SimulatedPace(self)
@@ -37,6 +45,7 @@ class Node:
         self.running: Task | None = None
         self._sim = sim
         self._program = program
+        self._died = died
         self._tasks: list[Task] = []
         self._is_stopped = False
         self._stopped_at_ns = 0
@@ -70,6 +79,7 @@ class Node:
         self._sim.note("kill", self.name, self.life)
         self.is_up = self._is_stopped = False
         self._late.clear()
+        self._died(self.name)
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.kill()

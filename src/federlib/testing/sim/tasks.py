@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar, cast
 
@@ -22,6 +23,7 @@ __all__ = ["Future", "Host", "SimulatedPace", "Task"]
 
 _T = TypeVar("_T")
 _NS = 1_000_000_000
+_STRIDE_NS = _NS
 _Program = Coroutine["Future[object]", None, object]
 
 
@@ -219,10 +221,10 @@ class _Limit:
     def __enter__(self) -> Self:
         self._task.push(self)
         if self._seconds is not None:
-            self._host.later(_true_ns(self._host, self._seconds), self._expire, None)
+            _Alarm(self._host, self._seconds, self._expire)
         return self
 
-    def _expire(self, _nothing: object) -> None:
+    def _expire(self) -> None:
         self.is_due = True
         if not self._is_left:
             self._task.wake()
@@ -241,10 +243,30 @@ class _Limit:
         return False
 
 
-def _true_ns(host: Host, seconds: float) -> int:
-    """Return how much true time passes while the host's clock counts so many seconds."""
-    clock = host.clock
-    return clock.until(clock.boot_ns() + math.ceil(seconds * _NS))
+class _Alarm:
+    """Rings once the clock of a process has counted so many seconds, whatever it does meanwhile."""
+
+    __slots__ = ("_due_ns", "_host", "_ring")
+
+    def __init__(self, host: Host, seconds: float, ring: Callable[[], object]) -> None:
+        self._host = host
+        self._ring = ring
+        self._due_ns = host.clock.boot_ns() + math.ceil(seconds * _NS)
+        self._look(None)
+
+    def _look(self, _nothing: object) -> None:
+        left_ns = self._host.clock.until(self._due_ns)
+        if left_ns > _STRIDE_NS:
+            # Its clock may be slower or quicker by then, or stand still for a while.
+            self._host.later(_STRIDE_NS, self._look, None)
+        else:
+            self._host.later(left_ns, self._end, None)
+
+    def _end(self, _nothing: object) -> None:
+        if self._host.clock.until(self._due_ns):
+            self._look(None)
+        else:
+            self._ring()
 
 
 class SimulatedPace:
@@ -256,7 +278,7 @@ class SimulatedPace:
     async def sleep(self, seconds: float) -> None:
         """Wait; others run meanwhile."""
         bell: Future[None] = Future()
-        self._host.later(_true_ns(self._host, max(0.0, seconds)), _ring, bell)
+        _Alarm(self._host, max(0.0, seconds), partial(bell.set, None))
         await bell
 
     def limit(
@@ -277,11 +299,6 @@ class SimulatedPace:
         task = self._host.running
         assert task is not None, "outside a simulated process"
         return task
-
-
-def _ring(future: object) -> None:
-    assert isinstance(future, Future)
-    future.set(None)
 
 
 class _Lock:

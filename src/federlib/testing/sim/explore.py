@@ -1,0 +1,119 @@
+"""Playing seeds: a safety phase full of faults, then all is healed, and then it must go on.
+
+    played = play(seed=7)
+    played.violations       # must be empty
+    played.digest           # the same on every machine
+
+Source: design §7; TigerBeetle's safety and liveness modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from federlib.testing.sim.faults import Schedule, draw_schedule, shrink
+from federlib.testing.sim.fleet import Fleet, Terms
+from federlib.testing.sim.kernel import SECOND_NS
+
+__all__ = ["Played", "explore", "play", "shrunk"]
+
+_SAFETY_S = 40
+_SLACK_S = 10.0
+_WORST_CLOCK = 3
+"""A process whose clock runs at half its rate is waited for longer."""
+
+
+@attrs.frozen(kw_only=True)
+class Played:
+    """What became of one seed.
+
+    Attributes:
+        seed: The seed.
+        schedule: The faults that were played.
+        violations: What must not be and was, in words.
+        digest: Hash of the trace.
+        events: How many ran.
+        commits: How many the store has seen.
+        reigns: How many leaders there were.
+        applied: How many commands were acted on.
+        failover_s: The longest time without a leader; seconds.
+    """
+
+    seed: int
+    schedule: Schedule
+    violations: tuple[str, ...]
+    digest: str
+    events: int
+    commits: int
+    reigns: int
+    applied: int
+    failover_s: float
+
+
+def play(
+    seed: int,
+    schedule: Schedule | None = None,
+    *,
+    terms: Terms | None = None,
+    safety_s: int = _SAFETY_S,
+) -> Played:
+    """Play one seed to its end.
+
+    Args:
+        seed: Everything follows from it.
+        schedule: The faults; by default drawn from the seed.
+        terms: What the fleet is like.
+        safety_s: How long faults may last; then they are healed, and the fleet must find a
+            leader and get a command done within its lease's time to live, the tolerance and
+            some seconds.
+    """
+    with Fleet(seed, terms) as fleet:
+        if schedule is None:
+            rng = fleet.sim.rng("schedule")
+            schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
+        schedule.arm(fleet)
+        fleet.run(safety_s)
+        fleet.heal()
+        healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
+        fleet.run(_patience_s(fleet.terms))
+        ledger = fleet.ledger
+        if fleet.leader is None:
+            ledger.accuse("a_leader_is_found", "nobody leads although nothing fails any more")
+        elif len(ledger.calls) == done and fleet.terms.command_every_s:
+            ledger.accuse("commands_go_on", "no command was acted on since nothing fails any more")
+        return Played(
+            seed=seed,
+            schedule=schedule,
+            violations=tuple(ledger.violations),
+            digest=fleet.sim.trace.digest,
+            events=fleet.sim.ran,
+            commits=fleet.store.commits,
+            reigns=len(ledger.reigns),
+            applied=len(ledger.calls),
+            failover_s=ledger.longest_without_leader_ns(healed_ns) / SECOND_NS,
+        )
+
+
+def _patience_s(terms: Terms) -> float:
+    return _WORST_CLOCK * (terms.ttl_s + terms.tolerance_s) + _SLACK_S
+
+
+def explore(
+    seeds: Iterable[int], schedule: Schedule | None = None, *, terms: Terms | None = None
+) -> Iterator[Played]:
+    """Play one seed after the other."""
+    for seed in seeds:
+        yield play(seed, schedule, terms=terms)
+
+
+def shrunk(played: Played, *, terms: Terms | None = None) -> Played:
+    """Play a seed that broke something with as few faults as still break the same."""
+    broken = {violation.partition(":")[0] for violation in played.violations}
+
+    def is_broken(schedule: Schedule) -> bool:
+        again = play(played.seed, schedule, terms=terms)
+        return any(violation.partition(":")[0] in broken for violation in again.violations)
+
+    return play(played.seed, shrink(played.schedule, is_broken), terms=terms)

@@ -1,0 +1,295 @@
+"""`Fleet`: simulated processes that elect a leader, issue commands and act on them.
+
+    with Fleet(seed=7) as fleet:
+        fleet.run(seconds=60)
+    assert not fleet.violations
+
+The coroutines are those of `federlib.lease` and `federlib.fencing`, on a simulated store. What
+commands do happens outside that store, in a `Ledger` which sees everything and forgets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import attrs
+
+from federlib._pace import Pace
+from federlib.errors import OutcomeUnknown, StaleToken, Unavailable
+from federlib.fencing import Command, CommandConsumer, FenceGuard, Outcome, issue
+from federlib.fencing.consumer import ActuationStatus
+from federlib.lease import Holder, StoreLeaseBackend
+from federlib.lease.holding import Holding, retry_pauses_s
+from federlib.lease.waiting import Line
+from federlib.skewclock import SkewTolerance
+from federlib.telemetry import SILENT
+from federlib.testing.sim.clock import SimulatedClock
+from federlib.testing.sim.kernel import SECOND_NS, Simulation
+from federlib.testing.sim.ledger import Ledger
+from federlib.testing.sim.network import Link, Network
+from federlib.testing.sim.node import Node
+from federlib.testing.sim.store import SimulatedStore, StoreFaults
+
+__all__ = ["ELECTION", "Fleet", "Terms"]
+
+ELECTION = "leader"
+"""The name of the lease, of the election, and of the scope of its commands."""
+
+_NS = 1_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What a fleet is like.
+
+    Attributes:
+        nodes: How many processes.
+        ttl_s: Of the leader's lease; seconds.
+        tolerance_s: How much the clocks of two machines may differ; seconds.
+        command_every_s: How often a leader issues a command; seconds, 0 for never.
+        consumers: How many of the processes act on commands.
+        offset_ms: Wall clocks start up to so far from the truth; milliseconds.
+        drift_ppm: Clocks run up to so much too fast or too slow; parts per million.
+    """
+
+    nodes: int = 5
+    ttl_s: float = 2.0
+    tolerance_s: float = 1.0
+    command_every_s: float = 0.5
+    consumers: int = 2
+    offset_ms: int = 200
+    drift_ppm: int = 200
+
+
+class Fleet:
+    """A world of simulated processes around one election.
+
+    Attributes:
+        sim: The kernel.
+        terms: What it is like.
+        network: Between the nodes and the store.
+        store: Where leases and commands are.
+        ledger: What was done to the world, and what must hold of it.
+        nodes: By name.
+    """
+
+    def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
+        self.sim = Simulation(seed, keep_trace=keep_trace)
+        self.terms = terms or Terms()
+        self.network = Network(self.sim)
+        self.store = SimulatedStore(self.sim, self.network)
+        self.ledger = Ledger(self.sim)
+        self.nodes: dict[str, Node] = {}
+        draw = self.sim.rng("clocks").randrange
+        for number in range(self.terms.nodes):
+            name = f"n{number + 1}"
+            offset, drift = self.terms.offset_ms * 1_000_000, self.terms.drift_ppm
+            clock = SimulatedClock(
+                self.sim,
+                f"machine-{name}",
+                offset_ns=draw(-offset, offset + 1),
+                drift_ppm=draw(-drift, drift + 1),
+            )
+            is_consumer = number < self.terms.consumers
+            program = _Member(self, is_consumer=is_consumer).run
+            self.nodes[name] = Node(self.sim, name, program, clock, died=self.ledger.died)
+        for node in self.nodes.values():
+            node.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.sim.close()
+
+    @property
+    def violations(self) -> list[str]:
+        """What must not happen and did; in order."""
+        return self.ledger.violations
+
+    @property
+    def leader(self) -> Node | None:
+        """The process that was granted the lease last, if it lives and has not lost it."""
+        return self.nodes.get(self.ledger.leader or "")
+
+    def run(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.sim.run(until_ns=self.sim.now_ns + round(seconds * SECOND_NS))
+
+    def heal(self) -> None:
+        """End all faults: links, store, clocks' rates, and every process is up and quick."""
+        self.network.default = Link()
+        self.network.heal()
+        self.store.faults = StoreFaults()
+        for node in self.nodes.values():
+            node.go_on()
+            node.slow(0)
+            node.clock.drift(0)
+            if not node.is_up:
+                node.start()
+        self.sim.note("heal")
+
+    def replay_stale(self) -> None:
+        """Have some process issue a command again in the name of a reign that is over."""
+        over = self.ledger.reigns[:-1]
+        up = [node for node in self.nodes.values() if node.is_up]
+        if over and up:
+            rng = self.sim.rng("replay")
+            node = rng.choice(up)
+            node.spawn("replay", _Life(self, node).replay(rng.choice(over).epoch))
+
+    def hex_drawer(self, name: str) -> Callable[[], str]:
+        """Return what draws random hex digits for one process."""
+        rng = self.sim.rng(f"hex {name}")
+        return lambda: f"{rng.getrandbits(64):016x}"
+
+
+class _Member:
+    """What one process does."""
+
+    def __init__(self, fleet: Fleet, *, is_consumer: bool) -> None:
+        self.fleet = fleet
+        self.is_consumer = is_consumer
+
+    async def run(self, node: Node) -> None:
+        """Stand for election for ever; act on commands beside it."""
+        life = _Life(self.fleet, node)
+        if self.is_consumer:
+            node.spawn("consumer", life.consume())
+        await life.stand()
+
+
+class _Life:
+    """One life of one process."""
+
+    def __init__(self, fleet: Fleet, node: Node) -> None:
+        self.fleet = fleet
+        self.node = node
+        self.pace: Pace = node.pace
+        self.store = fleet.store.client(node)
+        self.leases = StoreLeaseBackend(
+            self.store, node.clock, SkewTolerance(fleet.terms.tolerance_s)
+        )
+        self.hex = fleet.hex_drawer(f"{node.name}/{node.life}")
+        self.claims = 0
+        self.issued = 0
+
+    async def stand(self) -> None:
+        pause_s = 0.1
+        while True:
+            self.claims += 1
+            holder = Holder(self.node.name, f"{self.node.life}.{self.claims}")
+            line = Line(
+                self.leases,
+                ELECTION,
+                holder,
+                ttl_s=self.fleet.terms.ttl_s,
+                clock=self.node.clock,
+                telemetry=SILENT,
+                pace=self.pace,
+            )
+            try:
+                lease = await line.acquire(None)
+            except (Unavailable, OutcomeUnknown):
+                await self.pace.sleep(pause_s)
+                continue
+            await self._hold(
+                Holding(
+                    self.leases,
+                    lease,
+                    sent_boot_ns=line.sent_boot_ns,
+                    clock=self.node.clock,
+                    telemetry=SILENT,
+                    pace=self.pace,
+                )
+            )
+
+    async def _hold(self, held: Holding) -> None:
+        """Keep a lease until it is lost; what the leader does runs beside."""
+        name, token = self.node.name, held.token
+        self.fleet.ledger.granted(name, token)
+        self.node.spawn("keeper", self._keep(held))
+        is_admitted = False
+        while not held.lost:
+            try:
+                if not is_admitted:
+                    await FenceGuard(self.store, ELECTION).admit(token)
+                    is_admitted = True
+                await self.pace.sleep(self.fleet.terms.command_every_s or held.ttl_s / 3)
+                if self.fleet.terms.command_every_s:
+                    await self._issue(held)
+            except StaleToken:
+                break
+            except (Unavailable, OutcomeUnknown):
+                # It leads until its lease's deadline: what it tries next may get through.
+                await self.pace.sleep(held.ttl_s / 10)
+        self.fleet.ledger.lost(name, token)
+        if not held.is_over:
+            await held._release()  # noqa: SLF001 (the shell of a `Holding`)
+
+    async def _keep(self, held: Holding) -> None:
+        while held.remaining_s():
+            due_ns = held._renewal_due_ns - self.node.clock.boot_ns()  # noqa: SLF001 (as above)
+            await self.pace.sleep(max(0, due_ns) / _NS)
+            for pause_s in retry_pauses_s(held.ttl_s):
+                if not held.remaining_s() or await held._try_to_renew():  # noqa: SLF001 (as above)
+                    break
+                await self.pace.sleep(min(pause_s, held.remaining_s()))
+
+    async def _issue(self, held: Holding) -> None:
+        self.issued += 1
+
+        def gate() -> int:
+            held.check()
+            return held.token
+
+        answer = await issue(
+            self.store,
+            ELECTION,
+            "act",
+            self.issued,
+            epoch=held.token,
+            issuer=self.node.name,
+            clock=self.node.clock,
+            gate_check=gate,
+            token=self.hex,
+        )
+        if isinstance(answer, Outcome):
+            self.fleet.ledger.refused(self.node.name, held.token)
+        else:
+            self.fleet.ledger.issued(answer.command_id, held.token)
+
+    async def replay(self, epoch: int) -> None:
+        try:
+            answer = await issue(
+                self.store,
+                ELECTION,
+                "act again",
+                epoch=epoch,
+                issuer=self.node.name,
+                clock=self.node.clock,
+                token=self.hex,
+            )
+        except (Unavailable, OutcomeUnknown):
+            return
+        if not isinstance(answer, Outcome):
+            self.fleet.ledger.replayed(answer.command_id, epoch)
+
+    async def consume(self) -> None:
+        consumer = CommandConsumer(
+            self.store,
+            ELECTION,
+            self._act,
+            consumer_id=self.node.name,
+            clock=self.node.clock,
+            token=self.hex,
+            pace=self.pace,
+        )
+        await consumer.run()
+
+    async def _act(self, command: Command) -> ActuationStatus:
+        self.fleet.ledger.applied(command.command_id, command.leader_epoch, self.node.name)
+        # What is done takes a while, and who does it may die over it.
+        await self.pace.sleep(0.01)
+        return "applied"

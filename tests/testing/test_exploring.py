@@ -1,0 +1,173 @@
+"""Seeds, fault schedules and what must hold: the fleet goes on, and a broken one is found out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from federlib.errors import InvalidInput
+from federlib.fencing.journal import CommandJournal
+from federlib.lease import queue
+from federlib.testing.sim import (
+    PRESETS,
+    Fault,
+    Fleet,
+    Schedule,
+    Terms,
+    draw_schedule,
+    explore,
+    play,
+    preset,
+    read_schedule,
+    shrink,
+    shrunk,
+)
+from federlib.testing.sim.faults import KINDS
+from federlib.testing.sim.kernel import Simulation
+
+
+def test_a_fleet_that_nothing_happens_to_has_one_leader_and_does_each_command_once() -> None:
+    with Fleet(seed=1) as fleet:
+        fleet.run(seconds=30)
+        ledger = fleet.ledger
+        assert fleet.violations == []
+        assert len(ledger.reigns) == 1
+        assert fleet.leader is fleet.nodes[ledger.reigns[0].leader]
+        assert 50 < ledger.issued_count < 62
+        assert set(ledger.calls.values()) == {1}
+        assert ledger.issued_count - len(ledger.calls) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_fleet_survives_what_every_coordinator_must(name: str) -> None:
+    for played in explore(range(5), preset(name)):
+        assert played.violations == (), played.seed
+        assert played.applied > 10
+
+
+def test_drawn_schedules_of_fresh_seeds_break_nothing() -> None:
+    met: set[str] = set()
+    for played in explore(range(40)):
+        assert played.violations == (), (played.seed, played.schedule.to_json())
+        met.update(fault.kind for fault in played.schedule.faults)
+    assert met == set(KINDS)
+
+
+def test_the_same_seed_plays_the_same_and_another_another() -> None:
+    one, again, other = play(3), play(3), play(4)
+    assert (one.digest, one.events) == (again.digest, again.events)
+    assert other.digest != one.digest
+    assert play(3, one.schedule).schedule == one.schedule
+
+
+# Broken fleets.
+
+
+def test_a_token_that_does_not_rise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = queue.next_token
+
+    def stuck(view: queue.View) -> int:
+        return max(1, kept(view) - 1)
+
+    monkeypatch.setattr(queue, "next_token", stuck)
+    assert any("tokens_rise" in text for text in play(1, preset("leader_kill")).violations)
+
+
+def test_an_effect_before_its_mark_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unmarked(*_arguments: Any, **_fields: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(CommandJournal, "start", unmarked)
+    found = play(1, preset("leader_kill"))
+    assert any("applied_at_most_once" in text for text in found.violations)
+    smaller = shrunk(found)
+    assert any("applied_at_most_once" in text for text in smaller.violations)
+    assert smaller.schedule.faults == (), "two consumers are enough"
+
+
+# Schedules.
+
+
+def test_a_schedule_is_read_as_it_was_written() -> None:
+    for schedule in PRESETS.values():
+        assert read_schedule(schedule.to_json()) == schedule
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32))
+def test_a_drawn_schedule_keeps_to_its_time(seed: int) -> None:
+    with Simulation(seed) as sim:
+        schedule = draw_schedule(sim.rng("schedule"), until_ms=5_000)
+    assert 1 <= len(schedule.faults) <= 8
+    for fault in schedule.faults:
+        assert 0 <= fault.at_ms < 5_000
+        assert fault.at_ms + fault.for_ms <= 5_001
+    assert read_schedule(schedule.to_json()) == schedule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        b"\xff",
+        '{"v":2}',
+        '{"faults":[{"at_ms":-1,"kind":"kill"}]}',
+        '{"faults":[{"at_ms":1,"kind":"eat"}]}',
+        '{"faults":[{"at_ms":1,"kind":"kill","who":3}]}',
+        '{"faults":[{"at_ms":1.5,"kind":"kill"}]}',
+        '{"faults":[{"at_ms":1,"kind":"kill","for_ms":99999999999}]}',
+        '{"faults":[{"at_ms":1,"kind":"kill","amount":99999999999}]}',
+        '{"faults":[{"at_ms":1,"kind":"kill","colour":"red"}]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        read_schedule(text)
+
+
+def test_too_many_faults_are_refused() -> None:
+    many = Schedule(faults=(Fault(at_ms=1, kind="replay"),) * 10_001)
+    with pytest.raises(InvalidInput, match="faults"):
+        read_schedule(many.to_json())
+
+
+@pytest.mark.parametrize("field", ["at_ms", "for_ms", "amount"])
+@pytest.mark.parametrize("value", [math.nan, 0.5, True, 2**40, "1"])
+def test_a_fault_that_cannot_be_is_refused(field: str, value: Any) -> None:
+    fields: dict[str, Any] = {"at_ms": 1, "kind": "kill", field: value}
+    with pytest.raises(InvalidInput, match=field):
+        Fault(**fields)
+
+
+def test_a_fault_of_nobody_and_a_preset_that_is_none_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="who"):
+        play(1, Schedule(faults=(Fault(at_ms=1, kind="kill", who="nobody"),)))
+    with pytest.raises(InvalidInput, match="leader_kill"):
+        preset("sunny_day")
+
+
+def test_shrinking_leaves_only_what_breaks() -> None:
+    faults = tuple(Fault(at_ms=number, kind="kill", who="n1", for_ms=800) for number in range(20))
+
+    def is_broken(schedule: Schedule) -> bool:
+        times = {fault.at_ms: fault.for_ms for fault in schedule.faults}
+        return times.get(3, 0) >= 200 and 17 in times
+
+    small = shrink(Schedule(faults=faults), is_broken)
+    assert [fault.at_ms for fault in small.faults] == [3, 17]
+    assert 200 <= small.faults[0].for_ms < 800
+    assert small.faults[1].for_ms < 800
+
+
+def test_the_terms_of_a_fleet_are_kept() -> None:
+    with Fleet(1, Terms(nodes=3, consumers=0, command_every_s=0, ttl_s=5)) as fleet:
+        fleet.run(seconds=20)
+        assert (len(fleet.nodes), len(fleet.ledger.reigns)) == (3, 1)
+        assert (fleet.ledger.issued_count, fleet.ledger.calls) == (0, {})
