@@ -58,6 +58,22 @@ async def test_a_wrong_tolerance_is_refused_before_anything_is_opened(skew: floa
         federlib.connect("memory://", skew_tolerance_s=skew)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), "5"])
+async def test_a_wrong_ttl_or_close_timeout_is_refused_before_anything_is_opened(
+    seconds: float,
+) -> None:
+    with pytest.raises(InvalidInput, match="ttl_s: expected"):
+        federlib.connect("memory://", ttl_s=seconds)
+    with pytest.raises(InvalidInput, match="close_timeout_s: expected"):
+        federlib.connect("memory://", close_timeout_s=seconds)
+
+
+async def test_a_path_in_the_place_of_a_url_is_refused(tmp_path: Path) -> None:
+    path: str = tmp_path / "fleet.db"  # type: ignore[assignment]
+    with pytest.raises(InvalidInput, match="url: expected a store URL as text"):
+        federlib.connect(path)
+
+
 async def test_a_wrong_lease_ttl_in_the_environment_names_its_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random  # noqa: TID251  # jitter between retries, drawn by the shell
 import secrets  # noqa: TID251  # ids, drawn by the shell
@@ -20,12 +21,13 @@ from federlib.errors import InvalidInput, StoreReplaced
 from federlib.fencing import Commands, FenceGuard
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.lease import LeaseState, Sessions, StoreLeaseBackend, lease_ttl_s
+from federlib.lease.settings import check_ttl
 from federlib.registry import Registry
 from federlib.skewclock import Clock, HybridLogicalClock, SkewTolerance, Stamps, SystemClock
 from federlib.storage import RecordStore
 from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["STORE_ENV", "Parts", "Setup", "named_store"]
+__all__ = ["STORE_ENV", "Parts", "Setup", "check_close_timeout", "named_store"]
 
 STORE_ENV = "FEDERLIB_STORE"
 
@@ -39,7 +41,22 @@ def named_store(url: str | RecordStore | None) -> str | RecordStore:
     found = os.environ.get(STORE_ENV, "") if url is None else url
     if found == "":
         raise InvalidInput("url", expected=f"a store URL, here or in {STORE_ENV}", found=url)
+    # A path is what people give by mistake.
+    if not isinstance(found, str) and not hasattr(found, "commit"):
+        raise InvalidInput("url", expected="a store URL as text, or an open store", found=found)
     return found
+
+
+def check_close_timeout(close_timeout_s: float) -> float:
+    """Return it if closing can be bounded by it.
+
+    Raises:
+        InvalidInput: Not 0 or more seconds.
+    """
+    # NaN compares false with everything, and so is refused here.
+    if type(close_timeout_s) not in {int, float} or not 0 <= close_timeout_s < math.inf:
+        raise InvalidInput("close_timeout_s", expected="0 or more seconds", found=close_timeout_s)
+    return close_timeout_s
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +91,9 @@ class Setup:
             if skew_tolerance_s is None
             else SkewTolerance(skew_tolerance_s)
         )
+        if ttl_s is None:
+            ttl_s = lease_ttl_s()
+        check_ttl(ttl_s)
         if hlc is None:
             hlc = HybridLogicalClock(clock, max_offset_s=tolerance.tolerance_s, telemetry=telemetry)
         return cls(
@@ -81,7 +101,7 @@ class Setup:
             hlc=hlc,
             telemetry=telemetry.stamped(Stamps(hlc).text),
             tolerance=tolerance,
-            ttl_s=lease_ttl_s() if ttl_s is None else ttl_s,
+            ttl_s=ttl_s,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from federlib._parts import STORE_ENV, Parts, Setup, named_store
+from federlib._parts import STORE_ENV, Parts, Setup, check_close_timeout, named_store
 from federlib._tasks import open_task_group
 from federlib.dag import Runs
 from federlib.identity import ClaimedIdentity, IdentityStore
@@ -201,7 +201,7 @@ def connect(
             skew_tolerance_s=skew_tolerance_s,
             ttl_s=ttl_s,
         ),
-        close_timeout_s=close_timeout_s,
+        close_timeout_s=check_close_timeout(close_timeout_s),
     )
 
 

@@ -54,6 +54,22 @@ def test_a_wrong_tolerance_is_refused_before_anything_is_opened(skew: float) -> 
         federlib.blocking.connect("memory://", skew_tolerance_s=skew)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), "5"])
+def test_a_wrong_ttl_or_close_timeout_is_refused_before_anything_is_opened(
+    seconds: float,
+) -> None:
+    with pytest.raises(InvalidInput, match="ttl_s: expected"):
+        federlib.blocking.connect("memory://", ttl_s=seconds)
+    with pytest.raises(InvalidInput, match="close_timeout_s: expected"):
+        federlib.blocking.connect("memory://", close_timeout_s=seconds)
+
+
+def test_a_path_in_the_place_of_a_url_is_refused(tmp_path: Path) -> None:
+    path: str = tmp_path / "fleet.db"  # type: ignore[assignment]
+    with pytest.raises(InvalidInput, match="url: expected a store URL as text"):
+        federlib.blocking.connect(path)
+
+
 def test_an_unknown_scheme_names_those_that_are_known() -> None:
     with pytest.raises(InvalidInput, match="sqlite://"), federlib.blocking.connect("redis://host"):
         pytest.fail("entered")

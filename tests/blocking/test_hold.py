@@ -165,7 +165,7 @@ def test_a_hold_is_entered_once(fed: Federation) -> None:
         hold.__enter__()
 
 
-@pytest.mark.parametrize("wait_s", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("wait_s", [-1, float("nan"), float("inf"), "5", True])
 def test_a_wait_that_cannot_be_is_refused(fed: Federation, wait_s: float) -> None:
     with pytest.raises(InvalidInput, match="wait_s"):
         fed.hold(NAME, wait_s=wait_s)

@@ -87,6 +87,9 @@ def test_parts_out_of_range_are_refused(physical_ns: object, logical: object) ->
 def test_what_is_no_timestamp_is_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="remote: expected an integer from 0"):
         check_hlc(value, field="remote")
+    for write in (hlc_text, hlc_bytes):
+        with pytest.raises(InvalidInput, match="timestamp"):
+            write(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from federlib._pace import ThreadPace, run_now
-from federlib._parts import Parts, Setup, named_store
+from federlib._parts import Parts, Setup, check_close_timeout, named_store
 from federlib.blocking._caller import Caller
 from federlib.blocking._loop import Loop
 from federlib.blocking._portal import Portal, PortalStore
@@ -233,7 +233,7 @@ def connect(
             skew_tolerance_s=skew_tolerance_s,
             ttl_s=ttl_s,
         ),
-        close_timeout_s=close_timeout_s,
+        close_timeout_s=check_close_timeout(close_timeout_s),
     )
 
 

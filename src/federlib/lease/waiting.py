@@ -252,7 +252,9 @@ class Line:
 def check_wait(wait_s: float | None) -> None:
     """Raise `InvalidInput` unless this is None, or 0 or more seconds."""
     # NaN compares false with everything, and so is refused here.
-    if wait_s is not None and not 0 <= wait_s < math.inf:
+    if wait_s is None:
+        return
+    if type(wait_s) not in {int, float} or not 0 <= wait_s < math.inf:
         raise InvalidInput("wait_s", expected="None, or 0 or more seconds", found=wait_s)
 
 

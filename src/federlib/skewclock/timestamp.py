@@ -90,7 +90,11 @@ def hlc_text(timestamp: HlcTimestamp) -> str:
     """Return 17 characters whose order as text is time's order: `018bcfe5687b-0001`.
 
     Twelve hex digits of milliseconds and four of the logical part.
+
+    Raises:
+        InvalidInput: No timestamp: its text would have another length, or another order.
     """
+    check_hlc(timestamp)
     return f"{timestamp >> LOGICAL_BITS:012x}-{timestamp & MAX_LOGICAL:04x}"
 
 
@@ -106,7 +110,12 @@ def hlc_from_text(text: str) -> HlcTimestamp:
 
 
 def hlc_bytes(timestamp: HlcTimestamp) -> bytes:
-    """Return 8 bytes, the highest first: their order as bytes is time's order."""
+    """Return 8 bytes, the highest first: their order as bytes is time's order.
+
+    Raises:
+        InvalidInput: No timestamp.
+    """
+    check_hlc(timestamp)
     return timestamp.to_bytes(8, "big")
 
 
