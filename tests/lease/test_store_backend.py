@@ -18,6 +18,7 @@ from federlib.lease import (
     Released,
     StoreLeaseBackend,
 )
+from federlib.lease.backends.sweep import Floor
 from federlib.lease.records import FLOOR_KEY, MAX_TOKEN, lease_key, queue_key, waiter_key
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.backends.memory import MemoryStore
@@ -108,6 +109,35 @@ async def test_a_raised_floor_binds_names_that_exist_too(world: World) -> None:
     assert isinstance(await world.backend.release(lease), Released)
     await world.join().raise_floor(40)
     assert (await world.take("n", BEN)).fencing_token == 41
+
+
+class Contended(StoreLeaseBackend):
+    """When the floor that it knows is looked at again, another thread forgets it at once."""
+
+    _kept: Floor | None = None
+    _looks = 0
+
+    @property
+    def _floor(self) -> Floor | None:
+        known, self._looks = self._kept, self._looks + 1
+        if self._looks == 2:
+            self._kept = None
+        return known
+
+    @_floor.setter
+    def _floor(self, floor: Floor | None) -> None:
+        self._kept, self._looks = floor, 0
+
+
+@pytest.mark.anyio
+async def test_a_floor_that_another_thread_forgets_is_still_known_to_this_verb(
+    world: World,
+) -> None:
+    backend = Contended(world.store, world.clock, SkewTolerance())
+    for token in (1, 2, 3, 4):
+        lease = await world.take("n", ADA, backend)
+        assert lease.fencing_token == token
+        assert await backend.release(lease) == Released("n", token)
 
 
 @pytest.mark.anyio

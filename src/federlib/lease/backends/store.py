@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets  # noqa: TID251 (a shell: transaction ids)
 import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -112,8 +113,8 @@ class StoreLeaseBackend(LeaseBackend):
         self._sightings = Sightings()
         # By thread as well: a mirror is read and kept up to date by one thread.
         self._mirrors: dict[tuple[str, int], list[Mirror]] = {}
-        self._written: dict[str, _Written] = {}
-        self._freed: dict[str, tuple[LeaseRecord, int]] = {}
+        self._written: OrderedDict[str, _Written] = OrderedDict()
+        self._freed: OrderedDict[str, tuple[LeaseRecord, int]] = OrderedDict()
         self._floor: Floor | None = None
 
     @property
@@ -365,9 +366,11 @@ class StoreLeaseBackend(LeaseBackend):
         mirror.revision = first
 
     async def _known_floor(self) -> Floor:
-        if self._floor is None:
-            self._floor = await read_floor(self._store)
-        return self._floor
+        # Looked at once: another thread may forget it in between.
+        floor = self._floor
+        if floor is None:
+            self._floor = floor = await read_floor(self._store)
+        return floor
 
 
 @attrs.frozen
@@ -390,11 +393,11 @@ def _found(known: _Written | None) -> tuple[Lease | None, int] | None:
     return None if known is None else (known.lease, known.revision)
 
 
-def _keep(kept: dict[str, _Kept], name: str, what: _Kept) -> None:
-    """Keep something for a name; of too many, the oldest goes."""
+def _keep(kept: OrderedDict[str, _Kept], name: str, what: _Kept) -> None:
+    """Keep something for a name; of too many, the oldest goes. Each step is safe in threads."""
     kept.pop(name, None)
     while len(kept) >= _MAX_REMEMBERED:
-        kept.pop(next(iter(kept), ""), None)
+        kept.popitem(last=False)
     kept[name] = what
 
 
