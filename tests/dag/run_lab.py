@@ -99,6 +99,8 @@ class Desk:
         while (draft := self.decide()) is not None:
             drafts.append(draft)
             assert len(drafts) < 1_000, "the leader never comes to rest"
+        # It is not woken again for what it leaves behind.
+        assert not (self.inbox.beside and self.inbox.finishes)
         return drafts
 
     def fold(self) -> RunState:

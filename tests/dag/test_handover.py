@@ -48,6 +48,26 @@ def test_a_finish_goes_to_a_leader_of_its_epoch_and_to_no_other() -> None:
     assert not meeting.present(finish(0), 2)
 
 
+def test_a_leader_is_woken_once_for_what_it_has_not_taken() -> None:
+    meeting, heard = Handover(), list[str]()
+    meeting.enter(LIFE, lambda told: None)
+    meeting.open(1, lambda: heard.append("look"))
+    for looks in (1, 2):
+        for node in range(3):
+            assert meeting.present(finish(node), 1)
+        assert len(heard) == looks
+        assert len(meeting.finishes) == 3
+        meeting.finishes.clear()
+    # Whatever is left of one that went away must not keep the next one's from being heard of.
+    meeting.present(finish(0), 1)
+    meeting.leave()
+    meeting.present(finish(1), 1)
+    meeting.enter(LIFE, lambda told: None)
+    before = len(heard)
+    assert meeting.present(finish(2), 1)
+    assert (list(meeting.finishes), len(heard)) == ([finish(2)], before + 1)
+
+
 def test_what_the_leader_has_not_taken_is_gone_with_either_of_the_two() -> None:
     meeting = Handover()
     meeting.enter(LIFE, lambda told: None)

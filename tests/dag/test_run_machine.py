@@ -357,6 +357,8 @@ class RunMachine(RuleBasedStateMachine):
         if draft is not None:
             check_limits(draft)
             leader.settled.update(draft.settled)
+        elif leader.inbox.beside is not None:
+            assert not leader.inbox.finishes, "nobody wakes the leader again for these"
         return draft
 
     def commit(self, leader: Leader, draft: Draft, *, takeover: bool = False) -> bool:
