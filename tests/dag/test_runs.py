@@ -253,6 +253,29 @@ async def test_a_run_id_that_cannot_be_a_key_is_refused(fleet: Fleet, run_id: st
 
 
 @pytest.mark.parametrize(
+    ("tasks", "named"),
+    [
+        (["a"], "tasks: expected a Workflow"),
+        ({"load": "extract", "extract": []}, "parents of task 'load': expected a list of ids"),
+        ({"a": None}, "parents of task 'a'"),
+        ({1: []}, "id of a task: expected text, found 1"),
+        ({"a": [1]}, "id of a task: expected text, found 1"),
+    ],
+)
+async def test_tasks_of_another_shape_are_refused(fleet: Fleet, tasks: object, named: str) -> None:
+    async with fleet.connected(ttl_s=2) as (fed, _):
+        with pytest.raises(InvalidInput, match=named):
+            await fed.dag.submit(tasks)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("slots", [0, 1_001, 1.5, True, "4", None])
+async def test_a_wrong_number_of_slots_is_refused(fleet: Fleet, slots: object) -> None:
+    async with fleet.connected(ttl_s=2) as (fed, _):
+        with pytest.raises(InvalidInput, match="slots: expected 1 to 1000"):
+            await fed.dag.work("r", echo, slots=slots)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"on_failover": "perhaps"},

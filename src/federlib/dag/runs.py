@@ -209,7 +209,7 @@ class Runs:
             InvalidInput: No such run, or a wrong number of slots.
             CorruptRecord: The run's records cannot be trusted.
         """
-        if not 1 <= slots <= MAX_SLOTS:
+        if type(slots) is not int or not 1 <= slots <= MAX_SLOTS:
             raise InvalidInput("slots", expected=f"1 to {MAX_SLOTS}", found=slots)
         log = self._log(_run_id(run))
         record, after = await log.run_at()
@@ -363,8 +363,22 @@ def _run_id(run: Run | str) -> str:
 
 
 def _as_workflow(tasks: Mapping[str, Iterable[str]]) -> Workflow:
-    specs = tuple(TaskSpec(id=name, needs=tuple(needs)) for name, needs in tasks.items())
+    if not isinstance(tasks, Mapping):
+        expected = "a Workflow, or a mapping from each task's id to its parents' ids"
+        raise InvalidInput("tasks", expected=expected, found=tasks)
+    specs = tuple(_as_task(name, needs) for name, needs in tasks.items())
     return Workflow(name="", tasks=specs)
+
+
+def _as_task(name: str, needs: Iterable[str]) -> TaskSpec:
+    # A text is an iterable of texts too: `{"load": "extract"}` is one parent in no brackets.
+    if isinstance(needs, str) or not isinstance(needs, Iterable):
+        raise InvalidInput(f"parents of task {name!r}", expected="a list of ids", found=needs)
+    parents = tuple(needs)
+    for text in (name, *parents):
+        if not isinstance(text, str):
+            raise InvalidInput("id of a task", expected="text", found=text)
+    return TaskSpec(id=name, needs=parents)
 
 
 async def _tell_roles(seat: Elector, tell: Callable[[LeaderState], None]) -> None:
