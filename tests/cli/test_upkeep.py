@@ -135,7 +135,9 @@ def test_a_torn_export_imports_nothing(fleet: Fleet) -> None:
     done = fleet.call("store", "import", "x.jsonl", "--store", NEW)
     assert (done.code, done.out) == (3, "")
     assert "x.jsonl, line 4: expected a whole line" in done.err
-    assert fleet.call("store", "import", "none.jsonl", "--store", NEW).code == 2
+    unmade = fleet.call("store", "import", "none.jsonl", "--store", "sqlite:///unmade.db")
+    assert (unmade.code, "'none.jsonl' does not exist" in unmade.err) == (2, True)
+    assert not (fleet.root / "unmade.db").exists()
     (fleet.root / "x.jsonl").write_bytes(whole)
     assert fleet.call("store", "import", "x.jsonl", "--store", NEW).code == 0
 

@@ -69,7 +69,8 @@ async def store_export(*, file: Path, url: str) -> int:
 
 
 @store_group.command("import")
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True, exists=True,
+                                        dir_okay=False))  # fmt: skip
 @store_option
 @_floor_option
 @json_option
