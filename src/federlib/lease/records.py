@@ -10,7 +10,7 @@ as it is.
 
 Where nobody waits, one who has just released a lease may take it again without reading the
 queue: only it must be sure that nobody stands there. So whoever stands in line writes
-`queue`, and it goes with the grant that leaves the line empty.
+`queue`, and it goes with the grant that leaves the line empty, or is collected later.
 
 Source: design §4, lease.
 """

@@ -242,6 +242,7 @@ class Registry:
         Raises:
             InvalidInput: `older_than_s` is not a number from 0.
             Unavailable: The store cannot be reached.
+            OutcomeUnknown: It is not known whether the last ones were removed; repeat it.
         """
         # NaN compares false with everything, and so is refused here.
         if type(older_than_s) not in {int, float} or not older_than_s >= 0:
