@@ -1,0 +1,42 @@
+"""From a class to its strategy."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from hypothesis import strategies as st
+
+from federlib.errors import InvalidInput
+from federlib.testing.strategies import _fencing, _fleet, _lease, _runs, _storage, _tasks
+
+__all__ = ["known_kinds", "of"]
+
+_T = TypeVar("_T")
+
+_STRATEGIES: dict[type, st.SearchStrategy[object]] = {
+    **_storage.STRATEGIES,
+    **_lease.STRATEGIES,
+    **_fencing.STRATEGIES,
+    **_fleet.STRATEGIES,
+    **_tasks.STRATEGIES,
+    **_runs.STRATEGIES,
+}
+
+
+def of(kind: type[_T]) -> st.SearchStrategy[_T]:
+    """Generate legal values of a record or value class of federlib.
+
+    Args:
+        kind: The class; `known_kinds` lists them.
+    Raises:
+        InvalidInput: There is no strategy for it.
+    """
+    found = _STRATEGIES.get(kind)
+    if found is None:
+        raise InvalidInput("kind", expected="a record class of federlib", found=kind)
+    return cast("st.SearchStrategy[_T]", found)
+
+
+def known_kinds() -> tuple[type, ...]:
+    """Return every class that `of` takes, by module and name."""
+    return tuple(sorted(_STRATEGIES, key=lambda kind: (kind.__module__, kind.__qualname__)))
