@@ -8,7 +8,7 @@ WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest check lint types contracts examples bench soak docs clean
+.PHONY: help demo test test-lowest check lint types contracts examples downstream bench soak docs clean
 
 help:
 	@echo "make demo    run a workflow on this repository and kill its leader half-way"
@@ -73,7 +73,7 @@ test-lowest: .venv-lowest/ready
 soak: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_kill.py tests/skewclock/test_hlc_history.py tests/proof
 
-check: lint types contracts docs examples
+check: lint types contracts docs examples downstream
 
 lint: .venv-check/ready
 	.venv-check/bin/ruff format --check src tests examples benchmarks .ci
@@ -91,6 +91,10 @@ docs: .venv-check/ready
 
 examples: .venv-check/ready
 	.venv-check/bin/python examples/run_all.py
+
+# A project of a user: its own tests, with our wheel and our pytest plugin as installed.
+downstream: .venv-test/ready
+	cd examples/downstream && ../../.venv-test/bin/python -m pytest -q
 
 bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(BENCH_ARGS)

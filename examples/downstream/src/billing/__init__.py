@@ -1,0 +1,1 @@
+"""Posts invoices, each of them once."""
