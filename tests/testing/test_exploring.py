@@ -31,7 +31,7 @@ from federlib.testing.sim.kernel import Simulation
 
 
 def test_a_fleet_that_nothing_happens_to_has_one_leader_and_does_each_command_once() -> None:
-    with Fleet(seed=1) as fleet:
+    with Fleet(seed=1, terms=Terms(resign_percent=0)) as fleet:
         fleet.run(seconds=30)
         ledger = fleet.ledger
         assert fleet.violations == []
@@ -167,7 +167,8 @@ def test_shrinking_leaves_only_what_breaks() -> None:
 
 
 def test_the_terms_of_a_fleet_are_kept() -> None:
-    with Fleet(1, Terms(nodes=3, consumers=0, command_every_s=0, ttl_s=5)) as fleet:
+    calm = Terms(nodes=3, consumers=0, command_every_s=0, ttl_s=5, resign_percent=0)
+    with Fleet(1, calm) as fleet:
         fleet.run(seconds=20)
         assert (len(fleet.nodes), len(fleet.ledger.reigns)) == (3, 1)
         assert (fleet.ledger.issued_count, fleet.ledger.calls) == (0, {})

@@ -83,6 +83,9 @@ def play(
             ledger.accuse("a_leader_is_found", "nobody leads although nothing fails any more")
         elif len(ledger.calls) == done and fleet.terms.command_every_s:
             ledger.accuse("commands_go_on", "no command was acted on since nothing fails any more")
+        left_out = sorted(fleet.nodes.keys() - fleet.audit.present - fleet.held.keys())
+        if left_out:
+            ledger.accuse("nobody_is_left_out", f"{', '.join(left_out)} neither lead nor wait")
         return Played(
             seed=seed,
             schedule=schedule,

@@ -51,6 +51,18 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _MS = 1_000_000
+_OF_CLOCKS = {"clock_step", "clock_drift", "clock_freeze", "reboot"}
+_OF_ALL = {
+    "lose",
+    "repeat",
+    "delay",
+    "narrow",
+    "store_down",
+    "store_full",
+    "store_slow",
+    "store_refuses",
+    "lost_answers",
+}
 _MAX_MS = 10**9
 _MOST_FAULTS = 10_000
 _AtMost = msgspec.Meta(ge=0, le=_MAX_MS)
@@ -140,10 +152,21 @@ _Undo = Callable[[object], object]
 
 
 def _begin(fleet: Fleet, fault: Fault) -> None:
-    undo = _ACTS[fault.kind](fleet, fault)
     fleet.sim.note("fault", fault.kind, fault.who, fault.amount)
-    if undo is not None and fault.for_ms:
-        fleet.sim.after(fault.for_ms * _MS, undo, None)
+    is_of_all = fault.kind in _OF_ALL
+    if is_of_all:
+        fleet.strike("")
+    fleet.has_odd_clocks = fleet.has_odd_clocks or fault.kind in _OF_CLOCKS
+    undo = _ACTS[fault.kind](fleet, fault)
+    if undo is None or not fault.for_ms:
+        return
+
+    def mend(nothing: object) -> None:
+        undo(nothing)
+        if is_of_all:
+            fleet.mend("")
+
+    fleet.sim.after(fault.for_ms * _MS, mend, None)
 
 
 def _choose(fleet: Fleet, fault: Fault) -> Node | None:
@@ -162,10 +185,19 @@ def _choose(fleet: Fleet, fault: Fault) -> Node | None:
     return fleet.sim.rng("who").choice(up) if up else None
 
 
-def _of_node(act: Callable[[Node, Fault], _Undo | None]) -> Callable[[Fleet, Fault], _Undo | None]:
+def _of_node(act: Callable[[Node, Fault], _Undo]) -> Callable[[Fleet, Fault], _Undo | None]:
     def strike(fleet: Fleet, fault: Fault) -> _Undo | None:
         node = _choose(fleet, fault)
-        return None if node is None or not node.is_up else act(node, fault)
+        if node is None or not node.is_up:
+            return None
+        fleet.strike(node.name)
+        undo = act(node, fault)
+
+        def mend(nothing: object) -> None:
+            undo(nothing)
+            fleet.mend(node.name)
+
+        return mend
 
     return strike
 
@@ -219,8 +251,13 @@ def _cutting(*, hears: bool, is_heard: bool) -> Callable[[Fleet, Fault], _Undo |
             if not hears:
                 fleet.network.cut(others, [node.name], is_cut=is_cut)
 
+        def mend(_nothing: object) -> None:
+            cut(is_cut=False)
+            fleet.mend(node.name)
+
+        fleet.strike(node.name)
         cut(is_cut=True)
-        return lambda _: cut(is_cut=False)
+        return mend
 
     return strike
 

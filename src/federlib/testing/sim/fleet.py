@@ -24,6 +24,7 @@ from federlib.lease.holding import Holding, retry_pauses_s
 from federlib.lease.waiting import Line
 from federlib.skewclock import SkewTolerance
 from federlib.telemetry import SILENT
+from federlib.testing.sim.audit import Audit
 from federlib.testing.sim.clock import SimulatedClock
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
 from federlib.testing.sim.ledger import Ledger
@@ -37,6 +38,8 @@ ELECTION = "leader"
 """The name of the lease, of the election, and of the scope of its commands."""
 
 _NS = 1_000_000_000
+_NEVER_NS = 2**62
+_RECOVERY_NS = 8 * _NS
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +51,8 @@ class Terms:
         ttl_s: Of the leader's lease; seconds.
         tolerance_s: How much the clocks of two machines may differ; seconds.
         command_every_s: How often a leader issues a command; seconds, 0 for never.
+        act_s: How long a command takes to be acted on; seconds.
+        resign_percent: How likely a leader steps down each time that it might issue a command.
         consumers: How many of the processes act on commands.
         offset_ms: Wall clocks start up to so far from the truth; milliseconds.
         drift_ppm: Clocks run up to so much too fast or too slow; parts per million.
@@ -57,6 +62,8 @@ class Terms:
     ttl_s: float = 2.0
     tolerance_s: float = 1.0
     command_every_s: float = 0.5
+    act_s: float = 0.1
+    resign_percent: int = 4
     consumers: int = 2
     offset_ms: int = 200
     drift_ppm: int = 200
@@ -72,15 +79,29 @@ class Fleet:
         store: Where leases and commands are.
         ledger: What was done to the world, and what must hold of it.
         nodes: By name.
+        has_odd_clocks: A clock has left the bounds that `terms` promise.
+        is_healed: No more faults come, and leaders stay.
+        held: What each process holds, as far as it knows.
     """
 
     def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
         self.sim = Simulation(seed, keep_trace=keep_trace)
         self.terms = terms or Terms()
         self.network = Network(self.sim)
-        self.store = SimulatedStore(self.sim, self.network)
         self.ledger = Ledger(self.sim)
+        self.audit = Audit(
+            ELECTION,
+            now_ns=lambda: self.sim.now_ns,
+            is_well=self.is_well,
+            believer=self._find_believer,
+            accuse=self.ledger.accuse,
+        )
+        self.store = SimulatedStore(self.sim, self.network, hear=self.audit.hear)
         self.nodes: dict[str, Node] = {}
+        self.has_odd_clocks = False
+        self.is_healed = False
+        self.held: dict[str, Holding] = {}
+        self._ill_until_ns: dict[str, int] = {}
         draw = self.sim.rng("clocks").randrange
         for number in range(self.terms.nodes):
             name = f"n{number + 1}"
@@ -93,7 +114,7 @@ class Fleet:
             )
             is_consumer = number < self.terms.consumers
             program = _Member(self, is_consumer=is_consumer).run
-            self.nodes[name] = Node(self.sim, name, program, clock, died=self.ledger.died)
+            self.nodes[name] = Node(self.sim, name, program, clock, died=self._died)
         for node in self.nodes.values():
             node.start()
 
@@ -117,8 +138,36 @@ class Fleet:
         """Let so much time pass."""
         self.sim.run(until_ns=self.sim.now_ns + round(seconds * SECOND_NS))
 
+    def strike(self, name: str) -> None:
+        """Note that a fault has struck a process, or with "" all of them."""
+        self._ill_until_ns[name] = _NEVER_NS
+
+    def mend(self, name: str) -> None:
+        """Note that it is over; what it left behind is given some seconds."""
+        self._ill_until_ns[name] = self.sim.now_ns + _RECOVERY_NS
+
+    def is_well(self, name: str) -> bool:
+        """Say whether a process has run for a while, and nothing hinders it."""
+        node, ill = self.nodes.get(name), self._ill_until_ns
+        if node is None or not node.is_up or self.has_odd_clocks:
+            return False
+        return max(ill.get(name, 0), ill.get("", 0)) < self.sim.now_ns
+
+    def _died(self, name: str) -> None:
+        self.held.pop(name, None)
+        self.ledger.died(name)
+
+    def _find_believer(self) -> str | None:
+        if self.has_odd_clocks:
+            return None
+        believers = (
+            name for name, held in self.held.items() if self.nodes[name].is_up and not held.lost
+        )
+        return next(believers, None)
+
     def heal(self) -> None:
         """End all faults: links, store, clocks' rates, and every process is up and quick."""
+        self.is_healed = True
         self.network.default = Link()
         self.network.heal()
         self.store.faults = StoreFaults()
@@ -128,6 +177,8 @@ class Fleet:
             node.clock.drift(0)
             if not node.is_up:
                 node.start()
+        for name in ("", *self.nodes):
+            self.mend(name)
         self.sim.note("heal")
 
     def replay_stale(self) -> None:
@@ -172,6 +223,7 @@ class _Life:
             self.store, node.clock, SkewTolerance(fleet.terms.tolerance_s)
         )
         self.hex = fleet.hex_drawer(f"{node.name}/{node.life}")
+        self.draw = fleet.sim.rng(f"resign {node.name}").randrange
         self.claims = 0
         self.issued = 0
 
@@ -209,6 +261,7 @@ class _Life:
         """Keep a lease until it is lost; what the leader does runs beside."""
         name, token = self.node.name, held.token
         self.fleet.ledger.granted(name, token)
+        self.fleet.held[name] = held
         self.node.spawn("keeper", self._keep(held))
         is_admitted = False
         while not held.lost:
@@ -217,6 +270,8 @@ class _Life:
                     await FenceGuard(self.store, ELECTION).admit(token)
                     is_admitted = True
                 await self.pace.sleep(self.fleet.terms.command_every_s or held.ttl_s / 3)
+                if self.draw(100) < self.fleet.terms.resign_percent and not self.fleet.is_healed:
+                    break
                 if self.fleet.terms.command_every_s:
                     await self._issue(held)
             except StaleToken:
@@ -225,6 +280,7 @@ class _Life:
                 # It leads until its lease's deadline: what it tries next may get through.
                 await self.pace.sleep(held.ttl_s / 10)
         self.fleet.ledger.lost(name, token)
+        self.fleet.held.pop(name, None)
         if not held.is_over:
             await held._release()  # noqa: SLF001 (the shell of a `Holding`)
 
@@ -291,5 +347,5 @@ class _Life:
     async def _act(self, command: Command) -> ActuationStatus:
         self.fleet.ledger.applied(command.command_id, command.leader_epoch, self.node.name)
         # What is done takes a while, and who does it may die over it.
-        await self.pace.sleep(0.01)
+        await self.pace.sleep(self.fleet.terms.act_s)
         return "applied"

@@ -28,8 +28,10 @@ _FAULTS: dict[str, tuple[Fault, ...]] = {
         *_times("replay", tuple(range(10, 38, 2))),
     ),
     "delayed_commands": (
-        *_times("delay", (4, 22), for_ms=12_000, amount=1_200),
-        *_times("lost_answers", (8, 26), for_ms=6_000, amount=300_000),
+        *_times("delay", (4, 22), for_ms=14_000, amount=700),
+        *_times("lost_answers", (8, 26), for_ms=6_000, amount=200_000),
+        *_times("kill", (6, 24), who="leader", for_ms=2_000),
+        *_times("replay", (*range(5, 18), *range(23, 36))),
     ),
     "partition_minority": (
         *_times("isolate", (6, 24), who="leader", for_ms=12_000),

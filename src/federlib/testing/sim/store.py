@@ -8,7 +8,7 @@ the server is away, or full. So a caller is told `OutcomeUnknown` exactly where 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, cast
 
@@ -110,8 +110,15 @@ class SimulatedStore:
     """
 
     def __init__(
-        self, sim: Simulation, network: Network, *, name: str = "store", timeout_s: int = 5
+        self,
+        sim: Simulation,
+        network: Network,
+        *,
+        name: str = "store",
+        timeout_s: int = 5,
+        hear: Callable[[Batch], object] = lambda _: None,
     ) -> None:
+        """Make an empty store; `hear` is told of each commit as it is made."""
         self.name = name
         self.faults = StoreFaults()
         self.timeout_ns = timeout_s * SECOND_NS
@@ -119,6 +126,7 @@ class SimulatedStore:
         self.store_id = f"simulated-{sim.seed}"
         self._sim = sim
         self._network = network
+        self._hear = hear
         self._below = sim.rng("store").randrange
         self._table = Table()
         self._history: deque[Batch] = deque(maxlen=_KEPT_BATCHES)
@@ -221,6 +229,7 @@ class SimulatedStore:
 
     def _apply(self, transaction: Transaction, digest: bytes) -> int:
         batch = self._table.plan(transaction)
+        self._hear(batch)
         receipt = None
         if transaction.id is not None:
             receipt = Receipt(transaction.id, batch.revision, digest, self._sim.now_ns)
