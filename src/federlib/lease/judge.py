@@ -11,6 +11,8 @@ Source: design §4, whose clock; A2.2 §2.2.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from federlib.lease.protocol import Lease
@@ -123,10 +125,16 @@ def horizon(claim: Claim, clock_id: str, tolerance: SkewTolerance) -> Horizon:
     """
     if claim.clock_id and claim.clock_id == clock_id:
         return Horizon(min(claim.renewed_boot_ns, claim.seen_boot_ns) + claim.ttl_ns)
-    if ClockId(claim.clock_id).is_other_boot_of(ClockId(clock_id)):
+    if _is_other_boot(claim.clock_id, clock_id):
         return _PAST
     slack = tolerance.tolerance_ns
     return Horizon(claim.seen_boot_ns + claim.ttl_ns + slack, claim.expires_at_ns + slack)
+
+
+# A process meets the same few clocks again and again.
+@lru_cache(maxsize=1_024)
+def _is_other_boot(one: str, other: str) -> bool:
+    return ClockId(one).is_other_boot_of(ClockId(other))
 
 
 def remaining_ns(claim: Claim, now: Moment, tolerance: SkewTolerance) -> int:

@@ -216,18 +216,17 @@ class _Limit:
         self._task = task
         self._host = host
         self._seconds = seconds
-        self._is_left = False
+        self._alarm: _Alarm | None = None
 
     def __enter__(self) -> Self:
         self._task.push(self)
         if self._seconds is not None:
-            _Alarm(self._host, self._seconds, self._expire)
+            self._alarm = _Alarm(self._host, self._seconds, self._expire)
         return self
 
     def _expire(self) -> None:
         self.is_due = True
-        if not self._is_left:
-            self._task.wake()
+        self._task.wake()
 
     def __exit__(
         self,
@@ -235,7 +234,8 @@ class _Limit:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> bool:
-        self._is_left = True
+        if self._alarm is not None:
+            self._alarm.is_off = True
         self._task.pop(self)
         if isinstance(error, _Elapsed) and error.limit is self:
             self.cancelled_caught = True
@@ -246,15 +246,18 @@ class _Limit:
 class _Alarm:
     """Rings once the clock of a process has counted so many seconds, whatever it does meanwhile."""
 
-    __slots__ = ("_due_ns", "_host", "_ring")
+    __slots__ = ("_due_ns", "_host", "_ring", "is_off")
 
     def __init__(self, host: Host, seconds: float, ring: Callable[[], object]) -> None:
+        self.is_off = False
         self._host = host
         self._ring = ring
         self._due_ns = host.clock.boot_ns() + math.ceil(seconds * _NS)
         self._look(None)
 
     def _look(self, _nothing: object) -> None:
+        if self.is_off:
+            return
         left_ns = self._host.clock.until(self._due_ns)
         if left_ns > _STRIDE_NS:
             # Its clock may be slower or quicker by then, or stand still for a while.
@@ -265,7 +268,7 @@ class _Alarm:
     def _end(self, _nothing: object) -> None:
         if self._host.clock.until(self._due_ns):
             self._look(None)
-        else:
+        elif not self.is_off:
             self._ring()
 
 
