@@ -53,7 +53,7 @@ CAPABILITIES = Capabilities(
 
 _MILLION = 1_000_000
 _KEPT_BATCHES = 10_000
-_QUIET_S = 1.0
+_QUIET_NS = SECOND_NS
 Verb = Literal["get", "scan", "commit", "outcome", "watch"]
 
 
@@ -370,6 +370,8 @@ class _ClientSubscription:
         self._items: deque[WatchItem] = deque()
         self._error: FederlibError | None = None
         self._news: Future[None] = Future()
+        self._waits_ns = 0
+        self._is_armed = False
 
     def take(self, message: object) -> None:
         """Take in one message of the server, whatever its turn."""
@@ -388,14 +390,31 @@ class _ClientSubscription:
         self._error = error
         self._news.set(None)
 
+    def _arm(self, delay_ns: int) -> None:
+        # One alarm at a time, not one for every item that comes in time.
+        if not self._is_armed:
+            self._is_armed = True
+            self._node.later(delay_ns, self._ring, None)
+
+    def _ring(self, _nothing: object) -> None:
+        self._is_armed = False
+        if self.is_closed or self._news.is_set:
+            return
+        quiet_ns = self._node.clock.boot_ns() - self._waits_ns
+        if quiet_ns >= _QUIET_NS:
+            self._news.set(None)
+        else:
+            self._arm(_QUIET_NS - quiet_ns)
+
     def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> WatchItem:
         if not self._items and self._error is None:
             self._news = Future()
-            with self._node.pace.limit(_QUIET_S):
-                await self._news
+            self._waits_ns = self._node.clock.boot_ns()
+            self._arm(_QUIET_NS)
+            await self._news
         if self._items:
             item = self._items.popleft()
             self._position = item.revision
