@@ -32,7 +32,13 @@ def anchors(page: Path) -> set[str]:
 def written_files() -> list[Path]:
     """List what we wrote: text that a reader of the repository may open."""
     folders = ("src", "tests", "docs", "examples", "benchmarks", ".ci")
-    deep = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    # What test runners leave behind lies in folders with a dot, and is not ours.
+    deep = [
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(ROOT / folder).parts)
+    ]
     flat = [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.yml"), ROOT / "Makefile"]
     kinds = {".md", ".py", ".toml", ".yml", ".yaml", ".json", ""}
     return [path for path in [*deep, *flat] if path.is_file() and path.suffix in kinds]
