@@ -257,6 +257,8 @@ class Audit:
 
     def hear(self, batch: Batch) -> None:
         """Judge one commit, and take it in."""
+        if len(batch.events) == 1 and self._is_refresh(batch.events[0]):
+            return
         scene = Scene(
             name=self._name,
             batch=batch,
@@ -276,6 +278,14 @@ class Audit:
                 self._accuse(name, wrong)
         for event in batch.events:
             self._take(event, scene.now_ns)
+
+    def _is_refresh(self, event: Event) -> bool:
+        """Take in that a place was kept, by far the most frequent commit; nothing else changed."""
+        known = self._waiters.get(event.key)
+        if known is None or event.record is None:
+            return False
+        self._waiters[event.key] = (known[0], known[1], self._now_ns())
+        return True
 
     def _take(self, event: Event, now_ns: int) -> None:
         key, record = event.key, event.record

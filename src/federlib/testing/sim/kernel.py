@@ -137,6 +137,15 @@ class Simulation:
             stream = self._streams[name] = random.Random(int.from_bytes(word, "big"))  # noqa: S311
         return stream
 
+    def below(self, name: str) -> Callable[[int], int]:
+        """Return what draws an integer from 0 up to a bound, from the stream of one purpose.
+
+        A third of the time of `randrange`, which matters where each message draws. The product
+        of a 53-bit fraction and an integer is rounded alike on every machine.
+        """
+        draw = self.rng(name).random
+        return lambda bound: int(draw() * bound)
+
     def after(self, delay_ns: int, call: Callable[[_A], object], argument: _A) -> None:
         """Call a function with one argument when a time has passed; nanoseconds, 0 or more."""
         self._pushed += 1

@@ -91,7 +91,7 @@ class Network:
         self.lost = 0
         self._sim = sim
         self._links: dict[tuple[str, str], Link] = {}
-        self._below = sim.rng("network").randrange
+        self._below = sim.below("network")
 
     def link(self, source: str, target: str) -> Link:
         """Return the link from one place to another; change it as you like."""

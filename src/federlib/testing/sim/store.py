@@ -127,7 +127,7 @@ class SimulatedStore:
         self._sim = sim
         self._network = network
         self._hear = hear
-        self._below = sim.rng("store").randrange
+        self._below = sim.below("store")
         self._table = Table()
         self._history: deque[Batch] = deque(maxlen=_KEPT_BATCHES)
         self._feeds: list[_Feed] = []
