@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import attrs
@@ -132,6 +134,16 @@ def test_no_exception_is_left_over() -> None:
 def test_a_class_without_a_strategy_is_told() -> None:
     with pytest.raises(InvalidInput, match="record class"):
         strategies.of(dict)
+
+
+def test_without_hypothesis_the_extra_is_named() -> None:
+    program = "import sys; sys.modules['hypothesis'] = None; import federlib.testing.strategies"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert 'federlib.testing.strategies needs an extra: pip install "federlib[testing]"' in (
+        done.stderr
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=named)

@@ -23,12 +23,12 @@ only text is now and then as long as it may be.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from federlib.errors import MissingExtra
 
-try:
-    import hypothesis  # noqa: F401 (asked for here, so that the error names the extra)
-except ImportError as error:
-    raise MissingExtra("testing", needed_for="federlib.testing.strategies") from error
+if find_spec("hypothesis") is None:
+    raise MissingExtra("testing", needed_for="federlib.testing.strategies")
 
 from federlib.testing.strategies._fencing import command_ids, illegal_command_ids
 from federlib.testing.strategies._fleet import (
