@@ -26,7 +26,7 @@ from federlib.storage.limits import check_transaction, check_transaction_id
 from federlib.testing import strategies
 
 MORE = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 AS_FOUND = settings(database=None, phases=[Phase.generate])
 

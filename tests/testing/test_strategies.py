@@ -72,9 +72,9 @@ from federlib.storage.limits import check_transaction
 from federlib.testing import ManualClock, strategies
 
 A_FEW = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
-MORE = settings(A_FEW, max_examples=100)
+MORE = settings(A_FEW, max_examples=50)
 AS_FOUND = settings(database=None, phases=[Phase.generate])
 
 KINDS = strategies.known_kinds()
