@@ -28,7 +28,7 @@ from federlib.testing import strategies
 MORE = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
-AS_FOUND = settings(database=None, phases=[Phase.generate])
+AS_FOUND = settings(max_examples=5_000, database=None, phases=[Phase.generate])
 
 LEGAL: dict[str, tuple[st.SearchStrategy[object], Callable[..., object]]] = {
     "command_ids": (strategies.command_ids(), lambda text: command_prefix("s", text)),
