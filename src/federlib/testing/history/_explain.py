@@ -66,19 +66,25 @@ def _listed(operations: Sequence[Operation]) -> list[str]:
     return lines
 
 
-def explain(part: Part[State], found: Found[State]) -> Violation:
-    """Make a violation of a part that has no order as small as is quickly done."""
+def explain(part: Part[State], found: Found[State]) -> Violation | None:
+    """Make a violation of where a search got stuck, as small as is quickly done.
+
+    Returns:
+        None if the search was stopped, and there is no violation close to where it came.
+    """
     stuck = found.stuck
     assert stuck is not None
     assert stuck.returned is not None
     moves, initial = _until(part.moves, stuck.returned), part.initial
-    found = _smaller(moves, initial) or found
-    if part.anything is not None:
-        cut = _cut(moves, part.anything)
-        if cut is not None:
-            moves, found = cut
-            initial = part.anything
-    moves, found = _trimmed(moves, initial, found)
+    cut = None if part.anything is None else _cut(moves, part.anything, part.covers)
+    if cut is not None:
+        assert part.anything is not None
+        (moves, found), initial = cut, part.anything
+    elif found.answer == "no":
+        found = _smaller(moves, initial, part.covers) or found
+    else:
+        return None
+    moves, found = _trimmed(moves, initial, part.covers, found)
     stuck = found.stuck
     assert stuck is not None
     return Violation(
@@ -95,9 +101,11 @@ def _operations(moves: Sequence[Move[State]], *, is_must: bool) -> tuple[Operati
     return tuple(sorted(chosen, key=lambda operation: operation.invoked))
 
 
-def _smaller(moves: Sequence[Move[State]], initial: State) -> Found[State] | None:
+def _smaller(
+    moves: Sequence[Move[State]], initial: State, covers: Callable[[State, State], bool]
+) -> Found[State] | None:
     """Return what shows that these have no order either; None if that is not so, or not known."""
-    found = search(moves, initial, max_steps=_STEPS)
+    found = search(moves, initial, covers=covers, max_steps=_STEPS)
     return found if found.answer == "no" else None
 
 
@@ -128,13 +136,13 @@ def _since(moves: Sequence[Move[State]], begin: int) -> list[Move[State]]:
 
 
 def _cut(
-    moves: Sequence[Move[State]], anything: State
+    moves: Sequence[Move[State]], anything: State, covers: Callable[[State, State], bool]
 ) -> tuple[list[Move[State]], Found[State]] | None:
     """Find the latest instant from which on there is no order whatever was there before."""
     begins = sorted({move.invoked for move in moves if move.returned is not None}, reverse=True)
 
     def tried(count: int) -> Found[State] | None:
-        return _smaller(_since(moves, begins[count - 1]), anything)
+        return _smaller(_since(moves, begins[count - 1]), anything, covers)
 
     count = 1
     while tried(count) is None:
@@ -157,7 +165,10 @@ def _least(low: int, high: int, is_enough: Callable[[int], bool]) -> int:
 
 
 def _trimmed(
-    moves: list[Move[State]], initial: State, found: Found[State]
+    moves: list[Move[State]],
+    initial: State,
+    covers: Callable[[State, State], bool],
+    found: Found[State],
 ) -> tuple[list[Move[State]], Found[State]]:
     """Let go of one after the other, as long as there is no order."""
     if sum(move.returned is not None for move in moves) > _TRIMMED:
@@ -167,6 +178,6 @@ def _trimmed(
             continue
         place = moves.index(move)
         fewer = [*moves[:place], *_optional(move), *moves[place + 1 :]]
-        if (smaller := _smaller(fewer, initial)) is not None:
+        if (smaller := _smaller(fewer, initial, covers)) is not None:
             moves, found = fewer, smaller
     return moves, found

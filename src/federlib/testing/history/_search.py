@@ -13,7 +13,7 @@ Source: Wing and Gong 1993; Lowe 2017, "Testing for linearizability".
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, Literal
 
 import attrs
@@ -24,7 +24,7 @@ __all__ = ["Found", "search"]
 
 _NEVER = 2**64
 _SHOWN_STATES = 4
-_KEPT = 2_000
+_KEPT = 1_000
 """States of which it is remembered what operations of unknown outcome make of them."""
 
 _Config = tuple[int, int, int, State]
@@ -48,13 +48,25 @@ class Found(Generic[State]):
     states: tuple[State, ...] = ()
 
 
-def search(moves: Sequence[Move[State]], initial: State, *, max_steps: int) -> Found[State]:
+def search(
+    moves: Sequence[Move[State]],
+    initial: State,
+    *,
+    covers: Callable[[State, State], bool],
+    max_steps: int,
+) -> Found[State]:
     """Look for an order of all moves that must be in one."""
-    return _Search(moves, initial, max_steps).run()
+    return _Search(moves, initial, covers, max_steps).run()
 
 
 class _Search(Generic[State]):
-    def __init__(self, moves: Sequence[Move[State]], initial: State, max_steps: int) -> None:
+    def __init__(
+        self,
+        moves: Sequence[Move[State]],
+        initial: State,
+        covers: Callable[[State, State], bool],
+        max_steps: int,
+    ) -> None:
         self._musts = sorted((m for m in moves if m.returned is not None), key=_invoked)
         self._mays = sorted((m for m in moves if m.returned is None), key=_invoked)
         self._begins = [move.invoked for move in self._musts]
@@ -62,13 +74,17 @@ class _Search(Generic[State]):
         self._twins = _twins(self._mays)
         self._initial = initial
         self._max_steps = max_steps
+        self._covers = covers
+        self._is_vast = False
         self._steps = 0
         self._wall = -1
         self._stuck = 0
         self._states: dict[State, None] = {}
         self._seen: dict[tuple[int, int, State], list[int]] = {}
         self._outcomes: dict[State, list[State | None]] = {}
-        self._needs: dict[tuple[State, State], list[tuple[int, State]]] = {}
+        self._needs: dict[tuple[State | None, State], list[tuple[int, State]]] = {}
+        self._goals: dict[tuple[int, State], bool] = {}
+        self._closures: dict[State, Sequence[State]] = {}
 
     def run(self) -> Found[State]:
         """Go deep first; what was seen is not entered again."""
@@ -151,22 +167,77 @@ class _Search(Generic[State]):
                 yield _take(config, index, mays, moved)
         if after[last] is None:
             self._note(wall, last, state)
-        for may, helped in self._useful(mays, state, wall):
-            bits = mays | 1 << may
-            for index in candidates:
-                self._steps += 1
-                moved = musts[index].step(helped)
-                if moved is not None and moved != after[index]:
-                    yield _take(config, index, bits, moved)
-            for chained, new in self._chains(state, helped):
-                if self._is_free(chained, bits, wall):
-                    yield *config[:2], bits | 1 << chained, new
+        goals = [index for index in candidates if self._is_goal(index, state, after[index])]
+        if goals:
+            yield from self._helped_on(config, goals, after, wall)
 
-    def _useful(self, mays: int, state: State, wall: int) -> Iterator[tuple[int, State]]:
-        """Give the operations of unknown outcome that would change something now."""
-        for may, helped in enumerate(self._helped(state)):
-            if helped is not None and helped != state and self._is_free(may, mays, wall):
-                yield may, helped
+    def _helped_on(
+        self,
+        config: _Config[State],
+        goals: Sequence[int],
+        after: dict[int, State | None],
+        wall: int,
+    ) -> Iterator[_Config[State]]:
+        """Put unknown ones in order, each needed by the next, and one that needs the last.
+
+        No state comes twice among them: what led from it to itself could be left out.
+        """
+        _, _, mays, state = config
+        covers = self._covers
+        paths: list[tuple[int, tuple[State, ...], list[tuple[int, State]]]]
+        paths = [(mays, (state,), self._chains(None, state))]
+        while paths and self._steps <= self._max_steps:
+            used, path, chains = paths.pop()
+            for may, helped in chains:
+                if not self._is_free(may, used, wall):
+                    continue
+                if any(covers(one, helped) for one in path):
+                    continue
+                bits = used | 1 << may
+                for index in goals:
+                    self._steps += 1
+                    moved = self._musts[index].step(helped)
+                    before = after[index]
+                    if moved is None or (before is not None and covers(before, moved)):
+                        continue
+                    yield _take(config, index, bits, moved)
+                paths.append((bits, (*path, helped), self._chains(path[-1], helped)))
+
+    def _is_goal(self, index: int, state: State, after: State | None) -> bool:
+        """Say whether any of unknown outcome, used any number of times, could help this one."""
+        if self._is_vast:
+            return True
+        key = (index, state)
+        found = self._goals.get(key)
+        if found is None:
+            if len(self._goals) > _KEPT:
+                self._goals.clear()
+            step = self._musts[index].step
+            reached = self._closure(state)
+            self._steps += len(reached)
+            moved = map(step, reached)
+            is_helped = any(one is not None and one != after for one in moved)
+            found = is_helped or len(reached) >= _KEPT
+            self._goals[key] = found
+        return found
+
+    def _closure(self, state: State) -> Sequence[State]:
+        """Return every state that those of unknown outcome lead to, as far as is quickly seen."""
+        found = self._closures.get(state)
+        if found is None:
+            if len(self._closures) > _KEPT:
+                self._closures.clear()
+            reached = {state: None}
+            waiting = [state]
+            while waiting and not self._is_vast:
+                for one in self._helped(waiting.pop()):
+                    if one is not None and one not in reached:
+                        reached[one] = None
+                        waiting.append(one)
+                # A thing that counts has no end of states: then this spares nothing.
+                self._is_vast = len(reached) > _KEPT
+            found = self._closures[state] = list(reached)[1:]
+        return found
 
     def _is_free(self, may: int, mays: int, wall: int) -> bool:
         """Say whether it may come next: not yet in order, begun, and no twin before it."""
@@ -184,17 +255,24 @@ class _Search(Generic[State]):
             found = self._outcomes[state] = [move.step(state) for move in self._mays]
         return found
 
-    def _chains(self, state: State, helped: State) -> list[tuple[int, State]]:
-        """Return those of unknown outcome that need what changed a state, and what follows."""
-        found = self._needs.get((state, helped))
+    def _chains(self, before: State | None, state: State) -> list[tuple[int, State]]:
+        """Return those of unknown outcome that change a state, and to what.
+
+        With a state before it, only those that would not have made the same of that.
+        """
+        found = self._needs.get((before, state))
         if found is None:
             if len(self._needs) > _KEPT:
                 self._needs.clear()
-            pairs = zip(self._helped(state), self._helped(helped), strict=True)
-            found = self._needs[state, helped] = [
+            self._steps += len(self._mays)
+            covers, news = self._covers, self._helped(state)
+            olds = [None] * len(news) if before is None else self._helped(before)
+            found = self._needs[before, state] = [
                 (may, new)
-                for may, (without, new) in enumerate(pairs)
-                if new is not None and new not in (without, helped)
+                for may, (old, new) in enumerate(zip(olds, news, strict=True))
+                if new is not None
+                and not covers(state, new)
+                and not (old is not None and covers(old, new))
             ]
         return found
 

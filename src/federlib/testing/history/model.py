@@ -14,6 +14,7 @@ States are immutable and hashable, and never None.
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
@@ -65,6 +66,7 @@ class Part(Generic[State]):
         anything: A state of which nothing is known; None where there is none like that.
         moves: In any order.
         show: Says a state in words.
+        covers: Says whether whatever may follow the second state may follow the first too.
     """
 
     key: str | None
@@ -72,6 +74,7 @@ class Part(Generic[State]):
     anything: State | None
     moves: Sequence[Move[State]]
     show: Callable[[State], str]
+    covers: Callable[[State, State], bool] = operator.eq
 
 
 class Model(ABC, Generic[State]):

@@ -165,7 +165,7 @@ class StoreModel(Model[StoreState]):
         absent = sorted(key for key in keys if key != META_KEY) if self._is_new else ()
         records = tuple((one, None) for one in absent)
         initial = StoreState(0, records, frozenset())
-        return Part(key, initial, self.initial, moves, self.show)
+        return Part(key, initial, self.initial, moves, self.show, _covers)
 
 
 _Commit = tuple[Operation, _Plan]
@@ -346,6 +346,24 @@ def _with(state: StoreState, floor: int, changed: dict[str, Kept | None]) -> Sto
     if len(state.records) == 1 and changed.keys() == {state.records[0][0]}:
         return StoreState(floor, tuple(changed.items()), state.spent)
     return StoreState(floor, tuple(sorted({**dict(state.records), **changed}.items())), state.spent)
+
+
+def _covers(one: StoreState, other: StoreState) -> bool:
+    """Say whether two states are one, but for revisions of which less is known in the first."""
+    if one.floor > other.floor or one.spent != other.spent:
+        return False
+    if len(one.records) != len(other.records):
+        return False
+    for (key, kept), (same, record) in zip(one.records, other.records, strict=True):
+        if key != same or (kept is None) != (record is None):
+            return False
+        if kept is None or record is None or kept == record:
+            continue
+        if kept.value != record.value or kept.low > record.low or kept.high != record.high:
+            return False
+        if kept[3:] != record[3:]:
+            return False
+    return True
 
 
 def _tell(record: Kept | None) -> str:
