@@ -85,21 +85,21 @@ class Fleet:
     """
 
     def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
-        self.sim = Simulation(seed, keep_trace=keep_trace)
-        self.terms = terms or Terms()
-        self.network = Network(self.sim)
-        self.ledger = Ledger(self.sim)
-        self.audit = Audit(
+        self.sim: Simulation = Simulation(seed, keep_trace=keep_trace)
+        self.terms: Terms = terms or Terms()
+        self.network: Network = Network(self.sim)
+        self.ledger: Ledger = Ledger(self.sim)
+        self.audit: Audit = Audit(
             ELECTION,
             now_ns=lambda: self.sim.now_ns,
             is_well=self.is_well,
             believer=self._find_believer,
             accuse=self.ledger.accuse,
         )
-        self.store = SimulatedStore(self.sim, self.network, hear=self.audit.hear)
+        self.store: SimulatedStore = SimulatedStore(self.sim, self.network, hear=self.audit.hear)
         self.nodes: dict[str, Node] = {}
-        self.has_odd_clocks = False
-        self.is_healed = False
+        self.has_odd_clocks: bool = False
+        self.is_healed: bool = False
         self.held: dict[str, Holding] = {}
         self._ill_until_ns: dict[str, int] = {}
         draw = self.sim.rng("clocks").randrange

@@ -45,7 +45,7 @@ class Trace:
 
     def __init__(self, *, keep: bool) -> None:
         self.events: list[tuple[_Word, ...]] = []
-        self.count = 0
+        self.count: int = 0
         self._keep = keep
         self._hashed = 0
         self._hash = hashlib.sha256()
@@ -95,10 +95,10 @@ class Simulation:
         """
         if type(seed) is not int:
             raise InvalidInput("seed", expected="an integer", found=seed)
-        self.seed = seed
-        self.now_ns = 0
-        self.ran = 0
-        self.trace = Trace(keep=keep_trace)
+        self.seed: int = seed
+        self.now_ns: int = 0
+        self.ran: int = 0
+        self.trace: Trace = Trace(keep=keep_trace)
         self._queue: list[tuple[int, int, int, Callable[..., object], object]] = []
         self._pushed = 0
         self._streams: dict[str, random.Random] = {}

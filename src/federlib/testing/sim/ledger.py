@@ -45,8 +45,8 @@ class Ledger:
         self.reigns: list[Reign] = []
         self.leader: str | None = None
         self.calls: dict[str, int] = {}
-        self.issued_count = 0
-        self.refused_count = 0
+        self.issued_count: int = 0
+        self.refused_count: int = 0
         self._sim = sim
         self._leaderless_since_ns = 0
         self._longest_gap_ns = 0

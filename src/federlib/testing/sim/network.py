@@ -86,9 +86,9 @@ class Network:
     """
 
     def __init__(self, sim: Simulation, default: Link | None = None) -> None:
-        self.default = default or Link()
-        self.sent = 0
-        self.lost = 0
+        self.default: Link = default or Link()
+        self.sent: int = 0
+        self.lost: int = 0
         self._sim = sim
         self._links: dict[tuple[str, str], Link] = {}
         self._below = sim.below("network")

@@ -37,11 +37,11 @@ class Node:
         *,
         died: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self.name = name
-        self.clock = clock
-        self.pace = SimulatedPace(self)
-        self.life = 0
-        self.is_up = False
+        self.name: str = name
+        self.clock: SimulatedClock = clock
+        self.pace: SimulatedPace = SimulatedPace(self)
+        self.life: int = 0
+        self.is_up: bool = False
         self.running: Task | None = None
         self._sim = sim
         self._program = program

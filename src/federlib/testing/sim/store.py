@@ -119,11 +119,11 @@ class SimulatedStore:
         hear: Callable[[Batch], object] = lambda _: None,
     ) -> None:
         """Make an empty store; `hear` is told of each commit as it is made."""
-        self.name = name
-        self.faults = StoreFaults()
-        self.timeout_ns = timeout_s * SECOND_NS
-        self.commits = 0
-        self.store_id = f"simulated-{sim.seed}"
+        self.name: str = name
+        self.faults: StoreFaults = StoreFaults()
+        self.timeout_ns: int = timeout_s * SECOND_NS
+        self.commits: int = 0
+        self.store_id: str = f"simulated-{sim.seed}"
         self._sim = sim
         self._network = network
         self._hear = hear
@@ -361,8 +361,8 @@ class _ClientSubscription:
     """What has come of one subscription, put in order again."""
 
     def __init__(self, where: str, node: Node, after: int) -> None:
-        self.where = where
-        self.is_closed = False
+        self.where: str = where
+        self.is_closed: bool = False
         self._node = node
         self._position = after
         self._taken = 0

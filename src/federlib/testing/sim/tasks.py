@@ -105,7 +105,7 @@ class _Elapsed(BaseException):
 
     def __init__(self, limit: _Limit) -> None:
         super().__init__()
-        self.limit = limit
+        self.limit: _Limit = limit
 
 
 class Task:
@@ -119,8 +119,8 @@ class Task:
     __slots__ = ("_coroutine", "_host", "_limits", "_round", "is_over", "name")
 
     def __init__(self, host: Host, name: str, coroutine: _Program) -> None:
-        self.name = name
-        self.is_over = False
+        self.name: str = name
+        self.is_over: bool = False
         self._host = host
         self._coroutine = coroutine
         self._limits: list[_Limit] = []
@@ -210,9 +210,9 @@ class _Limit:
     """Skips the rest of its block once its time is over."""
 
     def __init__(self, task: Task, host: Host, seconds: float | None, *, shield: bool) -> None:
-        self.cancelled_caught = False
-        self.is_due = False
-        self.is_shield = shield
+        self.cancelled_caught: bool = False
+        self.is_due: bool = False
+        self.is_shield: bool = shield
         self._task = task
         self._host = host
         self._seconds = seconds
@@ -249,7 +249,7 @@ class _Alarm:
     __slots__ = ("_due_ns", "_host", "_ring", "is_off")
 
     def __init__(self, host: Host, seconds: float, ring: Callable[[], object]) -> None:
-        self.is_off = False
+        self.is_off: bool = False
         self._host = host
         self._ring = ring
         self._due_ns = host.clock.boot_ns() + math.ceil(seconds * _NS)

@@ -61,7 +61,7 @@ class Inbox:
 
     def __init__(self, prefix: str, *, floor: int, is_lost: bool, wake: Callable[[], None]) -> None:
         self.prefix = prefix
-        self.floor = floor
+        self.floor: int = floor
         self.batches: deque[Batch] = deque()
         self.size_bytes: int = 0
         self.is_lost: bool = is_lost
