@@ -108,6 +108,18 @@ WRONG = {
         commit(0, 1, "put x a put y a", 2),
         commit(2, 3, "at x 2 absent y put x b", NO, "x", 2, 1),
     ],
+    "a conflict on a key that was not checked": [
+        commit(0, 1, "put x a", 2),
+        commit(2, 3, "put x b", NO, "x", None, 2),
+    ],
+    "a conflict with another check than was made": [
+        commit(0, 1, "put x a", 2),
+        commit(2, 3, "at x 1 put x b", NO, "x", None, 2),
+    ],
+    "a conflict with just what was expected": [
+        commit(0, 1, "put x a", 2),
+        commit(2, 3, "at x 2 put x b", NO, "x", 2, 2),
+    ],
     "a refused commit that took effect": [
         commit(0, 1, "put x a", 2),
         commit(2, 3, "absent x put x b", NO, "x", None, 2),
@@ -381,7 +393,7 @@ def test_what_was_made_right_is_found_right(seed: int, unknown: int) -> None:
         ),
         (commit(0, 1, "put x a", "done", 2), "result"),
         (commit(0, 1, "put x a", NO), "result"),
-        (commit(0, 1, "put x a", NO, "x", None, 2), "result"),
+        (commit(0, 1, "absent x put x a", NO, "x", None, "2"), "result"),
         (get(0, 1, "a"), "result"),
         (get(0, 1, 1, 2, 3), "result"),
     ],

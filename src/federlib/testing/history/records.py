@@ -124,7 +124,8 @@ class History:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and self.operations == other.operations
 
-    __hash__ = None  # type: ignore[assignment] # as any list; nobody needs it as a key
+    def __hash__(self) -> int:
+        return hash(self.operations)
 
     def __repr__(self) -> str:
         return f"<History of {len(self.operations)} operations>"

@@ -81,6 +81,8 @@ class _Plan:
     writes: dict[str, str | None]
     revision: int | None
     found: dict[str, int | None] | None
+    # It tells of a conflict where there can be none.
+    is_false: bool = False
     # Revisions of commits that are known: none of unknown outcome can have one of them.
     taken: frozenset[int] = frozenset()
 
@@ -154,7 +156,7 @@ class StoreModel(Model[StoreState]):
             for key in plan.keys:
                 if plan.found is None or key in plan.checks:
                     by_key[key].append(_move(operation, plan, [key], spent))
-        known = [_move(*one, [], spent) for one in commits if one[1].revision is not None]
+        known = [_move(*one, [], spent) for one in commits if one[1].revision or one[1].is_false]
         revisions = self._part(None, [], known)
         return [revisions, *(self._part(key, [key], moves) for key, moves in by_key.items())]
 
@@ -273,6 +275,8 @@ def _get(
 def _step(
     state: StoreState, plan: _Plan, keys: list[str], spent: frozenset[str]
 ) -> StoreState | None:
+    if plan.is_false:
+        return None
     records = dict(state.records)
     is_remembered = plan.id is not None and plan.id in spent
     if is_remembered and plan.id in state.spent:
@@ -418,18 +422,21 @@ def _read(operation: Operation) -> _Plan:
         case ("committed", int() as revision):
             return _Plan(identity, checks, writes, revision, None)
         case ("conflicted", *failed) if failed and len(failed) % 3 == 0:
-            return _Plan(identity, checks, writes, None, _found(operation, failed, checks))
+            found, is_false = _found(operation, failed, checks)
+            return _Plan(identity, checks, writes, None, found, is_false)
         case _:
             raise InvalidInput("result", expected="committed or conflicted", found=operation.result)
 
 
 def _found(
     operation: Operation, failed: list[Word], checks: dict[str, int | None]
-) -> dict[str, int | None]:
+) -> tuple[dict[str, int | None], bool]:
+    """Read what a conflict says was found, and whether it cannot be one of these checks."""
     found: dict[str, int | None] = {}
-    for key, _, revision in zip(failed[::3], failed[1::3], failed[2::3], strict=True):
-        if key not in checks or not isinstance(revision, int | None):
+    is_false = False
+    for key, expected, revision in zip(failed[::3], failed[1::3], failed[2::3], strict=True):
+        if not isinstance(key, str) or not isinstance(revision, int | None):
             raise InvalidInput("result", expected="checked keys", found=operation.result)
-        assert isinstance(key, str)
+        is_false |= key not in checks or checks[key] != expected or expected == revision
         found[key] = revision
-    return found
+    return found, is_false
