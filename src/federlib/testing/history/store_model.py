@@ -21,10 +21,9 @@ from functools import partial
 from typing import NamedTuple
 
 import attrs
-import msgspec
 
-from federlib.errors import InvalidInput
 from federlib.storage import META_KEY
+from federlib.testing.history._commits import Plan, check_get, joined, read_commit
 from federlib.testing.history.model import MAX_RANK, Model, Move, Part
 from federlib.testing.history.records import History, Operation, Word
 
@@ -72,25 +71,6 @@ class StoreState(NamedTuple):
     spent: frozenset[str]
 
 
-@attrs.frozen
-class _Plan:
-    """A recorded commit, read."""
-
-    id: str | None
-    checks: dict[str, int | None]
-    writes: dict[str, str | None]
-    revision: int | None
-    found: dict[str, int | None] | None
-    # It tells of a conflict where there can be none.
-    is_false: bool = False
-    # Revisions of commits that are known: none of unknown outcome can have one of them.
-    taken: frozenset[int] = frozenset()
-
-    @property
-    def keys(self) -> list[str]:
-        return list(dict.fromkeys([*self.checks, *self.writes]))
-
-
 class StoreModel(Model[StoreState]):
     """A record store.
 
@@ -113,10 +93,10 @@ class StoreModel(Model[StoreState]):
         """Return the store after an operation."""
         if operation.verb == "get":
             return _get(state, operation.key, operation.result, frozenset())
-        plan = _read(operation)
+        plan = read_commit(operation)
         return _step(state, plan, plan.keys, frozenset())
 
-    def is_read(self, operation: Operation) -> bool:
+    def isread_commit(self, operation: Operation) -> bool:
         """Reads are, and commits that met a conflict."""
         if operation.verb == "get":
             return True
@@ -135,9 +115,9 @@ class StoreModel(Model[StoreState]):
         """
         gets = [one for one in history if one.verb == "get" and one.outcome == "ok"]
         for get in gets:
-            _check_get(get)
+            check_get(get)
         others = [one for one in history if one.verb != "get" and one.outcome != "fail"]
-        commits, spent = _joined([(one, _read(one)) for one in others])
+        commits, spent = joined([(one, read_commit(one)) for one in others])
         taken = frozenset(plan.revision for _, plan in commits if plan.revision is not None)
         commits = [(one, attrs.evolve(plan, taken=taken)) for one, plan in commits]
         keys = {one.key: None for one in gets}
@@ -170,50 +150,6 @@ class StoreModel(Model[StoreState]):
         return Part(key, initial, self.initial, moves, self.show, _covers)
 
 
-_Commit = tuple[Operation, _Plan]
-
-
-def _joined(commits: list[_Commit]) -> tuple[list[_Commit], frozenset[str]]:
-    """Make one of all attempts under one id, but for those that met a conflict.
-
-    Returns:
-        The commits, and the ids that must be remembered when they took effect: a conflict
-        under such an id says that they had not.
-    """
-    joined: list[_Commit] = []
-    places: dict[str, int] = {}
-    spent: set[str] = set()
-    for operation, plan in commits:
-        place = None if plan.id is None or plan.found is not None else places.get(plan.id)
-        if place is not None and _are_one(joined[place], (operation, plan)):
-            joined[place] = _join(joined[place], (operation, plan))
-            continue
-        if plan.id is not None and (plan.found is not None or place is not None):
-            # Refused while it had not taken effect; or it did so twice, which is wrong.
-            spent.add(plan.id)
-        if plan.id is not None and plan.found is None:
-            places.setdefault(plan.id, len(joined))
-        joined.append((operation, plan))
-    return joined, frozenset(spent & places.keys())
-
-
-def _are_one(one: _Commit, other: _Commit) -> bool:
-    revisions = {one[1].revision, other[1].revision} - {None}
-    return one[0].arguments == other[0].arguments and len(revisions) < 2
-
-
-def _join(one: _Commit, other: _Commit) -> _Commit:
-    known = [two for two in (one, other) if two[0].outcome == "ok"]
-    ends = [operation.returned for operation, _ in known if operation.returned is not None]
-    best, plan = known[0] if known else one
-    operation = msgspec.structs.replace(
-        best,
-        invoked=min(one[0].invoked, other[0].invoked),
-        returned=min(ends) if ends else None,
-    )
-    return operation, plan
-
-
 def _get_move(operation: Operation, taken: frozenset[int]) -> Move[StoreState]:
     step = partial(_get, key=operation.key, result=operation.result, taken=taken)
     return Move(
@@ -222,7 +158,7 @@ def _get_move(operation: Operation, taken: frozenset[int]) -> Move[StoreState]:
 
 
 def _move(
-    operation: Operation, plan: _Plan, keys: list[str], spent: frozenset[str]
+    operation: Operation, plan: Plan, keys: list[str], spent: frozenset[str]
 ) -> Move[StoreState]:
     ends = operation.returned if operation.outcome == "ok" else None
     return Move(
@@ -236,7 +172,7 @@ def _move(
     )
 
 
-def _kind(plan: _Plan, keys: list[str]) -> Hashable:
+def _kind(plan: Plan, keys: list[str]) -> Hashable:
     """Tell what a commit of unknown outcome does to these keys."""
     checks = tuple((key, plan.checks[key]) for key in keys if key in plan.checks)
     return checks, tuple((key, plan.writes[key]) for key in keys if key in plan.writes)
@@ -273,7 +209,7 @@ def _get(
 
 
 def _step(
-    state: StoreState, plan: _Plan, keys: list[str], spent: frozenset[str]
+    state: StoreState, plan: Plan, keys: list[str], spent: frozenset[str]
 ) -> StoreState | None:
     if plan.is_false:
         return None
@@ -305,7 +241,7 @@ def _step(
 def _holds(
     records: dict[str, Kept | None],
     changed: dict[str, Kept | None],
-    plan: _Plan,
+    plan: Plan,
     key: str,
 ) -> bool:
     """Say whether a checked key is as the outcome says; note in `changed` what that tells."""
@@ -377,66 +313,3 @@ def _tell(record: Kept | None) -> str:
     if record.low == record.high:
         return f"is {value} at revision {record.low}"
     return f"is {value} at revision {record.low} or above"
-
-
-def _check_get(operation: Operation) -> None:
-    match operation.result:
-        case () | (str(), int(), int()):
-            return
-        case _:
-            raise InvalidInput(
-                "result", expected="nothing, or value, revision, created", found=operation.result
-            )
-
-
-def _read(operation: Operation) -> _Plan:
-    """Read the words of a commit.
-
-    Raises:
-        InvalidInput: They are not those of one.
-    """
-    if operation.verb != "commit":
-        raise InvalidInput("verb", expected="get or commit", found=operation.verb)
-    identity: str | None = None
-    checks: dict[str, int | None] = {}
-    writes: dict[str, str | None] = {}
-    words = operation.arguments
-    while words:
-        match words:
-            case ("id", str() | None as identity, *rest):
-                pass
-            case ("at", str() as key, int() as revision, *rest):
-                checks[key] = revision
-            case ("absent", str() as key, *rest):
-                checks[key] = None
-            case ("put", str() as key, str() as value, *rest):
-                writes[key] = value
-            case ("delete", str() as key, *rest):
-                writes[key] = None
-            case _:
-                raise InvalidInput("arguments", expected="words of a commit", found=words)
-        words = tuple(rest)
-    if operation.outcome != "ok":
-        return _Plan(identity, checks, writes, None, None)
-    match operation.result:
-        case ("committed", int() as revision):
-            return _Plan(identity, checks, writes, revision, None)
-        case ("conflicted", *failed) if failed and len(failed) % 3 == 0:
-            found, is_false = _found(operation, failed, checks)
-            return _Plan(identity, checks, writes, None, found, is_false)
-        case _:
-            raise InvalidInput("result", expected="committed or conflicted", found=operation.result)
-
-
-def _found(
-    operation: Operation, failed: list[Word], checks: dict[str, int | None]
-) -> tuple[dict[str, int | None], bool]:
-    """Read what a conflict says was found, and whether it cannot be one of these checks."""
-    found: dict[str, int | None] = {}
-    is_false = False
-    for key, expected, revision in zip(failed[::3], failed[1::3], failed[2::3], strict=True):
-        if not isinstance(key, str) or not isinstance(revision, int | None):
-            raise InvalidInput("result", expected="checked keys", found=operation.result)
-        is_false |= key not in checks or checks[key] != expected or expected == revision
-        found[key] = revision
-    return found, is_false
