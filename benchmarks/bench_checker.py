@@ -1,8 +1,8 @@
 """How long it takes to check a history of 10,000 operations.
 
 Ten processes call at the same time, half of the calls go to one of eight keys, and a hundredth
-of the answers is lost. The histories are right, or right but for one answer. No other checker
-for Python takes such a history, so there is a bar and no peer. The seeds are fixed: every run
+of the answers is lost. The histories are right, or right but for one answer. There is a bar and
+no peer: no checker of recorded histories stands alone for Python. The seeds are fixed: every run
 checks the same histories.
 """
 

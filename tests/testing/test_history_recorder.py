@@ -65,6 +65,8 @@ async def test_gets_and_commits_are_recorded_with_what_came_back() -> None:
     await store.get("x")
     with pytest.raises(InvalidInput):
         await store.get("a//b")
+    with pytest.raises(InvalidInput):
+        await store.get("\udc80")
     assert told(recorder) == [
         "a: get",
         "a: commit id t1 absent x put x one delete y -> committed 2",
@@ -72,8 +74,17 @@ async def test_gets_and_commits_are_recorded_with_what_came_back() -> None:
         "a: commit id nothing at x 2 absent y put x no -> conflicted x 2 3",
         "a: get -> two 3 2",
         "a: get -> failed",
+        "a: get -> failed",
     ]
-    assert [one.key for one in recorder.history()] == ["x", "", "x", "", "x", "a//b"]
+    assert [one.key for one in recorder.history()] == [
+        "x",
+        "",
+        "x",
+        "",
+        "x",
+        "a//b",
+        r"'\udc80'",
+    ]
     assert linearizability.check(recorder.history(), StoreModel()).is_linearizable
 
 

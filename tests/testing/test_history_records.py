@@ -148,6 +148,7 @@ def test_histories_are_put_together_in_the_order_of_time() -> None:
     merged = History.merge([History([late]), History([ONE, early])])
     assert merged == History([early, ONE, late])
     assert merged != History([ONE])
+    assert len({merged, History([ONE]), History([late, early, ONE])}) == 2
     assert [one.process for one in merged] == ["b", "a", "c"]
     assert (len(merged), repr(merged)) == (3, "<History of 3 operations>")
 

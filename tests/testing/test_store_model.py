@@ -292,6 +292,22 @@ def test_a_store_in_use_before_may_have_held_anything() -> None:
         assert found.is_linearizable, found
 
 
+def test_a_model_may_be_stepped_by_hand() -> None:
+    model = StoreModel()
+    state = model.step(model.initial, commit(0, 1, "put x a", 2))
+    assert state is not None
+    assert "'x' is 'a' at revision 2" in model.show(state)
+    assert model.step(state, get(2, 3)) is None
+    assert model.step(state, commit(2, 3, "put x a", 2)) is None
+    assert model.step(state, commit(2, 3, "at x 1 put x a", 3)) is None
+    after = model.step(state, commit(2, None, "put x b"))
+    assert after is not None
+    assert "'x' is 'b' at revision 3 or above" in model.show(after)
+    assert model.is_read(get(2, 3))
+    assert model.is_read(commit(2, 3, "at x 1", NO, "x", 1, 2))
+    assert not model.is_read(commit(2, 3, "at x 2", 3))
+
+
 # Every small history, against every order and every revision that fits.
 
 

@@ -29,8 +29,8 @@ from federlib.testing.history.records import History
 
 __all__ = ["MAX_STEPS", "Verdict", "Violation", "check"]
 
-MAX_STEPS = 3_000_000
-"""How often the model is asked for each key before the answer is `undecided`; some 10 to 30 s."""
+MAX_STEPS = 10_000_000
+"""How often the model is asked for each key before the answer is `undecided`; 3 to 25 s."""
 
 
 _FIRST_STEPS = 200_000

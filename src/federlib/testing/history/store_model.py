@@ -96,7 +96,7 @@ class StoreModel(Model[StoreState]):
         plan = read_commit(operation)
         return _step(state, plan, plan.keys, frozenset())
 
-    def isread_commit(self, operation: Operation) -> bool:
+    def is_read(self, operation: Operation) -> bool:
         """Reads are, and commits that met a conflict."""
         if operation.verb == "get":
             return True
