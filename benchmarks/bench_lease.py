@@ -30,7 +30,8 @@ _BARS = {"sqlite-async": 0.22, "sqlite-blocking": 0.4, "file-blocking": 0.45}
 
 def rows(*, quick: bool = False) -> Iterator[Row]:
     """Measure in turns; the median of the rounds' ratios."""
-    cycles, rounds, watched = (20, 2, 5) if quick else (120, 15, 50)
+    # Enough that what happens once in a new store is a small part of it.
+    cycles, rounds, watched = (20, 2, 5) if quick else (400, 9, 50)
     failures: dict[str, str] = {}
     rates = _measure(cycles, rounds, failures)
     for name, client in CLIENTS.items():
