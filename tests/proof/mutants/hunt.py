@@ -22,41 +22,27 @@ __all__ = ["MUTANTS", "SEEDS", "apply", "hunt"]
 MUTANTS = Path(__file__).parent
 SEEDS = 1_000
 
-_HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@")
+_HUNK = re.compile(r"^@@ .*@@.*\n", re.MULTILINE)
 _PLACE = Path(federlib.__file__).parent
 
 
 def apply(diff: str, root: Path) -> None:
-    """Apply a unified diff to the files below `root`; a line that differs is an error."""
-    target: Path | None = None
-    lines: list[str] = []
-    shift = at = 0
+    """Apply a unified diff to the files below `root`, wherever in them its lines stand now.
 
-    def finish() -> None:
-        if target is not None:
-            target.write_text("".join(lines))
-
-    for line in diff.splitlines(keepends=True):
-        hunk = _HUNK.match(line)
-        if line.startswith("--- a/"):
-            finish()
-            target = root / line.removeprefix("--- a/").strip()
-            lines, shift = target.read_text().splitlines(keepends=True), 0
-        elif hunk is not None:
-            at = int(hunk[1]) - 1 + shift
-        elif target is None or line.startswith("+++ "):
-            continue
-        elif line.startswith("+"):
-            lines.insert(at, line[1:])
-            at, shift = at + 1, shift + 1
-        else:
-            assert lines[at] == line[1:], f"{target}, line {at + 1}: not as in the diff"
-            if line.startswith("-"):
-                del lines[at]
-                shift -= 1
-            else:
-                at += 1
-    finish()
+    Raises:
+        AssertionError: They do not stand there exactly once.
+    """
+    for part in diff.split("--- a/")[1:]:
+        name, _, body = part.partition("\n")
+        target = root / name.strip()
+        text = target.read_text()
+        for hunk in _HUNK.split(body)[1:]:
+            lines = hunk.splitlines(keepends=True)
+            old = "".join(line[1:] for line in lines if line[0] in " -")
+            new = "".join(line[1:] for line in lines if line[0] in " +")
+            assert text.count(old) == 1, f"{target}: not as in the diff: {old}"
+            text = text.replace(old, new)
+        target.write_text(text)
 
 
 def hunt(diff: Path, copy: Path, seeds: int = SEEDS) -> dict[str, str | int] | None:
