@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -275,6 +276,32 @@ def test_history_and_receipts_outlive_segments_states_and_openings(tmp_path: Pat
         assert put(engine, "k/3", name="t0/3") == 5
         assert len(list((path / "journal").glob("*.log"))) < 8
         assert len(list((path / "journal").glob("*.state"))) == 1
+
+
+def test_what_falls_due_while_the_tidying_thread_is_at_work_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Semaphore(0)
+    with engine_at(tmp_path / "store", SMALL) as engine:
+
+        def run(**_fields: object) -> None:
+            begun.set()
+            go_on.wait(20)
+            ended.release()
+
+        monkeypatch.setattr(engine._tidier, "run", run)
+        first = engine._segment
+        while engine._segment == first:
+            put(engine, "k")
+        assert begun.wait(20)
+        second = engine._segment
+        while engine._segment == second:
+            put(engine, "k")
+        # No commit comes any more: the thread itself must find that it is due again.
+        go_on.set()
+        assert ended.acquire(timeout=20)
+        assert ended.acquire(timeout=20), "the second segment was forgotten"
+        assert engine._tidied == engine._segment
 
 
 def test_a_failed_sync_is_of_unknown_outcome_and_settled_by_the_next_commit() -> None:

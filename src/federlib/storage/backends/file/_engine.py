@@ -89,6 +89,8 @@ class FileEngine(CommittingEngine):
         # Guards the memory, and is not held while a commit is synced.
         self._mutex = threading.Lock()
         self._tidying: threading.Thread | None = None
+        self._tidy_mutex = threading.Lock()
+        self._is_tidying = False
         try:
             with self._translating():
                 self._memory = self._open(new_store_id)
@@ -290,17 +292,37 @@ class FileEngine(CommittingEngine):
         )
 
     def _tidy_if_due(self) -> None:
-        if self._segment != self._tidied and not self._is_closed:
-            self._tidied = self._segment
+        if self._is_tidying_due:
             self._aside(self._tidy)
 
+    @property
+    def _is_tidying_due(self) -> bool:
+        return self._segment != self._tidied and not self._is_closed
+
     def _tidy(self) -> None:
+        self._tidied = self._segment
         self._tidier.run(files=self._tuning.record_files, is_stopped=lambda: self._is_closed)
 
     def _in_thread(self, work: Callable[[], None]) -> None:
-        if self._tidying is None or not self._tidying.is_alive():
-            self._tidying = threading.Thread(target=work, name="federlib-tidy", daemon=True)
+        with self._tidy_mutex:
+            if self._is_tidying:
+                return
+            self._is_tidying = True
+            self._tidying = threading.Thread(
+                target=self._go_on, args=(work,), name="federlib-tidy", daemon=True
+            )
             self._tidying.start()
+
+    def _go_on(self, work: Callable[[], None]) -> None:
+        """Work until nothing is due: what came meanwhile may be the last that ever comes."""
+        try:
+            while self._is_tidying:
+                work()
+                with self._tidy_mutex:
+                    self._is_tidying = self._is_tidying_due
+        except BaseException:
+            self._is_tidying = False
+            raise
 
     def check(self) -> Sequence[StoreProblem]:
         """Read everything that is stored, and return what is wrong; repairs nothing.
