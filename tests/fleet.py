@@ -18,11 +18,11 @@ import msgspec
 import psutil
 
 from federlib import Federation, connect
-from federlib.dag.patience import scan_all
 from federlib.dag.records import decode
 from federlib.dag.runstate import RunState
 from federlib.dag.transitions import Epoch, LogBatch, Lost, Succeeded
 from federlib.identity import IdentityStore
+from federlib.storage.scanning import scan_all
 
 __all__ = ["Done", "Fleet", "History", "alive", "all_gone", "read_history", "until"]
 

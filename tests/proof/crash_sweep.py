@@ -14,13 +14,13 @@ from anyio.abc import TaskGroup
 from dag.run_lab import view
 from federlib._tasks import open_task_group
 from federlib.dag import Handler, Policy, TaskFailed, TaskRun, Workflow
-from federlib.dag.patience import scan_all
 from federlib.dag.plan import Plan, join_chunks, split_plan
 from federlib.dag.records import RunRecord
 from federlib.dag.runlog import RunLog
 from federlib.errors import FederlibError, OutcomeUnknown, Unavailable
 from federlib.lease.records import LeaseRecord, decode_lease, is_queue_key, is_waiter_key
 from federlib.storage import Committed, RecordStore, Transaction
+from federlib.storage.scanning import scan_all
 from proof.mortal import Dead, Fault, Member, Terms, Watched
 from proof.run_book import RunBook, Who
 from proof.virtual_time import AheadClock

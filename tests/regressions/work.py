@@ -5,10 +5,10 @@ from __future__ import annotations
 import anyio
 
 from federlib.dag import Handler, Policy, RunRecord, TaskRun
-from federlib.dag.patience import scan_all
 from federlib.dag.records import decode
 from federlib.dag.transitions import Claimed, LogBatch
 from federlib.federation import Federation
+from federlib.storage.scanning import scan_all
 
 from .world import LIMIT_S
 

@@ -26,24 +26,10 @@ __all__ = [
     "follow_changes",
     "follow_key",
     "read_surely",
-    "scan_all",
 ]
 
 _UNKNOWN_PAUSE_S, _AWAY_PAUSE_S = 0.05, 0.2
 _T = TypeVar("_T")
-
-
-async def scan_all(
-    store: RecordStore, prefix: str, *, after: str | None = None
-) -> AsyncGenerator[Record, None]:
-    """Yield every record under `prefix`, page by page."""
-    while True:
-        page = await store.scan(prefix, after=after)
-        for record in page.records:
-            yield record
-        if page.next is None:
-            return
-        after = page.next
 
 
 async def commit_surely(store: RecordStore, transaction: Transaction) -> Committed | Conflicted:

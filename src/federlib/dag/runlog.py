@@ -16,7 +16,7 @@ import msgspec
 
 from federlib.dag.inbox import Draft
 from federlib.dag.keys import RunKeys
-from federlib.dag.patience import create_surely, scan_all
+from federlib.dag.patience import create_surely
 from federlib.dag.plan import Plan, join_chunks
 from federlib.dag.records import (
     EpochRecord,
@@ -44,6 +44,7 @@ from federlib.storage import (
     Transaction,
     Write,
 )
+from federlib.storage.scanning import scan_all
 
 __all__ = ["Fold", "RunLog", "Seat", "transaction_id"]
 

@@ -13,7 +13,6 @@ from federlib._tasks import open_task_group
 from federlib.dag.handler import Handler
 from federlib.dag.handover import Handover
 from federlib.dag.leader import RunLeader
-from federlib.dag.patience import scan_all
 from federlib.dag.plan import Plan, split_plan
 from federlib.dag.records import (
     MAX_SLOTS,
@@ -33,6 +32,7 @@ from federlib.leadership import Elector, LeaderState
 from federlib.lease import LeaseBackend, LeaseState
 from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import Absent, Put, RecordStore, Transaction
+from federlib.storage.scanning import scan_all
 from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["Policy", "Run", "Runs"]

@@ -38,6 +38,7 @@ from federlib.storage.protocol import (
     Transaction,
     Write,
 )
+from federlib.storage.scanning import scan_all
 from federlib.telemetry import Telemetry
 
 __all__ = ["KEEP_FREE_S", "Floor", "collect_free", "raise_floor", "read_floor"]
@@ -137,7 +138,7 @@ async def _find_litter(
     store: RecordStore, limit_ns: int, telemetry: Telemetry
 ) -> AsyncIterator[_Litter]:
     queue: Record | None = None
-    async for record in _scan(store):
+    async for record in scan_all(store, LEASE_PREFIX):
         # A name's waiters lie right behind its queue, which is litter where there are none.
         # Whoever comes now writes it anew, so that it is no longer what is removed.
         if queue is not None and not is_waiter_key(record.key):
@@ -155,17 +156,6 @@ async def _find_litter(
             yield found
     if queue is not None:
         yield _Litter(queue, 0)
-
-
-async def _scan(store: RecordStore) -> AsyncIterator[Record]:
-    after: str | None = None
-    while True:
-        page = await store.scan(LEASE_PREFIX, after=after)
-        for record in page.records:
-            yield record
-        if page.next is None:
-            return
-        after = page.next
 
 
 def _as_litter(record: Record, limit_ns: int) -> _Litter | None:

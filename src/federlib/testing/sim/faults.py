@@ -21,7 +21,7 @@ import msgspec
 
 from federlib.errors import InvalidInput
 from federlib.testing.sim.fleet import Fleet
-from federlib.testing.sim.network import Link, Spread
+from federlib.testing.sim.network import Spread
 from federlib.testing.sim.node import Node
 
 __all__ = ["KINDS", "Fault", "Kind", "Schedule", "draw_schedule", "read_schedule", "shrink"]
@@ -65,7 +65,6 @@ _OF_ALL = {
 }
 _MAX_MS = 10**9
 _MOST_FAULTS = 10_000
-_AtMost = msgspec.Meta(ge=0, le=_MAX_MS)
 
 
 class Fault(
@@ -232,10 +231,10 @@ def _clock_freeze(node: Node, _fault: Fault) -> _Undo:
     return lambda _: node.clock.drift(0)
 
 
-def _reboot(node: Node, _fault: Fault) -> _Undo:
-    node.kill()
+def _reboot(node: Node, fault: Fault) -> _Undo:
+    start = _kill(node, fault)
     node.clock.reboot()
-    return lambda _: None if node.is_up else node.start()
+    return start
 
 
 def _cutting(*, hears: bool, is_heard: bool) -> Callable[[Fleet, Fault], _Undo | None]:
@@ -262,48 +261,42 @@ def _cutting(*, hears: bool, is_heard: bool) -> Callable[[Fleet, Fault], _Undo |
     return strike
 
 
-def _network(change: Callable[[Link, int], None], field: str) -> Callable[[Fleet, Fault], _Undo]:
+def _setting(
+    of: Callable[[Fleet], object], field: str, value: Callable[[int], object]
+) -> Callable[[Fleet, Fault], _Undo]:
+    """Have a field set to what an amount makes of it, and as it was before when it is undone."""
+
     def strike(fleet: Fleet, fault: Fault) -> _Undo:
-        default = fleet.network.default
-        before = getattr(default, field)
-        change(default, fault.amount)
-
-        def undo(_nothing: object) -> None:
-            setattr(default, field, before)
-
-        return undo
+        target = of(fleet)
+        before = getattr(target, field)
+        setattr(target, field, value(fault.amount))
+        return lambda _: setattr(target, field, before)
 
     return strike
 
 
-def _lose(link: Link, amount: int) -> None:
-    link.loss_ppm = amount
+def _links(fleet: Fleet) -> object:
+    return fleet.network.default
 
 
-def _repeat(link: Link, amount: int) -> None:
-    link.repeat_ppm = amount
+def _store(fleet: Fleet) -> object:
+    return fleet.store.faults
 
 
-def _delay(link: Link, amount: int) -> None:
-    link.delay = Spread((100_000, max(1, amount) * _MS))
+def _always(_amount: int) -> bool:
+    return True
 
 
-def _narrow(link: Link, amount: int) -> None:
-    link.bytes_per_s = max(1, amount)
+def _as_given(amount: int) -> int:
+    return amount
 
 
-def _store(field: str, value: Callable[[Fault], object]) -> Callable[[Fleet, Fault], _Undo]:
-    def strike(fleet: Fleet, fault: Fault) -> _Undo:
-        faults = fleet.store.faults
-        before = getattr(faults, field)
-        setattr(faults, field, value(fault))
+def _delay(amount: int) -> Spread:
+    return Spread((100_000, max(1, amount) * _MS))
 
-        def undo(_nothing: object) -> None:
-            setattr(faults, field, before)
 
-        return undo
-
-    return strike
+def _at_least_one(amount: int) -> int:
+    return max(1, amount)
 
 
 def _store_slow(fleet: Fleet, fault: Fault) -> _Undo:
@@ -331,15 +324,15 @@ _ACTS: dict[Kind, Callable[[Fleet, Fault], _Undo | None]] = {
     "isolate": _cutting(hears=False, is_heard=False),
     "deafen": _cutting(hears=False, is_heard=True),
     "mute": _cutting(hears=True, is_heard=False),
-    "lose": _network(_lose, "loss_ppm"),
-    "repeat": _network(_repeat, "repeat_ppm"),
-    "delay": _network(_delay, "delay"),
-    "narrow": _network(_narrow, "bytes_per_s"),
-    "store_down": _store("is_down", lambda _: True),
-    "store_full": _store("is_full", lambda _: True),
+    "lose": _setting(_links, "loss_ppm", _as_given),
+    "repeat": _setting(_links, "repeat_ppm", _as_given),
+    "delay": _setting(_links, "delay", _delay),
+    "narrow": _setting(_links, "bytes_per_s", _at_least_one),
+    "store_down": _setting(_store, "is_down", _always),
+    "store_full": _setting(_store, "is_full", _always),
     "store_slow": _store_slow,
-    "store_refuses": _store("unavailable_ppm", lambda fault: fault.amount),
-    "lost_answers": _store("lost_answer_ppm", lambda fault: fault.amount),
+    "store_refuses": _setting(_store, "unavailable_ppm", _as_given),
+    "lost_answers": _setting(_store, "lost_answer_ppm", _as_given),
     "replay": _replay,
 }
 

@@ -11,6 +11,7 @@ commands do happens outside that store, in a `Ledger` which sees everything and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import attrs
@@ -37,9 +38,8 @@ __all__ = ["ELECTION", "Fleet", "Terms"]
 ELECTION = "leader"
 """The name of the lease, of the election, and of the scope of its commands."""
 
-_NS = 1_000_000_000
 _NEVER_NS = 2**62
-_RECOVERY_NS = 8 * _NS
+_RECOVERY_NS = 8 * SECOND_NS
 
 
 @attrs.frozen(kw_only=True)
@@ -113,7 +113,7 @@ class Fleet:
                 drift_ppm=draw(-drift, drift + 1),
             )
             is_consumer = number < self.terms.consumers
-            program = _Member(self, is_consumer=is_consumer).run
+            program = partial(_live, self, is_consumer)
             self.nodes[name] = Node(self.sim, name, program, clock, died=self._died)
         for node in self.nodes.values():
             node.start()
@@ -160,10 +160,7 @@ class Fleet:
     def _find_believer(self) -> str | None:
         if self.has_odd_clocks:
             return None
-        believers = (
-            name for name, held in self.held.items() if self.nodes[name].is_up and not held.lost
-        )
-        return next(believers, None)
+        return next((name for name, held in self.held.items() if not held.lost), None)
 
     def heal(self) -> None:
         """End all faults: links, store, clocks' rates, and every process is up and quick."""
@@ -196,19 +193,12 @@ class Fleet:
         return lambda: f"{rng.getrandbits(64):016x}"
 
 
-class _Member:
-    """What one process does."""
-
-    def __init__(self, fleet: Fleet, *, is_consumer: bool) -> None:
-        self.fleet = fleet
-        self.is_consumer = is_consumer
-
-    async def run(self, node: Node) -> None:
-        """Stand for election for ever; act on commands beside it."""
-        life = _Life(self.fleet, node)
-        if self.is_consumer:
-            node.spawn("consumer", life.consume())
-        await life.stand()
+async def _live(fleet: Fleet, is_consumer: bool, node: Node) -> None:  # noqa: FBT001 (bound once)
+    """Stand for election for ever; act on commands beside it."""
+    life = _Life(fleet, node)
+    if is_consumer:
+        node.spawn("consumer", life.consume())
+    await life.stand()
 
 
 class _Life:
@@ -287,7 +277,7 @@ class _Life:
     async def _keep(self, held: Holding) -> None:
         while held.remaining_s():
             due_ns = held._renewal_due_ns - self.node.clock.boot_ns()  # noqa: SLF001 (as above)
-            await self.pace.sleep(max(0, due_ns) / _NS)
+            await self.pace.sleep(max(0, due_ns) / SECOND_NS)
             for pause_s in retry_pauses_s(held.ttl_s):
                 if not held.remaining_s() or await held._try_to_renew():  # noqa: SLF001 (as above)
                     break

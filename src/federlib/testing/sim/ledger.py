@@ -57,10 +57,6 @@ class Ledger:
         self.violations.append(f"{invariant}: {found}, at {self._sim.now_ns} ns")
         self._sim.note("violation", invariant)
 
-    def _must(self, *, hold: bool, invariant: str, found: str) -> None:
-        if not hold:
-            self.accuse(invariant, found)
-
     def granted(self, name: str, token: int) -> None:
         """Hear that a process was granted the lease."""
         self._sim.note("granted", name, token)
@@ -98,11 +94,10 @@ class Ledger:
         """Hear, from the world, that a command is being acted on."""
         self._sim.note("applied", command_id, epoch, by)
         calls = self.calls[command_id] = self.calls.get(command_id, 0) + 1
-        self._must(
-            hold=calls == 1,
-            invariant="applied_at_most_once",
-            found=f"command {command_id} for the {calls}. time, by {by}",
-        )
+        if calls > 1:
+            self.accuse(
+                "applied_at_most_once", f"command {command_id} for the {calls}. time, by {by}"
+            )
 
     def died(self, name: str) -> None:
         """Hear that a process was killed."""

@@ -18,12 +18,11 @@ from typing import Generic, Protocol, Self, TypeVar, cast
 from federlib._pace import Limit
 from federlib.testing.disk import ProcessEnded
 from federlib.testing.sim.clock import SimulatedClock
+from federlib.testing.sim.kernel import SECOND_NS
 
 __all__ = ["Future", "Host", "SimulatedPace", "Task"]
 
 _T = TypeVar("_T")
-_NS = 1_000_000_000
-_STRIDE_NS = _NS
 _Program = Coroutine["Future[object]", None, object]
 
 
@@ -252,16 +251,16 @@ class _Alarm:
         self.is_off: bool = False
         self._host = host
         self._ring = ring
-        self._due_ns = host.clock.boot_ns() + math.ceil(seconds * _NS)
+        self._due_ns = host.clock.boot_ns() + math.ceil(seconds * SECOND_NS)
         self._look(None)
 
     def _look(self, _nothing: object) -> None:
         if self.is_off:
             return
         left_ns = self._host.clock.until(self._due_ns)
-        if left_ns > _STRIDE_NS:
+        if left_ns > SECOND_NS:
             # Its clock may be slower or quicker by then, or stand still for a while.
-            self._host.later(_STRIDE_NS, self._look, None)
+            self._host.later(SECOND_NS, self._look, None)
         else:
             self._host.later(left_ns, self._end, None)
 

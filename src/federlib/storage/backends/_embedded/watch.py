@@ -35,6 +35,7 @@ _MAX_PAUSE_S = 0.050
 _PAUSE_GROWTH = 1.5
 _STRIDE_S = 0.002
 _ANSWER_S = 0.005
+"""After a commit of ours the thread does not sleep longer: another process may answer."""
 _PAUSE_AFTER_ERROR_S = 0.5
 _MAX_BEHIND_BYTES = 64 * 1024 * 1024
 
@@ -138,7 +139,7 @@ class Watcher:
             self._inboxes.append(inbox)
             self._start()
             position = self._position
-        self._nudge()
+        self._nudged.ring()
         return inbox, position
 
     def _start(self) -> None:
@@ -161,10 +162,7 @@ class Watcher:
                 self._hand_out((batch,))
         # Somebody may answer from another process: look out for it.
         if not is_next or self._pause_s > _ANSWER_S:
-            self._nudge()
-
-    def _nudge(self) -> None:
-        self._nudged.ring()
+            self._nudged.ring()
 
     def take(self, inbox: Inbox) -> Batch | Resync | int:
         """Take the next item; an `int` says that there is none up to that revision.
@@ -200,7 +198,7 @@ class Watcher:
             self._is_stopping = True
             thread = self._thread
         self._stopped.set()
-        self._nudge()
+        self._nudged.ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(patience_s)
         self._fail(self._closed())
