@@ -232,7 +232,7 @@ async def test_the_verbs_of_a_lease_backend_are_recorded() -> None:
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/s.db", "file:///{}/s"])
 async def test_many_tasks_on_a_store_leave_a_right_history(url: str, tmp_path: Path) -> None:
     recorder = Recorder(SystemClock().boot_ns)
-    inner = await open_store(url.format(tmp_path).replace("////", "///"))
+    inner = await open_store(url.format(tmp_path))
 
     async def quarrel(name: str) -> None:
         store = recorder.store(inner, name)
