@@ -54,6 +54,11 @@ class SimulatedClock:
         """Read the boot clock."""
         return self._boot_ns + (self._sim.now_ns - self._origin_ns) * self._rate // _MILLION
 
+    @property
+    def drift_ppm(self) -> int:
+        """How much too fast it runs at present; parts per million."""
+        return self._rate - _MILLION
+
     def drift(self, ppm: int) -> None:
         """Change the rate from now on; -1,000,000 freezes the clock.
 

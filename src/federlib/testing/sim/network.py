@@ -65,14 +65,12 @@ class Link:
         loss_ppm: Messages lost; parts per million.
         repeat_ppm: Messages that arrive twice; parts per million.
         bytes_per_s: What it carries; None for no bound. Messages wait in line for it.
-        is_cut: Nothing arrives.
     """
 
     delay: Delay = _LAN
     loss_ppm: int = 0
     repeat_ppm: int = 0
     bytes_per_s: int | None = None
-    is_cut: bool = False
     free_at_ns: int = 0
 
 
@@ -91,6 +89,8 @@ class Network:
         self.lost: int = 0
         self._sim = sim
         self._links: dict[tuple[str, str], Link] = {}
+        # Not a field of the link: a link that is cut still follows `default`.
+        self._cuts: set[tuple[str, str]] = set()
         self._below = sim.below("network")
 
     def link(self, source: str, target: str) -> Link:
@@ -105,7 +105,7 @@ class Network:
         for source in sources:
             for target in targets:
                 if source != target:
-                    self.link(source, target).is_cut = is_cut
+                    (self._cuts.add if is_cut else self._cuts.discard)((source, target))
 
     def part(self, some: Sequence[str], others: Sequence[str], *, is_cut: bool = True) -> None:
         """Cut both directions between two groups, or mend them."""
@@ -115,6 +115,7 @@ class Network:
     def heal(self) -> None:
         """Mend every link: back to `default`."""
         self._links.clear()
+        self._cuts.clear()
 
     def send(
         self,
@@ -131,8 +132,10 @@ class Network:
             Whether it will arrive: for who simulates a transport that finds that out.
         """
         self.sent += 1
-        link = self._links.get((source, target), self.default)
-        if link.is_cut or (link.loss_ppm and self._below(_MILLION) < link.loss_ppm):
+        place = (source, target)
+        link = self._links.get(place, self.default)
+        is_lost = link.loss_ppm and self._below(_MILLION) < link.loss_ppm
+        if is_lost or place in self._cuts:
             self.lost += 1
             return False
         delay_ns = link.delay.draw(self._below)
