@@ -150,6 +150,8 @@ class SimulatedStore:
     def ask(self, verb: Verb, argument: object, node: Node) -> Future[object]:
         """Send a request of a process; the answer comes, or an error when its time is over."""
         request = _Request(verb, argument, node, node.life, Future())
+        if not node.is_up:
+            return request.answer  # What a killed process still tries to say leaves it no more.
         if not self._network.send(node.name, self.name, self._receive, request):
             self._give_up(request, self.timeout_ns)
         return request.answer
