@@ -13,24 +13,31 @@ event loop either: for that there is virtual time of the loop itself.
 """
 
 from federlib.testing.sim.clock import SimulatedClock
+from federlib.testing.sim.drawing import draw_schedule
 from federlib.testing.sim.explore import Played, explore, play, shrunk
-from federlib.testing.sim.faults import Fault, Schedule, draw_schedule, read_schedule, shrink
+from federlib.testing.sim.faults import KINDS, Fault, Kind
 from federlib.testing.sim.fleet import Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS, Simulation, Trace
 from federlib.testing.sim.ledger import Ledger
 from federlib.testing.sim.network import Delay, Link, Network, Spread, Table
 from federlib.testing.sim.node import Node, Program
 from federlib.testing.sim.presets import PRESETS, preset
+from federlib.testing.sim.schedule import Schedule, read_schedule
+from federlib.testing.sim.shrinking import shrink
 from federlib.testing.sim.store import SimulatedStore, StoreClient, StoreFaults
 from federlib.testing.sim.tasks import Future, SimulatedPace
+from federlib.testing.sim.troubles import Troubles
+from federlib.testing.sim.world import World
 
 __all__ = [
+    "KINDS",
     "PRESETS",
     "SECOND_NS",
     "Delay",
     "Fault",
     "Fleet",
     "Future",
+    "Kind",
     "Ledger",
     "Link",
     "Network",
@@ -48,6 +55,8 @@ __all__ = [
     "Table",
     "Terms",
     "Trace",
+    "Troubles",
+    "World",
     "draw_schedule",
     "explore",
     "play",

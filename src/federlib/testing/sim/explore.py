@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from federlib.testing.sim.faults import Schedule, draw_schedule, shrink
+from federlib.testing.sim.drawing import draw_schedule
 from federlib.testing.sim.fleet import Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
+from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.shrinking import shrink
 
 __all__ = ["Played", "explore", "play", "shrunk"]
 

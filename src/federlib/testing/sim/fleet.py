@@ -32,6 +32,7 @@ from federlib.testing.sim.ledger import Ledger
 from federlib.testing.sim.network import Link, Network
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.store import SimulatedStore, StoreFaults
+from federlib.testing.sim.troubles import Troubles
 
 __all__ = ["ELECTION", "Fleet", "Terms"]
 
@@ -80,6 +81,7 @@ class Fleet:
         ledger: What was done to the world, and what must hold of it.
         nodes: By name.
         has_odd_clocks: A clock has left the bounds that `terms` promise.
+        troubles: What is wrong with it at present.
         is_healed: No more faults come, and leaders stay.
         held: What each process holds, as far as it knows.
     """
@@ -99,6 +101,7 @@ class Fleet:
         self.store: SimulatedStore = SimulatedStore(self.sim, self.network, hear=self.audit.hear)
         self.nodes: dict[str, Node] = {}
         self.has_odd_clocks: bool = False
+        self.troubles: Troubles = Troubles()
         self.is_healed: bool = False
         self.held: dict[str, Holding] = {}
         self._ill_until_ns: dict[str, int] = {}
@@ -165,6 +168,7 @@ class Fleet:
     def heal(self) -> None:
         """End all faults: links, store, clocks' rates, and every process is up and quick."""
         self.is_healed = True
+        self.troubles.over()
         self.network.default = Link()
         self.network.heal()
         self.store.faults = StoreFaults()

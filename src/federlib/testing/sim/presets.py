@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from federlib.errors import InvalidInput
-from federlib.testing.sim.faults import Fault, Kind, Schedule
+from federlib.testing.sim.faults import Fault, Kind
+from federlib.testing.sim.schedule import Schedule
 
 __all__ = ["PRESETS", "preset"]
 

@@ -1,0 +1,88 @@
+"""Drawing schedules of faults from a seed."""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 (the type of a stream of the simulation)
+from collections.abc import Sequence
+
+import attrs
+
+from federlib.testing.sim.faults import KINDS, Fault, Kind
+from federlib.testing.sim.schedule import Schedule
+
+__all__ = ["RANGES", "Range", "draw_schedule"]
+
+
+@attrs.frozen
+class Range:
+    """Between which bounds a kind of fault is drawn, both included.
+
+    Attributes:
+        who: Each as likely as the others.
+        for_ms: How long; milliseconds.
+        amount: As in `Fault`.
+    """
+
+    who: tuple[str, ...]
+    for_ms: tuple[int, int]
+    amount: tuple[int, int] = (0, 0)
+
+
+_ANYBODY = ("leader", "leader", "follower", "any")
+RANGES: dict[Kind, Range] = {
+    "kill": Range(_ANYBODY, (100, 8_000)),
+    "stop": Range(_ANYBODY, (100, 10_000)),
+    "slow": Range(_ANYBODY, (500, 5_000), (100, 20_000)),
+    "clock_step": Range(_ANYBODY, (0, 10_000), (-30_000, 30_000)),
+    "clock_drift": Range(_ANYBODY, (1_000, 10_000), (-500_000, 1_000_000)),
+    "clock_freeze": Range(_ANYBODY, (500, 5_000)),
+    "reboot": Range(_ANYBODY, (500, 5_000)),
+    "isolate": Range(_ANYBODY, (500, 10_000)),
+    "deafen": Range(_ANYBODY, (500, 10_000)),
+    "mute": Range(_ANYBODY, (500, 10_000)),
+    "lose": Range(("",), (1_000, 10_000), (10_000, 300_000)),
+    "repeat": Range(("",), (1_000, 10_000), (10_000, 300_000)),
+    "delay": Range(("",), (1_000, 10_000), (5, 1_500)),
+    "narrow": Range(("",), (500, 5_000), (5_000, 100_000)),
+    "store_down": Range(("",), (500, 6_000)),
+    "store_full": Range(("",), (500, 6_000)),
+    "store_slow": Range(("",), (500, 10_000), (50, 9_000)),
+    "store_refuses": Range(("",), (500, 10_000), (50_000, 900_000)),
+    "lost_answers": Range(("",), (500, 10_000), (50_000, 600_000)),
+    "replay": Range(("",), (0, 0)),
+}
+
+
+def draw_schedule(
+    rng: random.Random, *, until_ms: int, most: int = 8, kinds: Sequence[Kind] = KINDS
+) -> Schedule:
+    """Draw some faults; which kinds there are at all is drawn first.
+
+    So a seed has many of few kinds rather than few of all, which finds more.
+
+    Args:
+        rng: Where chance comes from.
+        until_ms: No fault lasts longer than this; milliseconds.
+        most: How many at most.
+        kinds: Of which.
+    Source: Groce et al. 2012, Swarm testing.
+    """
+    some = rng.sample(kinds, 1 + rng.randrange(len(kinds)))
+    faults: list[Fault] = []
+    for _ in range(1 + rng.randrange(most)):
+        kind = rng.choice(some)
+        bounds = RANGES[kind]
+        at_ms = rng.randrange(until_ms)
+        low, high = bounds.for_ms
+        for_ms = min(low + rng.randrange(high - low + 1), until_ms - at_ms)
+        least, largest = bounds.amount
+        faults.append(
+            Fault(
+                at_ms=at_ms,
+                kind=kind,
+                who=rng.choice(bounds.who),
+                for_ms=max(1, for_ms),
+                amount=least + rng.randrange(largest - least + 1),
+            )
+        )
+    return Schedule(name="drawn", faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)))
