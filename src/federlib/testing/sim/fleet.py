@@ -10,9 +10,7 @@ commands do happens outside that store, in a `Ledger` which sees everything and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Self
 
 import attrs
 
@@ -26,21 +24,15 @@ from federlib.lease.waiting import Line
 from federlib.skewclock import SkewTolerance
 from federlib.telemetry import SILENT
 from federlib.testing.sim.audit import Audit
-from federlib.testing.sim.clock import SimulatedClock
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
 from federlib.testing.sim.ledger import Ledger
-from federlib.testing.sim.network import Link, Network
 from federlib.testing.sim.node import Node
-from federlib.testing.sim.store import SimulatedStore, StoreFaults
-from federlib.testing.sim.troubles import Troubles
+from federlib.testing.sim.site import Site
 
 __all__ = ["ELECTION", "Fleet", "Terms"]
 
 ELECTION = "leader"
 """The name of the lease, of the election, and of the scope of its commands."""
-
-_NEVER_NS = 2**62
-_RECOVERY_NS = 8 * SECOND_NS
 
 
 @attrs.frozen(kw_only=True)
@@ -70,62 +62,39 @@ class Terms:
     drift_ppm: int = 200
 
 
-class Fleet:
+class Fleet(Site):
     """A world of simulated processes around one election.
 
     Attributes:
-        sim: The kernel.
         terms: What it is like.
-        network: Between the nodes and the store.
-        store: Where leases and commands are.
         ledger: What was done to the world, and what must hold of it.
-        nodes: By name.
-        has_odd_clocks: A clock has left the bounds that `terms` promise.
-        troubles: What is wrong with it at present.
-        is_healed: No more faults come, and leaders stay.
+        audit: Judges what is stored.
         held: What each process holds, as far as it knows.
     """
 
     def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
-        self.sim: Simulation = Simulation(seed, keep_trace=keep_trace)
+        sim = Simulation(seed, keep_trace=keep_trace)
         self.terms: Terms = terms or Terms()
-        self.network: Network = Network(self.sim)
-        self.ledger: Ledger = Ledger(self.sim)
+        self.ledger: Ledger = Ledger(sim)
         self.audit: Audit = Audit(
             ELECTION,
-            now_ns=lambda: self.sim.now_ns,
+            now_ns=lambda: sim.now_ns,
             is_well=self.is_well,
             believer=self._find_believer,
             accuse=self.ledger.accuse,
         )
-        self.store: SimulatedStore = SimulatedStore(self.sim, self.network, hear=self.audit.hear)
-        self.nodes: dict[str, Node] = {}
-        self.has_odd_clocks: bool = False
-        self.troubles: Troubles = Troubles()
-        self.is_healed: bool = False
+        super().__init__(sim, self.audit.hear)
         self.held: dict[str, Holding] = {}
-        self._ill_until_ns: dict[str, int] = {}
-        draw = self.sim.rng("clocks").randrange
         for number in range(self.terms.nodes):
             name = f"n{number + 1}"
-            offset, drift = self.terms.offset_ms * 1_000_000, self.terms.drift_ppm
-            clock = SimulatedClock(
-                self.sim,
-                f"machine-{name}",
-                offset_ns=draw(-offset, offset + 1),
-                drift_ppm=draw(-drift, drift + 1),
+            clock = self.draw_clock(
+                name, offset_ms=self.terms.offset_ms, drift_ppm=self.terms.drift_ppm
             )
             is_consumer = number < self.terms.consumers
             program = partial(_live, self, is_consumer)
             self.nodes[name] = Node(self.sim, name, program, clock, died=self._died)
         for node in self.nodes.values():
             node.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.sim.close()
 
     @property
     def violations(self) -> list[str]:
@@ -137,25 +106,6 @@ class Fleet:
         """The process that was granted the lease last, if it lives and has not lost it."""
         return self.nodes.get(self.ledger.leader or "")
 
-    def run(self, seconds: float) -> None:
-        """Let so much time pass."""
-        self.sim.run(until_ns=self.sim.now_ns + round(seconds * SECOND_NS))
-
-    def strike(self, name: str) -> None:
-        """Note that a fault has struck a process, or with "" all of them."""
-        self._ill_until_ns[name] = _NEVER_NS
-
-    def mend(self, name: str) -> None:
-        """Note that it is over; what it left behind is given some seconds."""
-        self._ill_until_ns[name] = self.sim.now_ns + _RECOVERY_NS
-
-    def is_well(self, name: str) -> bool:
-        """Say whether a process has run for a while, and nothing hinders it."""
-        node, ill = self.nodes.get(name), self._ill_until_ns
-        if node is None or not node.is_up or self.has_odd_clocks:
-            return False
-        return max(ill.get(name, 0), ill.get("", 0)) < self.sim.now_ns
-
     def _died(self, name: str) -> None:
         self.held.pop(name, None)
         self.ledger.died(name)
@@ -165,23 +115,6 @@ class Fleet:
             return None
         return next((name for name, held in self.held.items() if not held.lost), None)
 
-    def heal(self) -> None:
-        """End all faults: links, store, clocks' rates, and every process is up and quick."""
-        self.is_healed = True
-        self.troubles.over()
-        self.network.default = Link()
-        self.network.heal()
-        self.store.faults = StoreFaults()
-        for node in self.nodes.values():
-            node.go_on()
-            node.slow(0)
-            node.clock.drift(0)
-            if not node.is_up:
-                node.start()
-        for name in ("", *self.nodes):
-            self.mend(name)
-        self.sim.note("heal")
-
     def replay_stale(self) -> None:
         """Have some process issue a command again in the name of a reign that is over."""
         over = self.ledger.reigns[:-1]
@@ -190,11 +123,6 @@ class Fleet:
             rng = self.sim.rng("replay")
             node = rng.choice(up)
             node.spawn("replay", _Life(self, node).replay(rng.choice(over).epoch))
-
-    def hex_drawer(self, name: str) -> Callable[[], str]:
-        """Return what draws random hex digits for one process."""
-        rng = self.sim.rng(f"hex {name}")
-        return lambda: f"{rng.getrandbits(64):016x}"
 
 
 async def _live(fleet: Fleet, is_consumer: bool, node: Node) -> None:  # noqa: FBT001 (bound once)
