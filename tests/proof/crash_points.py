@@ -17,10 +17,10 @@ from federlib.dag.plan import Plan
 from federlib.storage import Record
 from federlib.storage.backends._embedded.table import Table
 from federlib.storage.backends.memory import MemoryStore
+from federlib.testing.virtual_time import Backend, LoopClock, run_virtually
 from proof.crash_sweep import CASTS, RUN_ID, Case, Ending, play
 from proof.mortal import KILLS, Fault, How, Member, Terms, Watched
 from proof.run_book import RunBook
-from proof.virtual_time import Backend, LoopClock, run_virtually
 
 __all__ = ["Sweep", "flow", "workshop"]
 

@@ -19,11 +19,11 @@ from federlib.dag.records import RunRecord
 from federlib.dag.runlog import RunLog
 from federlib.errors import FederlibError, OutcomeUnknown, Unavailable
 from federlib.lease.records import LeaseRecord, decode_lease, is_queue_key, is_waiter_key
+from federlib.skewclock import Clock
 from federlib.storage import Committed, RecordStore, Transaction
 from federlib.storage.scanning import scan_all
 from proof.mortal import Dead, Fault, Member, Terms, Watched
 from proof.run_book import RunBook, Who
-from proof.virtual_time import AheadClock
 
 __all__ = ["CASTS", "RUN_ID", "Case", "Ending", "Part", "play"]
 
@@ -31,6 +31,28 @@ RUN_ID = "r"
 _LIMIT_S = 300.0
 _POLL_S = 0.2
 _REPLAYED = 8
+
+
+@attrs.frozen
+class AheadClock:
+    """A host's clock, as a process sees it for which more time has passed."""
+
+    base: Clock
+    ahead_s: float
+
+    @property
+    def clock_id(self) -> str:
+        return self.base.clock_id
+
+    def boot_ns(self) -> int:
+        return self.base.boot_ns() + round(self.ahead_s * 1e9)
+
+    def monotonic_ns(self) -> int:
+        return self.base.monotonic_ns() + round(self.ahead_s * 1e9)
+
+    def wall_ns(self) -> int:
+        return self.base.wall_ns() + round(self.ahead_s * 1e9)
+
 
 Role = Literal["leads and works", "leads", "works", "cancels", "resumes"]
 

@@ -18,11 +18,11 @@ from federlib.dag import Policy
 from federlib.skewclock import SystemClock
 from federlib.storage import open_store
 from federlib.telemetry import SILENT
+from federlib.testing.virtual_time import Backend
 from proof.crash_points import Sweep, flow, workshop
 from proof.crash_sweep import CASTS, Case, Ending, play
 from proof.dag_bugs import BUGS
 from proof.mortal import FAULTS, KILLS, Fault, How
-from proof.virtual_time import Backend
 
 IS_SOAK = bool(os.environ.get("FEDERLIB_SOAK"))
 ALL: Sequence[How] = (*KILLS, *FAULTS)

@@ -17,6 +17,17 @@ from federlib.testing.sim import SECOND_NS, Simulation
 HEAVY = {"anyio", "attrs", "hypothesis", "msgspec", "sqlite3", "trio"}
 LOAD_BAR_US = 10_000
 
+LATE = """
+import anyio
+
+def test_of_loops(virtual_time):
+    async def main():
+        await anyio.sleep(3_000)
+        raise LookupError(f"seed was {virtual_time.seed}")
+
+    virtual_time.run(main)
+"""
+
 LOSING = """
 import pytest
 
@@ -172,3 +183,11 @@ def test(lease_backend):
 """
     done = run_pytest(tmp_path, body, "-p", "no:anyio")
     assert done.returncode == 0, done.stdout
+
+
+def test_a_failure_in_virtual_time_tells_its_seed_on_both_loops(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, LATE, "--federlib-seed", "41")
+    assert "2 failed" in done.stdout
+    assert done.stdout.count("LookupError: seed was 41") >= 2
+    assert done.stdout.count("seed 41; replay it: ") == 2
+    assert "test_it.py::test_of_loops[trio]" in done.stdout

@@ -23,27 +23,44 @@ if TYPE_CHECKING:
         every_choice,
         swarm_choice,
     )
+    from federlib.testing.virtual_time import (
+        LoopClock,
+        VirtualTime,
+        run_virtually,
+        stall,
+        virtual_backend,
+    )
 
 __all__ = [
     "DiskOperation",
     "Fault",
+    "LoopClock",
     "ManualClock",
     "ProcessEnded",
     "SimulatedDisk",
     "SkewedClock",
+    "VirtualTime",
     "every_choice",
+    "run_virtually",
+    "stall",
     "swarm_choice",
+    "virtual_backend",
 ]
 
 _HOMES = {
     "DiskOperation": "federlib.testing.disk",
     "Fault": "federlib.testing.disk",
+    "LoopClock": "federlib.testing.virtual_time",
     "ManualClock": "federlib.testing.clocks",
     "ProcessEnded": "federlib.testing.disk",
     "SimulatedDisk": "federlib.testing.disk",
     "SkewedClock": "federlib.testing.clocks",
+    "VirtualTime": "federlib.testing.virtual_time",
     "every_choice": "federlib.testing.disk",
+    "run_virtually": "federlib.testing.virtual_time",
+    "stall": "federlib.testing.virtual_time",
     "swarm_choice": "federlib.testing.disk",
+    "virtual_backend": "federlib.testing.virtual_time",
 }
 
 

@@ -2,6 +2,9 @@
 
     def test_the_job_runs_once(sim): ...
 
+    def test_my_worker_renews_on_time(virtual_time):
+        virtual_time.run(main)          # on asyncio, then on trio; an hour takes milliseconds
+
     @pytest.mark.anyio
     async def test_my_worker_gives_the_lease_back(lease_backend, manual_clock): ...
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from federlib.storage import RecordStore
     from federlib.testing.clocks import ManualClock
     from federlib.testing.sim import Simulation
+    from federlib.testing.virtual_time import VirtualTime
 
 __all__ = [
     "lease_backend",
@@ -35,6 +39,7 @@ __all__ = [
     "pytest_addoption",
     "pytest_runtest_makereport",
     "sim",
+    "virtual_time",
 ]
 
 _OPTION = "--federlib-seed"
@@ -45,7 +50,7 @@ _SEED = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--federlib-seed` and the setting `federlib_seed`."""
-    what = "seed of the fixture `sim`, any integer; without one each test draws its own"
+    what = "seed of `sim` and `virtual_time`, any integer; without one each test draws its own"
     parser.getgroup("federlib").addoption(_OPTION, type=int, metavar="N", help=what)
     parser.addini(_SETTING, what, default="")
 
@@ -69,7 +74,15 @@ def _test_here(item: pytest.Item) -> str:
     return f"{path}::{item.nodeid.partition('::')[2]}"
 
 
-def _seed(config: pytest.Config) -> int:
+def _seed(request: pytest.FixtureRequest) -> int:
+    """Return the seed of a test, the same for all that it asks for."""
+    if _SEED not in request.node.stash:
+        request.node.stash[_SEED] = _find_seed(request.config)
+    seed: int = request.node.stash[_SEED]
+    return seed
+
+
+def _find_seed(config: pytest.Config) -> int:
     given: int | None = config.getoption(_OPTION)
     if given is not None:
         return given
@@ -92,10 +105,24 @@ def sim(request: pytest.FixtureRequest) -> Iterator[Simulation]:
     """
     from federlib.testing.sim import Simulation
 
-    seed = _seed(request.config)
-    request.node.stash[_SEED] = seed
-    with Simulation(seed) as simulation:
+    with Simulation(_seed(request)) as simulation:
         yield simulation
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def virtual_time(request: pytest.FixtureRequest) -> VirtualTime:
+    """Run programs in virtual time: on asyncio, and once more on trio if that is installed.
+
+    `virtual_time.run(main)` runs a coroutine function. The seed comes as for `sim`.
+    """
+    from federlib.errors import MissingExtra
+    from federlib.testing.virtual_time import VirtualTime, virtual_backend
+
+    try:
+        backend, _ = virtual_backend(request.param)
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    return VirtualTime(backend, _seed(request))
 
 
 @pytest.fixture

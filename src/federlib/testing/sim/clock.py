@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from federlib.errors import InvalidInput
-from federlib.testing.sim.kernel import SECOND_NS, Simulation
+from typing import Protocol
 
-__all__ = ["EPOCH_NS", "SimulatedClock"]
+from federlib.errors import InvalidInput
+from federlib.testing.sim.kernel import SECOND_NS
+
+__all__ = ["EPOCH_NS", "SimulatedClock", "Timeline"]
 
 EPOCH_NS = 1_700_000_000 * 1_000_000_000
 """What a right wall clock shows at the beginning; Unix nanoseconds."""
 
 _MILLION = 1_000_000
 _NEVER_NS = 10**9 * SECOND_NS
+
+
+class Timeline(Protocol):
+    """Where true time comes from: a `Simulation`, or an event loop by its `LoopClock`."""
+
+    @property
+    def now_ns(self) -> int:
+        """The present; nanoseconds from any beginning."""
+        ...
 
 
 class SimulatedClock:
@@ -25,7 +36,7 @@ class SimulatedClock:
     """
 
     def __init__(
-        self, sim: Simulation, machine: str, *, offset_ns: int = 0, drift_ppm: int = 0
+        self, sim: Timeline, machine: str, *, offset_ns: int = 0, drift_ppm: int = 0
     ) -> None:
         self._sim = sim
         self._machine = machine
