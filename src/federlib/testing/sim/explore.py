@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from federlib.testing.sim.drawing import draw_schedule
-from federlib.testing.sim.fleet import Fleet, Terms
+from federlib.testing.sim.fleet import ElectionSite, Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
 from federlib.testing.sim.schedule import Schedule
 from federlib.testing.sim.shrinking import shrink
 
-__all__ = ["Played", "explore", "play", "shrunk"]
+__all__ = ["Played", "conclude", "explore", "patience_s", "play", "shrunk"]
 
 _SAFETY_S = 40
 _SLACK_S = 10.0
@@ -79,29 +79,45 @@ def play(
         fleet.run(safety_s)
         fleet.heal()
         healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
-        fleet.run(_patience_s(fleet.terms))
-        ledger = fleet.ledger
-        if fleet.leader is None:
-            ledger.accuse("a_leader_is_found", "nobody leads although nothing fails any more")
-        elif len(ledger.calls) == done and fleet.terms.command_every_s:
-            ledger.accuse("commands_go_on", "no command was acted on since nothing fails any more")
-        left_out = sorted(fleet.nodes.keys() - fleet.audit.present - fleet.held.keys())
-        if left_out:
-            ledger.accuse("nobody_is_left_out", f"{', '.join(left_out)} neither lead nor wait")
-        return Played(
-            seed=seed,
-            schedule=schedule,
-            violations=tuple(ledger.violations),
-            digest=fleet.sim.trace.digest,
-            events=fleet.sim.ran,
-            commits=fleet.store.commits,
-            reigns=len(ledger.reigns),
-            applied=len(ledger.calls),
-            failover_s=ledger.longest_without_leader_ns(healed_ns) / SECOND_NS,
-        )
+        fleet.run(patience_s(fleet.terms))
+        return conclude(fleet, seed, schedule, healed_ns=healed_ns, done=done)
 
 
-def _patience_s(terms: Terms) -> float:
+def conclude(
+    fleet: ElectionSite, seed: int, schedule: Schedule, *, healed_ns: int, done: int
+) -> Played:
+    """Ask at the end whether a healed fleet has gone on, and say what became of it.
+
+    Args:
+        fleet: Healed long enough ago.
+        seed: Of the fleet.
+        schedule: What it was played with.
+        healed_ns: When it was healed; nanoseconds of the simulation.
+        done: How many commands had been acted on by then.
+    """
+    ledger = fleet.ledger
+    if fleet.leader is None:
+        ledger.accuse("a_leader_is_found", "nobody leads although nothing fails any more")
+    elif len(ledger.calls) == done and fleet.terms.command_every_s:
+        ledger.accuse("commands_go_on", "no command was acted on since nothing fails any more")
+    left_out = sorted(fleet.nodes.keys() - fleet.audit.present - fleet.held.keys())
+    if left_out:
+        ledger.accuse("nobody_is_left_out", f"{', '.join(left_out)} neither lead nor wait")
+    return Played(
+        seed=seed,
+        schedule=schedule,
+        violations=tuple(ledger.violations),
+        digest=fleet.sim.trace.digest,
+        events=fleet.sim.ran,
+        commits=fleet.store.commits,
+        reigns=len(ledger.reigns),
+        applied=len(ledger.calls),
+        failover_s=ledger.longest_without_leader_ns(healed_ns) / SECOND_NS,
+    )
+
+
+def patience_s(terms: Terms) -> float:
+    """Return how long a healed fleet is given; seconds."""
     return _WORST_CLOCK * (terms.ttl_s + terms.tolerance_s) + _SLACK_S
 
 

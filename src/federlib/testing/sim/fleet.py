@@ -29,7 +29,7 @@ from federlib.testing.sim.ledger import Ledger
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.site import Site
 
-__all__ = ["ELECTION", "Fleet", "Terms"]
+__all__ = ["ELECTION", "ElectionSite", "Fleet", "Terms"]
 
 ELECTION = "leader"
 """The name of the lease, of the election, and of the scope of its commands."""
@@ -62,8 +62,8 @@ class Terms:
     drift_ppm: int = 200
 
 
-class Fleet(Site):
-    """A world of simulated processes around one election.
+class ElectionSite(Site):
+    """A site around one election, with those who judge what is done there.
 
     Attributes:
         terms: What it is like.
@@ -72,9 +72,9 @@ class Fleet(Site):
         held: What each process holds, as far as it knows.
     """
 
-    def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
-        sim = Simulation(seed, keep_trace=keep_trace)
-        self.terms: Terms = terms or Terms()
+    def __init__(self, sim: Simulation, terms: Terms) -> None:
+        """Make one without processes."""
+        self.terms: Terms = terms
         self.ledger: Ledger = Ledger(sim)
         self.audit: Audit = Audit(
             ELECTION,
@@ -85,16 +85,6 @@ class Fleet(Site):
         )
         super().__init__(sim, self.audit.hear)
         self.held: dict[str, Holding] = {}
-        for number in range(self.terms.nodes):
-            name = f"n{number + 1}"
-            clock = self.draw_clock(
-                name, offset_ms=self.terms.offset_ms, drift_ppm=self.terms.drift_ppm
-            )
-            is_consumer = number < self.terms.consumers
-            program = partial(_live, self, is_consumer)
-            self.nodes[name] = Node(self.sim, name, program, clock, died=self._died)
-        for node in self.nodes.values():
-            node.start()
 
     @property
     def violations(self) -> list[str]:
@@ -114,6 +104,23 @@ class Fleet(Site):
         if self.has_odd_clocks:
             return None
         return next((name for name, held in self.held.items() if not held.lost), None)
+
+
+class Fleet(ElectionSite):
+    """A world of simulated processes around one election."""
+
+    def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
+        super().__init__(Simulation(seed, keep_trace=keep_trace), terms or Terms())
+        for number in range(self.terms.nodes):
+            name = f"n{number + 1}"
+            clock = self.draw_clock(
+                name, offset_ms=self.terms.offset_ms, drift_ppm=self.terms.drift_ppm
+            )
+            is_consumer = number < self.terms.consumers
+            program = partial(_live, self, is_consumer)
+            self.nodes[name] = Node(self.sim, name, program, clock, died=self._died)
+        for node in self.nodes.values():
+            node.start()
 
     def replay_stale(self) -> None:
         """Have some process issue a command again in the name of a reign that is over."""
