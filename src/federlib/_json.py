@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 
 import msgspec
 
 from federlib.errors import InvalidInput
 
-__all__ = ["MAX_DEPTH", "encode_json", "json_fault"]
+__all__ = ["MAX_DEPTH", "encode_json", "json_fault", "repeated_keys"]
 
 MAX_DEPTH = 64
 """Of lists and objects in one another."""
@@ -65,3 +67,28 @@ def encode_json(value: object, *, field: str, max_bytes: int) -> bytes:
     if len(encoded) > max_bytes:
         raise InvalidInput(field, expected=f"at most {max_bytes} bytes of JSON", found=len(encoded))
     return encoded
+
+
+def repeated_keys(data: bytes, where: str) -> list[str]:
+    """Name the keys that one JSON object has twice: decoders keep the last and say nothing.
+
+    Args:
+        data: JSON.
+        where: What it is, for errors.
+    Raises:
+        InvalidInput: It is not JSON.
+    """
+    repeated: list[str] = []
+
+    def look(pairs: Sequence[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                repeated.append(key)
+            seen.add(key)
+
+    try:
+        json.loads(data, object_pairs_hook=look)
+    except (RecursionError, ValueError) as error:
+        raise InvalidInput(where, expected="JSON", found=str(error)) from error
+    return repeated

@@ -6,28 +6,23 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
 from federlib.fencing.journal import CommandJournal
 from federlib.lease import queue
 from federlib.testing.sim import (
+    KINDS,
     PRESETS,
     Fault,
     Fleet,
     Schedule,
     Terms,
-    draw_schedule,
     explore,
     play,
     preset,
-    read_schedule,
     shrink,
     shrunk,
 )
-from federlib.testing.sim.faults import KINDS
-from federlib.testing.sim.kernel import Simulation
 
 
 def test_a_fleet_that_nothing_happens_to_has_one_leader_and_does_each_command_once() -> None:
@@ -90,52 +85,6 @@ def test_an_effect_before_its_mark_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 # Schedules.
-
-
-def test_a_schedule_is_read_as_it_was_written() -> None:
-    for schedule in PRESETS.values():
-        assert read_schedule(schedule.to_json()) == schedule
-
-
-@settings(max_examples=50)
-@given(st.integers(0, 2**32))
-def test_a_drawn_schedule_keeps_to_its_time(seed: int) -> None:
-    with Simulation(seed) as sim:
-        schedule = draw_schedule(sim.rng("schedule"), until_ms=5_000)
-    assert 1 <= len(schedule.faults) <= 8
-    for fault in schedule.faults:
-        assert 0 <= fault.at_ms < 5_000
-        assert fault.at_ms + fault.for_ms <= 5_001
-    assert read_schedule(schedule.to_json()) == schedule
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{",
-        b"\xff",
-        '{"v":2}',
-        '{"faults":[{"at_ms":-1,"kind":"kill"}]}',
-        '{"faults":[{"at_ms":1,"kind":"eat"}]}',
-        '{"faults":[{"at_ms":1,"kind":"kill","who":3}]}',
-        '{"faults":[{"at_ms":1.5,"kind":"kill"}]}',
-        '{"faults":[{"at_ms":1,"kind":"kill","for_ms":99999999999}]}',
-        '{"faults":[{"at_ms":1,"kind":"kill","amount":99999999999}]}',
-        '{"faults":[{"at_ms":1,"kind":"kill","colour":"red"}]}',
-        "[" * 100_000,
-    ],
-)
-def test_what_is_no_schedule_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput):
-        read_schedule(text)
-
-
-def test_too_many_faults_are_refused() -> None:
-    many = Schedule(faults=(Fault(at_ms=1, kind="replay"),) * 10_001)
-    with pytest.raises(InvalidInput, match="faults"):
-        read_schedule(many.to_json())
 
 
 @pytest.mark.parametrize("field", ["at_ms", "for_ms", "amount"])

@@ -7,20 +7,18 @@ unfold to gigabytes), without repeated keys, and to a bounded depth and size.
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from federlib._json import MAX_DEPTH
-from federlib.errors import InvalidInput, MissingExtra
+from federlib._yaml import line_of, safe_loader, unreadable
+from federlib.errors import InvalidInput
 from federlib.graph import Problems
 from federlib.graph.problems import show
 
-__all__ = ["MAX_FILE_BYTES", "MAX_YAML_BYTES", "Format", "decode", "read_file", "repeated_keys"]
+__all__ = ["MAX_FILE_BYTES", "MAX_YAML_BYTES", "Format", "decode", "read_file"]
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Of a workflow file, before and after decompression."""
@@ -107,33 +105,10 @@ def _json(data: bytes) -> object:
         raise InvalidInput("workflow", expected="JSON", found="endless nesting") from error
 
 
-def repeated_keys(data: bytes) -> list[str]:
-    """Name the keys that one JSON object has twice: decoders keep the last and say nothing."""
-    repeated: list[str] = []
-
-    def look(pairs: Sequence[tuple[str, object]]) -> None:
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                repeated.append(key)
-            seen.add(key)
-
-    try:
-        json.loads(data, object_pairs_hook=look)
-    except (RecursionError, ValueError) as error:
-        raise InvalidInput("workflow", expected="JSON", found=str(error)) from error
-    return repeated
-
-
 def _yaml(data: bytes) -> object:
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtra("cli", needed_for="a workflow in YAML") from error
-    if len(data) > MAX_YAML_BYTES:
-        expected = f"at most {MAX_YAML_BYTES} bytes of YAML; larger workflows as JSON"
-        raise InvalidInput("workflow", expected=expected, found=len(data))
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the slow twin where C is missing
+    base: Any = safe_loader(data, "workflow", extra="cli", max_bytes=MAX_YAML_BYTES)
+    import yaml
+
     problems = Problems()
 
     class Strict(base):  # type: ignore[misc]  # chosen at run time
@@ -142,39 +117,15 @@ def _yaml(data: bytes) -> object:
             for key, _ in node.value:
                 name = (key.tag, str(key.value)[:1000])
                 if name in seen:
-                    line = key.start_mark.line + 1
-                    problems.add(f"line {line}: the key {show(key.value)} is used twice")
+                    problems.add(f"line {line_of(key)}: the key {show(key.value)} is used twice")
                 seen.add(name)
             return super().construct_mapping(node, deep=deep)
 
     try:
-        _check_events(yaml.parse(data, Loader=base))
         document: object = yaml.load(data, Loader=Strict)  # noqa: S506 (a safe loader, and stricter)
-    except InvalidInput:
-        raise
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         # ValueError: a date or a number that Python cannot hold.
-        raise InvalidInput(
-            "workflow", expected="YAML", found=" ".join(str(error).split())
-        ) from error
+        raise unreadable("workflow", error) from error
     if problems:
         raise problems.error("workflow", expected="each key once")
     return document
-
-
-def _check_events(events: Iterable[Any]) -> None:
-    """Look at the parser's events, which are flat, before anything nested is built."""
-    depth = 0
-    for event in events:
-        name = type(event).__name__
-        if name == "AliasEvent":
-            line = event.start_mark.line + 1
-            raise InvalidInput("workflow", expected="no aliases", found=f"one in line {line}")
-        if name in ("MappingStartEvent", "SequenceStartEvent"):
-            depth += 1
-        elif name in ("MappingEndEvent", "SequenceEndEvent"):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1
-            expected = f"at most {MAX_DEPTH} levels"
-            raise InvalidInput("workflow", expected=expected, found=f"more in line {line}")

@@ -13,8 +13,8 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from federlib._json import repeated_keys
 from federlib.dag._document import MAX_FILE_BYTES, MAX_YAML_BYTES, Format, decode, read_file
-from federlib.dag._document import repeated_keys as _repeated_keys
 from federlib.dag._shapes import MAX_NAME, is_own_shape, read_document
 from federlib.dag.task import MAX_SECONDS, TASK_FIELDS, TaskSpec, read_task
 from federlib.errors import InvalidInput
@@ -106,7 +106,7 @@ def load_workflow(
     problems = Problems()
     # A decoder keeps the last of two equal keys: a task, or a field of one, would be gone.
     if text is not None and is_own_shape(document):
-        for key in _repeated_keys(text):
+        for key in repeated_keys(text, "workflow"):
             problems.add(f"the key {show(key)} is used twice in one object")
     draft = read_document(document, problems)
     _find_graph_problems(draft.entries, problems)

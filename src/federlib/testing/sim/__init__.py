@@ -22,7 +22,8 @@ from federlib.testing.sim.ledger import Ledger
 from federlib.testing.sim.network import Delay, Link, Network, Spread, Table
 from federlib.testing.sim.node import Node, Program
 from federlib.testing.sim.presets import PRESETS, preset
-from federlib.testing.sim.schedule import Schedule, read_schedule
+from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.schedule_text import read_schedule
 from federlib.testing.sim.shrinking import shrink
 from federlib.testing.sim.store import SimulatedStore, StoreClient, StoreFaults
 from federlib.testing.sim.tasks import Future, SimulatedPace

@@ -10,21 +10,23 @@ A schedule is a value. `leader` and the like mean whoever it is when the fault b
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal
 
 import msgspec
 
-from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput, MissingExtra
 from federlib.testing.sim.acts import begin
 from federlib.testing.sim.faults import Fault
 from federlib.testing.sim.world import World
 
-__all__ = ["MAX_FAULTS", "Schedule", "read_schedule"]
+__all__ = ["MAX_FAULTS", "Schedule"]
 
 MAX_FAULTS = 10_000
 """Of a schedule."""
 
+_LONGEST_NAME = 200
 _MS = 1_000_000
 
 
@@ -35,11 +37,20 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         v: Version of this format.
         name: For people.
         faults: In any order.
+    Raises:
+        InvalidInput: They are too many, or the name is no text that can be written down.
     """
 
     v: Literal[1] = 1
     name: str = ""
     faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.faults) > MAX_FAULTS:
+            raise InvalidInput("faults", expected=f"at most {MAX_FAULTS}", found=len(self.faults))
+        if len(self.name) > _LONGEST_NAME or not self.name.isprintable():
+            expected = f"at most {_LONGEST_NAME} printable characters"
+            raise InvalidInput("name", expected=expected, found=self.name)
 
     def arm(self, world: World) -> None:
         """Have all of them happen in a world, from its present on, until it is healed."""
@@ -52,19 +63,18 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Return it as JSON, as `read_schedule` takes it."""
         return msgspec.json.encode(self).decode()
 
+    def to_yaml(self) -> str:
+        """Return it as YAML, a line for each fault, as `read_schedule` takes it.
 
-def read_schedule(text: str | bytes) -> Schedule:
-    """Read a schedule from JSON.
-
-    Raises:
-        InvalidInput: It is none; says where and why.
-    """
-    try:
-        schedule = msgspec.json.decode(text, type=Schedule)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(
-            "fault schedule", expected=f"a schedule ({error})", found=text
-        ) from error
-    if len(schedule.faults) > MAX_FAULTS:
-        raise InvalidInput("faults", expected=f"at most {MAX_FAULTS}", found=len(schedule.faults))
-    return schedule
+        Raises:
+            MissingExtra: PyYAML is not installed.
+        """
+        try:
+            import yaml
+        except ImportError as error:
+            raise MissingExtra("testing", needed_for="a fault schedule in YAML") from error
+        plain = msgspec.to_builtins(self)
+        text = yaml.safe_dump(
+            plain, sort_keys=False, default_flow_style=None, width=math.inf, allow_unicode=True
+        )
+        return str(text)

@@ -42,6 +42,7 @@ from federlib.testing.strategies._fleet import (
 from federlib.testing.strategies._kinds import known_kinds, of
 from federlib.testing.strategies._lease import holder_ids, illegal_ttls, ttls
 from federlib.testing.strategies._plain import hlc_timestamps, json_values
+from federlib.testing.strategies._schedules import faults, schedules, terms
 from federlib.testing.strategies._storage import (
     illegal_keys,
     illegal_names,
@@ -61,6 +62,7 @@ from federlib.testing.strategies._tasks import (
 
 __all__ = [
     "command_ids",
+    "faults",
     "hlc_timestamps",
     "holder_ids",
     "host_ids",
@@ -81,7 +83,9 @@ __all__ = [
     "of",
     "prefixes",
     "run_ids",
+    "schedules",
     "task_ids",
+    "terms",
     "transaction_ids",
     "ttls",
     "values",

@@ -7,7 +7,15 @@ from typing import TypeVar, cast
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
-from federlib.testing.strategies import _fencing, _fleet, _lease, _runs, _storage, _tasks
+from federlib.testing.strategies import (
+    _fencing,
+    _fleet,
+    _lease,
+    _runs,
+    _schedules,
+    _storage,
+    _tasks,
+)
 
 __all__ = ["known_kinds", "of"]
 
@@ -20,6 +28,7 @@ _STRATEGIES: dict[type, st.SearchStrategy[object]] = {
     **_fleet.STRATEGIES,
     **_tasks.STRATEGIES,
     **_runs.STRATEGIES,
+    **_schedules.STRATEGIES,
 }
 
 
