@@ -150,6 +150,26 @@ def test_a_place_may_act_after_a_grace_for_each_living_waiter_ahead(ahead: int) 
     assert ask(view, due) == Grant(token=5, skipped=(*others, mine))
 
 
+@pytest.mark.parametrize(("clock_id", "graced_s"), [("m/b/", 6.5), ("elsewhere/b/", 9.5)])
+def test_who_is_ahead_on_another_machine_has_its_grace_from_when_it_sees_the_lease_expired(
+    clock_id: str, graced_s: float
+) -> None:
+    # The holder was on this machine: here it has expired at once, there a tolerance later.
+    head = waiter(1, renewed_s=graced_s - 1)
+    mine = waiter(2, who=ME, renewed_s=graced_s - 1)
+    head = msgspec.structs.replace(
+        head, record=msgspec.structs.replace(head.record, clock_id=clock_id)
+    )
+    view = View(
+        lease=held(), waiters=(head, mine), seen_boot_ns=T0, free_since_boot_ns=now(6).boot_ns
+    )
+    waiting = ask(view, now(graced_s - 0.4))
+    assert isinstance(waiting, Wait)
+    assert waiting.until_boot_ns <= now(graced_s).boot_ns
+    assert not isinstance(ask(view, now(graced_s - 1e-6)), Grant)
+    assert isinstance(ask(view, now(graced_s)), Grant)
+
+
 def test_a_newcomer_never_passes_a_living_waiter_however_long_it_is_free() -> None:
     view = msgspec.structs.replace(free(waiter(1)), free_since_boot_ns=0)
     assert isinstance(ask(view, now(1), queue=False), Wait)

@@ -121,3 +121,9 @@ def test_the_terms_of_a_fleet_are_kept() -> None:
         fleet.run(seconds=20)
         assert (len(fleet.nodes), len(fleet.ledger.reigns)) == (3, 1)
         assert (fleet.ledger.issued_count, fleet.ledger.calls) == (0, {})
+
+
+def test_who_sees_the_lease_expired_first_does_not_pass_one_that_stood_in_line_before() -> None:
+    # The leader's machine needs no tolerance to judge the leader's own clock.
+    killed = Schedule(faults=(Fault(at_ms=4, kind="kill", who="leader", for_ms=100),))
+    assert play(5, killed, terms=Terms(nodes=2, resign_percent=0)).violations == ()

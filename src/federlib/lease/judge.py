@@ -26,6 +26,7 @@ __all__ = [
     "claim_of_lease",
     "claim_of_waiter",
     "horizon",
+    "horizon_elsewhere",
     "is_live",
     "remaining_ns",
 ]
@@ -127,6 +128,14 @@ def horizon(claim: Claim, clock_id: str, tolerance: SkewTolerance) -> Horizon:
         return Horizon(min(claim.renewed_boot_ns, claim.seen_boot_ns) + claim.ttl_ns)
     if _is_other_boot(claim.clock_id, clock_id):
         return _PAST
+    return horizon_elsewhere(claim, tolerance)
+
+
+def horizon_elsewhere(claim: Claim, tolerance: SkewTolerance) -> Horizon:
+    """Say until when a judge on another machine than the claim's must respect it.
+
+    Source: design §4, rule (c).
+    """
     slack = tolerance.tolerance_ns
     return Horizon(claim.seen_boot_ns + claim.ttl_ns + slack, claim.expires_at_ns + slack)
 

@@ -20,6 +20,7 @@ from federlib.lease.judge import (
     Horizon,
     Moment,
     claim_of_lease,
+    horizon_elsewhere,
     remaining_ns,
 )
 from federlib.lease.protocol import Holder
@@ -221,7 +222,7 @@ def decide(
     before = _before(view.waiters, own)
     living = tuple(w for w in before if w.horizon.left_ns(now) > 0)
     can_be_had = is_free(view.lease, view.seen_boot_ns, now, terms)
-    if can_be_had and _may_take(view, own, len(living), now, terms):
+    if can_be_had and _may_take(view, own, living, now, terms):
         return _grant(view, before, living, own)
     return _stand(view, own, living, now, terms, ttl_ms=ttl_ms, queue=queue)
 
@@ -230,13 +231,27 @@ def _before(waiters: tuple[Waiter, ...], own: Waiter | None) -> tuple[Waiter, ..
     return waiters if own is None else waiters[: waiters.index(own)]
 
 
-def _may_take(view: View, own: Waiter | None, ahead: int, now: Moment, terms: Terms) -> bool:
-    if ahead == 0:
+def _may_take(
+    view: View, own: Waiter | None, living: tuple[Waiter, ...], now: Moment, terms: Terms
+) -> bool:
+    if not living:
         return True
     # Only one who stands in line may skip: a newcomer never passes a living waiter.
     if own is None or view.free_since_boot_ns is None:
         return False
-    return now.boot_ns >= view.free_since_boot_ns + ahead * terms.grace_ns
+    return now.boot_ns >= _skip_boot_ns(view, living, now, terms)
+
+
+def _skip_boot_ns(view: View, living: tuple[Waiter, ...], now: Moment, terms: Terms) -> int:
+    """Say from when on each of those ahead has had its grace with a free lease; boot clock."""
+    since = view.free_since_boot_ns if view.free_since_boot_ns is not None else now.boot_ns
+    held = view.lease.lease if view.lease is not None else None
+    if held is not None and any(w.record.clock_id != now.clock_id for w in living):
+        # Who shares the dead holder's clock sees it expired at once, the others a tolerance later.
+        claim = claim_of_lease(held, seen_boot_ns=view.seen_boot_ns)
+        elsewhere = horizon_elsewhere(claim, terms.tolerance)
+        since = max(since, now.boot_ns + elsewhere.left_ns(now))
+    return since + len(living) * terms.grace_ns
 
 
 def _grant(
@@ -284,8 +299,7 @@ def _stand(
 def _turn_ns(view: View, living: tuple[Waiter, ...], now: Moment, terms: Terms) -> int:
     """Say when the present picture may change by time alone; boot clock."""
     left = _left_ns(view.lease, view.seen_boot_ns, now, terms)
-    since = view.free_since_boot_ns if view.free_since_boot_ns is not None else now.boot_ns
-    turn = now.boot_ns + left if left > 0 else since + len(living) * terms.grace_ns
+    turn = now.boot_ns + left if left > 0 else _skip_boot_ns(view, living, now, terms)
     # The second watches the head; those further back hear of it when they are second.
     if len(living) == 1:
         turn = min(turn, now.boot_ns + living[0].horizon.left_ns(now))
