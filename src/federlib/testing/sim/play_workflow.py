@@ -1,0 +1,125 @@
+"""Playing seeds of `WorkflowFleet`: faults, then all is healed, and then every run must end."""
+
+from __future__ import annotations
+
+import attrs
+
+from federlib._pace import run_now
+from federlib.dag.runlog import RunLog
+from federlib.errors import CorruptRecord
+from federlib.storage import Page, Record
+from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.run_audit import Ending, RunAudit
+from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.store import StoreClient
+from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
+
+__all__ = ["WorkflowPlayed", "play_workflow"]
+
+_SAFETY_S = 40
+_PATIENCE_S = 200
+"""A chain of twenty tasks, each failing and pausing as often as it may, behind two takeovers."""
+
+
+@attrs.frozen(kw_only=True)
+class WorkflowPlayed:
+    """What became of one seed.
+
+    Attributes:
+        seed: The seed.
+        schedule: The faults that were played.
+        violations: What must not be and was, in words.
+        digest: Hash of the trace.
+        events: How many ran.
+        commits: How many the store has seen.
+        runs: How many runs there were.
+        reigns: How many leaders they had, together.
+        succeeded: How many tasks succeeded.
+        called: How many times the body of a task was called.
+        lost: How many attempts were lost.
+        refused: How many finishes were refused.
+    """
+
+    seed: int
+    schedule: Schedule
+    violations: tuple[str, ...]
+    digest: str
+    events: int
+    commits: int
+    runs: int
+    reigns: int
+    succeeded: int
+    called: int
+    lost: int
+    refused: int
+
+
+def play_workflow(
+    seed: int,
+    schedule: Schedule | None = None,
+    *,
+    terms: WorkflowTerms | None = None,
+    safety_s: int = _SAFETY_S,
+) -> WorkflowPlayed:
+    """Play one seed to its end.
+
+    Args:
+        seed: Everything follows from it.
+        schedule: The faults; by default drawn from the seed.
+        terms: What the fleet is like.
+        safety_s: How long faults may last; then they are healed, and the run that is at work
+            must end.
+    """
+    with WorkflowFleet(seed, terms) as fleet:
+        if schedule is None:
+            rng = fleet.sim.rng("schedule")
+            schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
+        schedule.arm(fleet)
+        fleet.run(safety_s)
+        fleet.heal()
+        for _ in range(_PATIENCE_S):
+            if fleet.finished == len(fleet.flows) or fleet.violations:
+                break
+            fleet.run(1)
+        for audit in fleet.audits.values():
+            _judge(fleet, audit, is_calm=not schedule.faults)
+        books = [audit.book for audit in fleet.audits.values()]
+        return WorkflowPlayed(
+            seed=seed,
+            schedule=schedule,
+            violations=tuple(fleet.violations),
+            digest=fleet.sim.trace.digest,
+            events=fleet.sim.ran,
+            commits=fleet.store.commits,
+            runs=len(books),
+            reigns=sum(book.reigns for book in books),
+            succeeded=sum(len(book.accepted) for book in books),
+            called=sum(len(book.effects) for book in books),
+            lost=sum(len(book.lost) for book in books),
+            refused=sum(book.refused for book in books),
+        )
+
+
+class _Looking(StoreClient):
+    """The store as whoever judges sees it: at once, and untouched by faults."""
+
+    async def get(self, key: str) -> Record | None:
+        return self._store.look(key)
+
+    async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
+        return self._store.look_through(prefix, after, limit)
+
+
+def _judge(fleet: WorkflowFleet, audit: RunAudit, *, is_calm: bool) -> None:
+    book = audit.book
+    run_id = book.keys.run_id
+    flow = fleet.flows[int(run_id[1:]) - 1]
+    log = RunLog(_Looking(fleet.store, next(iter(fleet.nodes.values()))), run_id)
+    try:
+        folded, _ = run_now(log.fold())
+    except CorruptRecord as error:
+        fleet.accuse("the_log_replays", f"run {run_id}: {error}")
+        return
+    logs = [member.logs[run_id] for member in fleet.members.values() if run_id in member.logs]
+    lived = [log.lived for log in logs if log.lived is not None and log.lived.epoch == book.epoch]
+    audit.end(Ending(book=book, folded=folded, lived=lived, is_calm=is_calm and not flow.requests))
