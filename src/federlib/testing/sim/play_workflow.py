@@ -120,6 +120,9 @@ def _judge(fleet: WorkflowFleet, audit: RunAudit, *, is_calm: bool) -> None:
     except CorruptRecord as error:
         fleet.accuse("the_log_replays", f"run {run_id}: {error}")
         return
-    logs = [member.logs[run_id] for member in fleet.members.values() if run_id in member.logs]
-    lived = [log.lived for log in logs if log.lived is not None and log.lived.epoch == book.epoch]
+    leader = fleet.members.get(book.leader)
+    log_of_leader = None if leader is None else leader.logs.get(run_id)
+    lived = None if log_of_leader is None else log_of_leader.lived
+    if lived is not None and lived.epoch != book.epoch:
+        lived = None
     audit.end(Ending(book=book, folded=folded, lived=lived, is_calm=is_calm and not flow.requests))

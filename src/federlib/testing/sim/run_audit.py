@@ -5,7 +5,7 @@ It is asked nothing, refuses nothing, and no fault reaches it. What it knows is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import attrs
@@ -99,13 +99,13 @@ class Ending:
     Attributes:
         book: The run.
         folded: What its log and snapshot say.
-        lived: What the leaders know whose epoch is the last, those that live.
+        lived: What the last leader knows; None where it lives no more.
         is_calm: Nothing went wrong all the time.
     """
 
     book: RunBook
     folded: RunState
-    lived: Sequence[RunState]
+    lived: RunState | None
     is_calm: bool
 
 
@@ -150,13 +150,9 @@ def the_log_replays(end: Ending) -> str | None:
     return _difference(found, expected)
 
 
-def leaders_know_what_the_log_says(end: Ending) -> str | None:
+def the_leader_knows_what_the_log_says(end: Ending) -> str | None:
     """What the last leader knows is what its log replays to."""
-    for state in end.lived:
-        found = _difference(_picture(state), _picture(end.folded))
-        if found is not None:
-            return found
-    return None
+    return None if end.lived is None else _difference(_picture(end.lived), _picture(end.folded))
 
 
 def _picture(state: RunState) -> dict[str, object]:
@@ -196,7 +192,7 @@ ENDS: Mapping[str, Callable[[Ending], str | None]] = {
         every_run_ends,
         every_task_is_settled,
         the_log_replays,
-        leaders_know_what_the_log_says,
+        the_leader_knows_what_the_log_says,
         nothing_is_done_again_without_cause,
     )
 }

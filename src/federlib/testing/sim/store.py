@@ -95,7 +95,7 @@ class _Feed:
     node: Node
     life: int
     prefix: str
-    subscription: _ClientSubscription
+    wire: _Wire
     sent: int = 0
 
 
@@ -247,10 +247,10 @@ class SimulatedStore:
             self._push(feed, batch)
         return batch.revision
 
-    def _watch(self, request: _Request, prefix: str, after: int, subscription: object) -> int:
-        assert isinstance(subscription, _ClientSubscription)
+    def _watch(self, request: _Request, prefix: str, after: int, wire: object) -> int:
+        assert isinstance(wire, _Wire)
         self._feeds = [feed for feed in self._feeds if feed.node.life == feed.life]
-        feed = _Feed(request.node, request.life, prefix, subscription)
+        feed = _Feed(request.node, request.life, prefix, wire)
         if after < self._history[0].revision - 1 or after > self.revision:
             self._send(feed, Resync(self.revision))
         else:
@@ -274,18 +274,18 @@ class SimulatedStore:
             self._send(feed, Batch(batch.revision, events))
 
     def _send(self, feed: _Feed, item: WatchItem) -> None:
-        if feed.subscription.is_closed:
+        if feed.wire.is_closed:
             return
         feed.sent += 1
-        message = (feed.life, feed.subscription.take, (feed.sent, item))
+        message = (feed.life, feed.wire.take, (feed.sent, item))
         node = feed.node
         if not self._network.send(self.name, node.name, node.receive, message):
             # The connection is broken, and the client finds out when it hears nothing.
-            self._sim.after(self.timeout_ns, node.receive, (feed.life, _break, feed.subscription))
+            self._sim.after(self.timeout_ns, node.receive, (feed.life, _break, feed.wire))
 
-    def forget(self, subscription: object) -> None:
-        """Send a subscription nothing more."""
-        self._feeds = [feed for feed in self._feeds if feed.subscription is not subscription]
+    def forget(self, wire: object) -> None:
+        """Send nothing more over a connection."""
+        self._feeds = [feed for feed in self._feeds if feed.wire is not wire]
 
 
 _WatchArguments = tuple[str, int, object]
@@ -301,9 +301,9 @@ def _fail(message: object) -> None:
     request.answer.fail(error)
 
 
-def _break(subscription: object) -> None:
-    assert isinstance(subscription, _ClientSubscription)
-    subscription.fail(Unavailable(subscription.where, "the connection broke"))
+def _break(wire: object) -> None:
+    assert isinstance(wire, _Wire)
+    wire.fail()
 
 
 class StoreClient:
@@ -351,33 +351,27 @@ class StoreClient:
         check_prefix(prefix)
         if type(after) is not int or after < 0:
             raise InvalidInput("after", expected="a revision, 0 or more", found=after)
-        subscription = _ClientSubscription(self._store.name, self._node, after)
-        await self._store.ask("watch", (prefix, after, subscription), self._node)
+        subscription = _ClientSubscription(self._store, self._node, prefix, after)
+        await subscription.connect()
         try:
             yield subscription
         finally:
-            subscription.is_closed = True
-            self._store.forget(subscription)
+            subscription.close()
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
 
-class _ClientSubscription:
-    """What has come of one subscription, put in order again."""
+class _Wire:
+    """One connection of a subscription: puts in order what the network brings."""
 
-    def __init__(self, where: str, node: Node, after: int) -> None:
-        self.where: str = where
+    def __init__(self, heard: Callable[[], object]) -> None:
+        self.items: deque[WatchItem] = deque()
+        self.is_broken: bool = False
         self.is_closed: bool = False
-        self._node = node
-        self._position = after
+        self._heard = heard
         self._taken = 0
         self._early: dict[int, WatchItem] = {}
-        self._items: deque[WatchItem] = deque()
-        self._error: FederlibError | None = None
-        self._news: Future[None] = Future()
-        self._waits_ns = 0
-        self._is_armed = False
 
     def take(self, message: object) -> None:
         """Take in one message of the server, whatever its turn."""
@@ -387,13 +381,47 @@ class _ClientSubscription:
         self._early[number] = item
         while (following := self._early.pop(self._taken + 1, None)) is not None:
             self._taken += 1
-            self._items.append(following)
-        if self._items:
-            self._news.set(None)
+            self.items.append(following)
+        if self.items:
+            self._heard()
 
-    def fail(self, error: FederlibError) -> None:
+    def fail(self) -> None:
         """Learn that nothing more will come."""
-        self._error = error
+        self.is_broken = True
+        self._heard()
+
+
+class _ClientSubscription:
+    """One subscription; when its connection breaks it says so, and then connects anew."""
+
+    def __init__(self, store: SimulatedStore, node: Node, prefix: str, after: int) -> None:
+        self._store = store
+        self._node = node
+        self._prefix = prefix
+        self._position = after
+        self._wire: _Wire | None = None
+        self._news: Future[None] = Future()
+        self._waits_ns = 0
+        self._is_armed = False
+
+    async def connect(self) -> _Wire:
+        """Ask for everything after what has come so far."""
+        self._wire = wire = _Wire(self._hear)
+        try:
+            await self._store.ask("watch", (self._prefix, self._position, wire), self._node)
+        except BaseException:
+            self.close()
+            raise
+        return wire
+
+    def close(self) -> None:
+        """Hear nothing more over the present connection."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.is_closed = True
+            self._store.forget(wire)
+
+    def _hear(self) -> None:
         self._news.set(None)
 
     def _arm(self, delay_ns: int) -> None:
@@ -404,7 +432,7 @@ class _ClientSubscription:
 
     def _ring(self, _nothing: object) -> None:
         self._is_armed = False
-        if self.is_closed or self._news.is_set:
+        if self._wire is None or self._news.is_set:
             return
         quiet_ns = self._node.clock.boot_ns() - self._waits_ns
         if quiet_ns >= _QUIET_NS:
@@ -416,15 +444,17 @@ class _ClientSubscription:
         return self
 
     async def __anext__(self) -> WatchItem:
-        if not self._items and self._error is None:
+        wire = self._wire or await self.connect()
+        if not wire.items and not wire.is_broken:
             self._news = Future()
             self._waits_ns = self._node.clock.boot_ns()
             self._arm(_QUIET_NS)
             await self._news
-        if self._items:
-            item = self._items.popleft()
+        if wire.items:
+            item = wire.items.popleft()
             self._position = item.revision
             return item
-        if self._error is not None:
-            raise self._error
+        if wire.is_broken:
+            self.close()
+            raise Unavailable(self._store.name, "the connection broke")
         return Progress(self._position)
