@@ -1,0 +1,47 @@
+"""Playing seeds on an event loop: faults, then all is healed, and then it must go on."""
+
+from __future__ import annotations
+
+import anyio
+
+from federlib.testing.shells.fleet import SMALL, ShellFleet
+from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.explore import Played, conclude, patience_s
+from federlib.testing.sim.fleet import Terms
+from federlib.testing.sim.schedule import Schedule
+from federlib.testing.virtual_time import Backend, run_virtually
+
+__all__ = ["play_shells"]
+
+_SAFETY_S = 40
+
+
+def play_shells(
+    seed: int,
+    schedule: Schedule | None = None,
+    *,
+    backend: Backend = "asyncio",
+    terms: Terms = SMALL,
+    safety_s: int = _SAFETY_S,
+) -> Played:
+    """Play one seed to its end with real shells, as `federlib.testing.sim.play` does.
+
+    Args:
+        seed: Everything follows from it.
+        schedule: The faults; by default drawn from the seed.
+        backend: On which event loop.
+        terms: What the fleet is like.
+        safety_s: How long faults may last; then they are healed.
+    """
+
+    async def main() -> Played:
+        async with ShellFleet(seed, terms) as fleet:
+            faults = schedule or draw_schedule(fleet.sim.rng("schedule"), until_ms=safety_s * 1_000)
+            faults.arm(fleet)
+            await anyio.sleep(safety_s)
+            fleet.heal()
+            healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
+            await anyio.sleep(patience_s(terms))
+            return conclude(fleet, seed, faults, healed_ns=healed_ns, done=done)
+
+    return run_virtually(main, backend, seed=seed)
