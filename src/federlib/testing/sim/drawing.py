@@ -10,7 +10,10 @@ import attrs
 from federlib.testing.sim.faults import KINDS, Fault, Kind
 from federlib.testing.sim.schedule import Schedule
 
-__all__ = ["RANGES", "Range", "draw_schedule"]
+__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule"]
+
+DRAWN = "drawn"
+"""The name of a schedule that was drawn."""
 
 
 @attrs.frozen
@@ -85,4 +88,4 @@ def draw_schedule(
                 amount=least + rng.randrange(largest - least + 1),
             )
         )
-    return Schedule(name="drawn", faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)))
+    return Schedule(name=DRAWN, faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)))

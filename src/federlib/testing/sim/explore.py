@@ -9,15 +9,18 @@ Source: design §7; TigerBeetle's safety and liveness modes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import attrs
 
-from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.drawing import DRAWN, draw_schedule
 from federlib.testing.sim.fleet import ElectionSite, Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
+from federlib.testing.sim.presets import PRESETS
 from federlib.testing.sim.schedule import Schedule
 from federlib.testing.sim.shrinking import shrink
+from federlib.testing.sim.witness import Judgement
 
 __all__ = ["Played", "conclude", "explore", "patience_s", "play", "shrunk"]
 
@@ -41,6 +44,10 @@ class Played:
         reigns: How many leaders there were.
         applied: How many commands were acted on.
         failover_s: The longest time without a leader; seconds.
+        begun: How often each kind of fault has begun.
+        operations: How many calls and accepted writes were kept and checked; 0 where nobody
+            asked for it.
+        undecided: How many keys of that history were too much for the checker.
     """
 
     seed: int
@@ -52,6 +59,18 @@ class Played:
     reigns: int
     applied: int
     failover_s: float
+    begun: Mapping[str, int]
+    operations: int = 0
+    undecided: int = 0
+
+    @property
+    def replay(self) -> str:
+        """The command that plays it again, exactly."""
+        command = f"federlib chaos --target sim --seed {self.seed}"
+        name = self.schedule.name
+        if PRESETS.get(name) == self.schedule:
+            return f"{command} --preset {name}"
+        return command if name == DRAWN else f"{command} --schedule FILE"
 
 
 def play(
@@ -60,6 +79,7 @@ def play(
     *,
     terms: Terms | None = None,
     safety_s: int = _SAFETY_S,
+    check_history: bool = False,
 ) -> Played:
     """Play one seed to its end.
 
@@ -70,8 +90,11 @@ def play(
         safety_s: How long faults may last; then they are healed, and the fleet must find a
             leader and get a command done within its lease's time to live, the tolerance and
             some seconds.
+        check_history: Keep every call of every process, and ask at the end whether the store
+            answered in some order, and whether leases kept to their rules
+            (`federlib.testing.history`). The trace is the same; it takes half as long again.
     """
-    with Fleet(seed, terms) as fleet:
+    with Fleet(seed, terms, has_witness=check_history) as fleet:
         if schedule is None:
             rng = fleet.sim.rng("schedule")
             schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
@@ -103,6 +126,9 @@ def conclude(
     left_out = sorted(fleet.nodes.keys() - fleet.audit.present - fleet.held.keys())
     if left_out:
         ledger.accuse("nobody_is_left_out", f"{', '.join(left_out)} neither lead nor wait")
+    judged = fleet.witness.judge() if fleet.witness is not None else Judgement()
+    for name, found in judged.faults:
+        ledger.accuse(name, found)
     return Played(
         seed=seed,
         schedule=schedule,
@@ -113,6 +139,9 @@ def conclude(
         reigns=len(ledger.reigns),
         applied=len(ledger.calls),
         failover_s=ledger.longest_without_leader_ns(healed_ns) / SECOND_NS,
+        begun=dict(fleet.troubles.begun),
+        operations=judged.operations,
+        undecided=judged.undecided,
     )
 
 
@@ -122,19 +151,25 @@ def patience_s(terms: Terms) -> float:
 
 
 def explore(
-    seeds: Iterable[int], schedule: Schedule | None = None, *, terms: Terms | None = None
+    seeds: Iterable[int],
+    schedule: Schedule | None = None,
+    *,
+    terms: Terms | None = None,
+    check_history: bool = False,
 ) -> Iterator[Played]:
-    """Play one seed after the other."""
+    """Play one seed after the other; as `play` does."""
     for seed in seeds:
-        yield play(seed, schedule, terms=terms)
+        yield play(seed, schedule, terms=terms, check_history=check_history)
 
 
 def shrunk(played: Played, *, terms: Terms | None = None) -> Played:
     """Play a seed that broke something with as few faults as still break the same."""
     broken = {violation.partition(":")[0] for violation in played.violations}
+    again = partial(play, played.seed, terms=terms, check_history=played.operations > 0)
 
     def is_broken(schedule: Schedule) -> bool:
-        again = play(played.seed, schedule, terms=terms)
-        return any(violation.partition(":")[0] in broken for violation in again.violations)
+        return any(
+            violation.partition(":")[0] in broken for violation in again(schedule).violations
+        )
 
-    return play(played.seed, shrink(played.schedule, is_broken), terms=terms)
+    return again(shrink(played.schedule, is_broken))

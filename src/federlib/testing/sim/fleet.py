@@ -18,16 +18,18 @@ from federlib._pace import Pace
 from federlib.errors import OutcomeUnknown, StaleToken, Unavailable
 from federlib.fencing import Command, CommandConsumer, FenceGuard, Outcome, issue
 from federlib.fencing.consumer import ActuationStatus
-from federlib.lease import Holder, StoreLeaseBackend
+from federlib.lease import Holder, LeaseBackend, StoreLeaseBackend
 from federlib.lease.holding import Holding, retry_pauses_s
 from federlib.lease.waiting import Line
 from federlib.skewclock import SkewTolerance
+from federlib.storage import Batch, RecordStore
 from federlib.telemetry import SILENT
 from federlib.testing.sim.audit import Audit
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
-from federlib.testing.sim.ledger import Ledger
+from federlib.testing.sim.ledger import Ledger, Reign
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.site import Site
+from federlib.testing.sim.witness import Witness
 
 __all__ = ["ELECTION", "ElectionSite", "Fleet", "Terms"]
 
@@ -69,10 +71,11 @@ class ElectionSite(Site):
         terms: What it is like.
         ledger: What was done to the world, and what must hold of it.
         audit: Judges what is stored.
+        witness: Keeps what is called and answered; None where nobody asked for it.
         held: What each process holds, as far as it knows.
     """
 
-    def __init__(self, sim: Simulation, terms: Terms) -> None:
+    def __init__(self, sim: Simulation, terms: Terms, *, has_witness: bool = False) -> None:
         """Make one without processes."""
         self.terms: Terms = terms
         self.ledger: Ledger = Ledger(sim)
@@ -83,7 +86,8 @@ class ElectionSite(Site):
             believer=self._find_believer,
             accuse=self.ledger.accuse,
         )
-        super().__init__(sim, self.audit.hear)
+        self.witness: Witness | None = Witness(lambda: sim.now_ns) if has_witness else None
+        super().__init__(sim, self._hear if has_witness else self.audit.hear)
         self.held: dict[str, Holding] = {}
 
     @property
@@ -95,6 +99,22 @@ class ElectionSite(Site):
     def leader(self) -> Node | None:
         """The process that was granted the lease last, if it lives and has not lost it."""
         return self.nodes.get(self.ledger.leader or "")
+
+    def store_of(self, node: Node) -> RecordStore:
+        """Return the store as the present life of a process has it."""
+        client, witness = self.store.client(node), self.witness
+        return client if witness is None else witness.store(client, f"{node.name}/{node.life}")
+
+    def leases_of(self, node: Node, store: RecordStore) -> LeaseBackend:
+        """Return the leases in its store as the present life of a process has them."""
+        tolerance, witness = SkewTolerance(self.terms.tolerance_s), self.witness
+        leases = StoreLeaseBackend(store, node.clock, tolerance)
+        return leases if witness is None else witness.leases(leases, f"{node.name}/{node.life}")
+
+    def _hear(self, batch: Batch) -> None:
+        assert self.witness is not None
+        self.audit.hear(batch)
+        self.witness.hear(batch)
 
     def _died(self, name: str) -> None:
         self.held.pop(name, None)
@@ -109,8 +129,16 @@ class ElectionSite(Site):
 class Fleet(ElectionSite):
     """A world of simulated processes around one election."""
 
-    def __init__(self, seed: int, terms: Terms | None = None, *, keep_trace: bool = False) -> None:
-        super().__init__(Simulation(seed, keep_trace=keep_trace), terms or Terms())
+    def __init__(
+        self,
+        seed: int,
+        terms: Terms | None = None,
+        *,
+        keep_trace: bool = False,
+        has_witness: bool = False,
+    ) -> None:
+        sim = Simulation(seed, keep_trace=keep_trace)
+        super().__init__(sim, terms or Terms(), has_witness=has_witness)
         for number in range(self.terms.nodes):
             name = f"n{number + 1}"
             clock = self.draw_clock(
@@ -129,7 +157,7 @@ class Fleet(ElectionSite):
         if over and up:
             rng = self.sim.rng("replay")
             node = rng.choice(up)
-            node.spawn("replay", _Life(self, node).replay(rng.choice(over).epoch))
+            node.spawn("replay", _Life(self, node).replay(rng.choice(over)))
 
 
 async def _live(fleet: Fleet, is_consumer: bool, node: Node) -> None:  # noqa: FBT001 (bound once)
@@ -147,10 +175,8 @@ class _Life:
         self.fleet = fleet
         self.node = node
         self.pace: Pace = node.pace
-        self.store = fleet.store.client(node)
-        self.leases = StoreLeaseBackend(
-            self.store, node.clock, SkewTolerance(fleet.terms.tolerance_s)
-        )
+        self.store = fleet.store_of(node)
+        self.leases = fleet.leases_of(node, self.store)
         self.hex = fleet.hex_drawer(f"{node.name}/{node.life}")
         self.draw = fleet.sim.rng(f"resign {node.name}").randrange
         self.claims = 0
@@ -245,21 +271,21 @@ class _Life:
         else:
             self.fleet.ledger.issued(answer.command_id, held.token)
 
-    async def replay(self, epoch: int) -> None:
+    async def replay(self, reign: Reign) -> None:
         try:
             answer = await issue(
                 self.store,
                 ELECTION,
                 "act again",
-                epoch=epoch,
-                issuer=self.node.name,
+                epoch=reign.epoch,
+                issuer=reign.leader,
                 clock=self.node.clock,
                 token=self.hex,
             )
         except (Unavailable, OutcomeUnknown):
             return
         if not isinstance(answer, Outcome):
-            self.fleet.ledger.replayed(answer.command_id, epoch)
+            self.fleet.ledger.replayed(answer.command_id, reign.epoch)
 
     async def consume(self) -> None:
         consumer = CommandConsumer(
