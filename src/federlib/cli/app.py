@@ -19,6 +19,7 @@ from federlib.cli._options import (
     store_option,
     ttl_option,
 )
+from federlib.cli.added import OpenGroup
 from federlib.cli.chaos import parse_chaos
 from federlib.cli.exits import runs_async, telling_errors
 from federlib.cli.report import check_target
@@ -34,7 +35,10 @@ from federlib.lease import lease_ttl_s
 __all__ = ["app"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=OpenGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(federlib.__version__, prog_name="federlib")
 def app() -> None:
     """Coordinate a fleet of processes: leases, leaders, commands, and DAGs that survive."""

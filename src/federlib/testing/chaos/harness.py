@@ -1,0 +1,264 @@
+"""Playing a schedule on real processes and a real store, and gathering what it has left."""
+
+from __future__ import annotations
+
+import os
+import random  # noqa: TID251 (a shell, seeded)
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+
+from federlib._tasks import open_task_group
+from federlib.errors import Unavailable
+from federlib.fencing.journal import command_groups, seen_in
+from federlib.fencing.records import scope_prefix
+from federlib.skewclock import SystemClock
+from federlib.storage import Checkable, RecordStore, open_store
+from federlib.testing.chaos.child import LEDGER, history_name
+from federlib.testing.chaos.crew import Crew, Member
+from federlib.testing.chaos.evidence import Evidence, Fate
+from federlib.testing.chaos.faces import Face
+from federlib.testing.chaos.judging import settled
+from federlib.testing.chaos.ledger import Ledger, LedgerReader
+from federlib.testing.chaos.plan import Plan
+from federlib.testing.chaos.records import ELECTION, Note, Quiet, Terms
+from federlib.testing.chaos.striking import CLOCK_KINDS, Striker
+from federlib.testing.chaos.targets import Target
+from federlib.testing.history import History
+from federlib.testing.sim import Schedule
+
+__all__ = ["run_real"]
+
+_START_LIMIT_S = 60.0
+_LEAVE_LIMIT_S = 10.0
+_LOOK_S = 0.02
+_CONSUMERS = 3
+_SLACK_S = 10.0
+_SLOWEST_CLOCK = 3
+"""As in the simulator: a process whose clock runs at half its rate is waited for longer."""
+
+Tell = Callable[[str], object]
+
+
+async def run_real(plan: Plan, target: Target, directory: Path, tell: Tell) -> Evidence:
+    """Play a plan to its end.
+
+    Args:
+        plan: What is played; it has a schedule.
+        target: The store.
+        directory: Empty; everything is kept there.
+        tell: Hears in words how far it is.
+    Raises:
+        Unavailable: The processes did not start, or found no leader before the first fault.
+    """
+    assert plan.schedule is not None
+    return await _Run(plan, plan.schedule, target, directory, tell).play()
+
+
+class _Run:
+    def __init__(
+        self, plan: Plan, schedule: Schedule, target: Target, directory: Path, tell: Tell
+    ) -> None:
+        self._plan = plan
+        self._target = target
+        self._directory = directory
+        self._tell = tell
+        self._clock = SystemClock()
+        self._chance = random.Random(f"harness {plan.seed}")  # noqa: S311 (chaos is no secret)
+        self._problems: list[str] = []
+        self._has_true_clocks = not any(f.kind in CLOCK_KINDS for f in schedule.faults)
+        self._ledger = Ledger(directory / LEDGER, "", self._clock.boot_ns)
+        self._reader = LedgerReader(directory / LEDGER)
+        members = [self._member(number) for number in range(plan.processes)]
+        self._crew = Crew(members, terms=self._terms, logs=directory, hinder=None, died=self._died)
+        self._striker = Striker(
+            self._crew,
+            schedule,
+            target.name,
+            reader=self._reader,
+            ledger=self._ledger,
+            clock=self._clock,
+            chance=self._chance,
+        )
+
+    def _member(self, number: int) -> Member:
+        who = f"n{number + 1}"
+        face = None if self._has_true_clocks else Face.true(f"machine-{who}", self._clock)
+        return Member(who, seq=number, is_consumer=number < _CONSUMERS, face=face)
+
+    def _terms(self, member: Member) -> Terms:
+        plan = self._plan
+        return Terms(
+            url=self._target.url,
+            who=member.who,
+            seq=member.seq,
+            life=member.life,
+            directory=str(self._directory),
+            ttl_s=plan.ttl_s,
+            tolerance_s=plan.tolerance_s,
+            command_every_s=plan.ttl_s / 10,
+            act_s=plan.ttl_s / 50,
+            is_consumer=member.is_consumer,
+            face=member.face,
+            hindrance=member.hindrance,
+            answer_s=1.5 * plan.ttl_s,
+            seed=self._chance.getrandbits(32),
+            parent=os.getpid(),
+        )
+
+    def _died(self, member: Member, how: str) -> None:
+        self._ledger.note("ended", of=member.who, text=how)
+        self._problems.append(f"nobody_falls: {member.who} {how}")
+
+    async def play(self) -> Evidence:
+        try:
+            async with open_task_group() as group:
+                group.start_soon(self._crew.watch)
+                began_ns = await self._start()
+                with anyio.move_on_after(self._plan.seconds):
+                    await self._striker.play()
+                    await anyio.sleep_forever()
+                self._striker.heal()
+                self._tell("healed; waiting for a leader and its commands")
+                await self._recover()
+                ended_ns = self._clock.boot_ns()
+                store = await open_store(self._target.url)
+                try:
+                    await self._fall_silent(store)
+                    late = await self._crew.leave(_LEAVE_LIMIT_S)
+                    self._problems += [f"everybody_leaves: {who} did not" for who in late]
+                    group.cancel_scope.cancel()
+                    with anyio.CancelScope(shield=True):
+                        return await self._gather(store, began_ns, ended_ns)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await store.aclose()
+        finally:
+            self._crew.close()
+            self._ledger.close()
+        raise AssertionError("unreachable")
+
+    async def _start(self) -> int:
+        """Start everybody, and wait for a first leader; return when that was."""
+        for member in self._crew.members.values():
+            self._crew.start(member)
+        with anyio.move_on_after(_START_LIMIT_S):
+            await self._until(lambda: self._striker.leader is not None and self._ready())
+            self._tell(f"{self._plan.processes} processes run, {self._striker.leader} leads")
+            return self._clock.boot_ns()
+        leader = self._striker.leader or "nobody"
+        raise Unavailable(
+            "the fleet",
+            f"{len(self._ready_ones())} of {self._plan.processes} processes were ready, "
+            f"and {leader} led, after {_START_LIMIT_S:g} s",
+            hint="the logs of the processes say why",
+        )
+
+    def _ready_ones(self) -> set[str]:
+        return {note.who for note in self._reader.notes if note.what == "ready"}
+
+    def _ready(self) -> bool:
+        return len(self._ready_ones()) == self._plan.processes
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            await anyio.sleep(_LOOK_S)
+
+    async def _recover(self) -> None:
+        """Wait until a leader is there and a command of its is acted on; bounded."""
+        healed = len(self._reader.notes)
+        patience_s = _SLOWEST_CLOCK * (self._plan.ttl_s + self._plan.tolerance_s) + _SLACK_S
+
+        def issued_since() -> set[str]:
+            return {n.id for n in self._reader.notes[healed:] if n.what == "issued"}
+
+        def acted_since() -> set[str]:
+            return {n.id for n in self._reader.notes[healed:] if n.what == "acted"}
+
+        with anyio.move_on_after(patience_s):
+            await self._until(
+                lambda: self._striker.leader is not None and bool(issued_since() & acted_since())
+            )
+            return
+        self._problems.append(
+            f"commands_go_on: {patience_s:g} s after all was healed {self._striker.leader} "
+            f"leads, and {len(issued_since() & acted_since())} new commands were acted on"
+        )
+
+    async def _fall_silent(self, store: RecordStore) -> None:
+        """Let nothing new begin, and wait until every command has ended; bounded."""
+        self._ledger.note("quiet")
+        for member in self._crew.members.values():
+            self._crew.order(member, Quiet())
+        with anyio.move_on_after(_SLACK_S + self._plan.ttl_s):
+            while any(fate.status is None for fate in await _fates(store)):
+                await anyio.sleep(0.2)
+
+    async def _gather(self, store: RecordStore, began_ns: int, ended_ns: int) -> Evidence:
+        self._reader.read()
+        history, lives = self._history()
+        unknown = {
+            str(one.arguments[1])
+            for one in history
+            if one.verb == "commit" and one.outcome == "info" and one.arguments[1] is not None
+        }
+        outcomes = {name: await store.outcome(name) for name in sorted(unknown)}
+        if isinstance(store, Checkable):
+            found = await store.check()
+            self._problems += [
+                f"the_store_is_sound: {p.what}: expected {p.expected}, found {p.found}"
+                for p in found
+            ]
+        return Evidence(
+            target=self._target.name,
+            seed=self._plan.seed,
+            ttl_s=self._plan.ttl_s,
+            began_ns=began_ns,
+            ended_ns=ended_ns,
+            notes=_in_order(self._reader.notes),
+            strikes=tuple(self._striker.strikes),
+            faults=self._striker.counts(),
+            fates=tuple(await _fates(store)),
+            history=settled(history, outcomes, end=self._clock.boot_ns()),
+            lives=lives,
+            has_true_clocks=self._has_true_clocks,
+            problems=tuple(self._problems),
+        )
+
+    def _history(self) -> tuple[History, int]:
+        """Put together what all lives have recorded; one that ended early has none."""
+        found: list[History] = []
+        for member in self._crew.members.values():
+            for life in range(1, member.life + 1):
+                path = self._directory / history_name(member.who, life)
+                if path.exists():
+                    with path.open("rb") as lines:
+                        found.append(History.from_lines(lines, drop_torn_end=True))
+        return History.merge(found), len(found)
+
+
+async def _fates(store: RecordStore) -> list[Fate]:
+    """Read what the store says of each command."""
+    found: list[Fate] = []
+    async with aclosing(command_groups(store, scope_prefix(ELECTION))) as groups:
+        async for command_id, records in groups:
+            at = {record.key.rpartition("/")[2]: record.created for record in records}
+            seen = seen_in(records)
+            if seen.issued is not None:
+                found.append(
+                    Fate(
+                        id=command_id,
+                        epoch=seen.issued.leader_epoch,
+                        issued=at["issued"],
+                        started=at.get("started"),
+                        ended=at.get("outcome"),
+                        status=None if seen.outcome is None else seen.outcome.status,
+                    )
+                )
+    return found
+
+
+def _in_order(notes: list[Note]) -> tuple[Note, ...]:
+    return tuple(sorted(notes, key=lambda note: note.at_ns))

@@ -1,0 +1,141 @@
+"""`Plan`: what is to be played, made of the options of the command line."""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 (seeded: the faults follow from the seed)
+import shlex
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from federlib.errors import InvalidInput
+from federlib.testing.chaos.targets import TargetName, why_not
+from federlib.testing.sim import Fault, Schedule, draw_schedule, preset, read_schedule
+from federlib.testing.sim.faults import KINDS
+
+__all__ = ["Plan", "fitted", "kills", "schedule_for"]
+
+_LONGEST_SHARE = 0.9
+_MAX_BYTES = 4 << 20
+_KILL_EVERY_MS = 2_500
+_DEAD_MS = 800
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What is to be played.
+
+    Attributes:
+        target: On what.
+        url: The server's, for targets that have one; may hold a password.
+        seed: What chance comes from.
+        seeds: How many seeds from it on; 1 but in the simulator.
+        seconds: How long there are faults; then all is healed.
+        schedule: The faults, fitted into that; None in the simulator if each seed draws its own.
+        processes: How many.
+        ttl_s: Of the leader's lease; seconds.
+        tolerance_s: How far clocks may differ; seconds.
+        given: How the schedule was asked for, as arguments: `--preset gc_pause`.
+    """
+
+    target: TargetName
+    url: str | None = attrs.field(default=None, repr=False)
+    seed: int
+    seeds: int = 1
+    seconds: float
+    schedule: Schedule | None
+    processes: int = 5
+    ttl_s: float = 2.0
+    tolerance_s: float = 1.0
+    given: tuple[str, ...] = ()
+
+    def replay(self, seed: int) -> str:
+        """Return the command that plays one seed of this again."""
+        words = ["federlib", "chaos", "--target", self.target, *self.given]
+        words += ["--seconds", f"{self.seconds:g}", "--seed", str(seed)]
+        if self.target != "sim":
+            words += ["--processes", str(self.processes), "--ttl", f"{self.ttl_s:g}"]
+        if self.url is not None:
+            words += ["--url", "URL"]  # It may hold a password.
+        return shlex.join(words)
+
+
+def schedule_for(
+    target: TargetName,
+    *,
+    seed: int,
+    seconds: float,
+    name: str | None,
+    file: Path | None,
+    number_of_kills: int | None,
+) -> tuple[Schedule | None, tuple[str, ...]]:
+    """Return the faults that were asked for, and how to ask for them again.
+
+    Args:
+        target: On what.
+        seed: From which they are drawn where nothing is named.
+        seconds: How long there are faults.
+        name: Of a preset.
+        file: Holds a schedule.
+        number_of_kills: So many kills of the leader.
+    Raises:
+        InvalidInput: More than one was given, there is none of that name, or the file cannot
+            be read as a schedule.
+    """
+    if sum(given is not None for given in (name, file, number_of_kills)) > 1:
+        raise InvalidInput("--preset", expected="one of --preset, --schedule, --kills", found=name)
+    if name is not None:
+        return fitted(preset(name), seconds), ("--preset", name)
+    if file is not None:
+        return fitted(_read(file), seconds), ("--schedule", str(file))
+    if number_of_kills is not None:
+        return kills(number_of_kills, seconds), ("--kills", str(number_of_kills))
+    if target == "sim":
+        return None, ()
+    chance = random.Random(f"schedule {seed}")  # noqa: S311 (chaos is no secret)
+    possible = [kind for kind in KINDS if why_not(kind, target) is None]
+    return draw_schedule(chance, until_ms=round(seconds * 1e3), kinds=possible), ()
+
+
+def fitted(schedule: Schedule, seconds: float) -> Schedule:
+    """Return a schedule that ends in time: a longer one is played faster, with all it has."""
+    end_ms = max((fault.at_ms + fault.for_ms for fault in schedule.faults), default=0)
+    share = min(1.0, _LONGEST_SHARE * seconds * 1e3 / end_ms) if end_ms else 1.0
+    faults = [
+        msgspec.structs.replace(
+            fault,
+            at_ms=int(fault.at_ms * share),
+            for_ms=max(1, int(fault.for_ms * share)) if fault.for_ms else 0,
+        )
+        for fault in schedule.faults
+    ]
+    return msgspec.structs.replace(schedule, faults=tuple(faults))
+
+
+def kills(number: int, seconds: float) -> Schedule:
+    """Return a schedule that kills the leader so often."""
+    every_ms = int(_LONGEST_SHARE * seconds * 1e3 / number)
+    for_ms = min(_DEAD_MS, max(1, every_ms // 2))
+    faults = tuple(
+        Fault(at_ms=every_ms * turn, kind="kill", who="leader", for_ms=for_ms)
+        for turn in range(number)
+    )
+    return Schedule(name=f"{number} kills", faults=faults)
+
+
+def seconds_for(number_of_kills: int) -> float:
+    """Return how long so many kills of a leader take, each followed by an election."""
+    return number_of_kills * _KILL_EVERY_MS / _LONGEST_SHARE / 1e3
+
+
+def _read(file: Path) -> Schedule:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_MAX_BYTES + 1)
+    except OSError as error:
+        expected = f"a file that can be read ({error.strerror})"
+        raise InvalidInput("--schedule", expected=expected, found=str(file)) from error
+    if len(text) > _MAX_BYTES:
+        raise InvalidInput("--schedule", expected=f"at most {_MAX_BYTES} bytes", found=str(file))
+    return read_schedule(text)

@@ -1,0 +1,166 @@
+"""`run_chaos`: from the options of the command line to its exit code."""
+
+from __future__ import annotations
+
+import secrets  # noqa: TID251 (a shell: a seed, where none is given)
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import anyio.to_thread
+import attrs
+import msgspec
+from rich.console import Console
+
+from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, OK
+from federlib.errors import InvalidInput
+from federlib.testing.chaos.harness import run_real
+from federlib.testing.chaos.plan import Plan, schedule_for, seconds_for
+from federlib.testing.chaos.records import Result
+from federlib.testing.chaos.report import Bundle, check_directory, write_report
+from federlib.testing.chaos.simulated import run_simulated, trace_notes
+from federlib.testing.chaos.targets import Target, TargetName
+from federlib.testing.chaos.telling import tell_real, tell_simulated
+from federlib.testing.chaos.view import show, tell_failure
+
+__all__ = ["Options", "run_chaos"]
+
+_SECONDS = 40.0
+_SEEDS = 20
+_SEED_BITS = 32
+_TTL_S = (0.8, 2.0)
+_TTLS_IN_A_RUN = 16
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of the command, as they were given."""
+
+    target: TargetName
+    url: str | None = attrs.field(default=None, repr=False)
+    preset: str | None = None
+    file: Path | None = None
+    kills: int | None = None
+    seconds: float | None = None
+    seed: int | None = None
+    seeds: int | None = None
+    processes: int = 5
+    ttl_s: float | None = None
+    report: Path | None = None
+    as_json: bool = False
+
+
+async def run_chaos(options: Options) -> int:
+    """Play, judge, tell, and return the exit code.
+
+    Raises:
+        InvalidInput: The options do not go together, or there is no driver for the target.
+        Unavailable: The processes could not be started, or the report not be written.
+    """
+    plan = plan_of(options)
+    if options.report is not None:
+        check_directory(options.report)
+    console = Console(soft_wrap=True, stderr=options.as_json)
+    if not options.as_json:
+        console.print(f"chaos on {plan.target}, seed {plan.seed}", highlight=False)
+    if plan.target == "sim":
+        bundle = await anyio.to_thread.run_sync(_simulate, plan, console)
+    else:
+        bundle = await _play(plan, options, console)
+    if options.report is not None:
+        write_report(options.report, bundle)
+    _tell(console, options, bundle)
+    return _code(bundle.result)
+
+
+def plan_of(options: Options) -> Plan:
+    """Fill in what was not given.
+
+    Raises:
+        InvalidInput: The options do not go together.
+    """
+    is_sim = options.target == "sim"
+    if options.seeds not in {None, 1} and not is_sim:
+        raise InvalidInput("--seeds", expected="1 where processes are real", found=options.seeds)
+    seconds = options.seconds
+    if seconds is None:
+        seconds = _SECONDS if options.kills is None else max(10.0, seconds_for(options.kills))
+    seed = secrets.randbits(_SEED_BITS) if options.seed is None else options.seed
+    seeds = options.seeds
+    if seeds is None:
+        seeds = _SEEDS if is_sim and options.seed is None else 1
+    ttl_s = options.ttl_s
+    if ttl_s is None:
+        ttl_s = min(_TTL_S[1], max(_TTL_S[0], seconds / _TTLS_IN_A_RUN))
+        ttl_s = 1.0 if options.kills is not None else ttl_s
+    schedule, given = schedule_for(
+        options.target,
+        seed=seed,
+        seconds=seconds,
+        name=options.preset,
+        file=options.file,
+        number_of_kills=options.kills,
+    )
+    return Plan(
+        target=options.target,
+        url=options.url,
+        seed=seed,
+        seeds=seeds,
+        seconds=seconds,
+        schedule=schedule,
+        processes=options.processes,
+        ttl_s=ttl_s,
+        tolerance_s=ttl_s / 2,
+        given=given,
+    )
+
+
+def _simulate(plan: Plan, console: Console) -> Bundle:
+    simulated = run_simulated(plan, lambda line: console.print(line, highlight=False))
+    return tell_simulated(plan, simulated, trace_notes(plan, simulated.shown))
+
+
+async def _play(plan: Plan, options: Options, console: Console) -> Bundle:
+    """Play on a real store, in a directory of its own, which is kept if something is wrong."""
+
+    def tell(line: str) -> None:
+        if not options.as_json:
+            console.print(line, highlight=False, markup=False)
+
+    directory = Path(tempfile.mkdtemp(prefix="federlib-chaos-"))
+    is_worth_keeping = True
+    try:
+        target = Target.at(plan.target, plan.url, directory)
+        bundle = tell_real(plan, await run_real(plan, target, directory, tell))
+        is_worth_keeping = not bundle.result.passed
+        return bundle
+    except InvalidInput:
+        is_worth_keeping = False
+        raise
+    finally:
+        if is_worth_keeping:
+            console.print(f"what it left is kept in {directory}", highlight=False, markup=False)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tell(console: Console, options: Options, bundle: Bundle) -> None:
+    if options.as_json:
+        sys.stdout.write(msgspec.json.encode(bundle.result).decode() + "\n")
+        if not bundle.result.passed:
+            tell_failure(console, bundle.result, bundle.story)
+    else:
+        show(console, bundle.result, bundle.story)
+        if options.report is not None:
+            where = options.report / "report.html"
+            console.print(f"report: {where}", highlight=False, markup=False)
+
+
+def _code(result: Result) -> int:
+    if not result.passed:
+        return FAILED
+    for count in result.faults.values():
+        if count.planned and not count.carried_out and count.not_applicable is None:
+            return CHAOS_NOT_FIRED
+    return OK
