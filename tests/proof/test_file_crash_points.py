@@ -18,38 +18,17 @@ import pytest
 from federlib.errors import CorruptRecord, Unavailable
 from federlib.storage import Transaction
 from federlib.storage.backends.file._engine import FileEngine
-from federlib.storage.backends.file._load import Tuning
 from federlib.storage.backends.file._segments import Journal
-from federlib.storage.backends.file._turn import Alone, Turn
+from federlib.storage.backends.file._turn import Alone
 from federlib.testing import Fault, ProcessEnded, SimulatedDisk, swarm_choice
 from proof.disk_machine import run_machine
 from proof.disk_sweep import PROBE, Sweep, lose_all
+from proof.small_journal import at_once, open_small
 from proof.store_model import Expected, Found, observe
 from proof.witness import Witness, attempt, matching
 from proof.workloads import mixed, short
 
 IS_SOAK = bool(os.environ.get("FEDERLIB_SOAK"))
-# Small, so that a few commits fill segments, make states due and let history go.
-SMALL = Tuning(
-    segment_bytes=2_000,
-    reserve_bytes=1_024,
-    state_bytes=3_000,
-    history_revisions=4,
-    history_bytes=4_000,
-    history_least=2,
-    record_files=3,
-)
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """Do in the same thread what is done aside: one seed, one row of operations."""
-    work()
-
-
-def open_small(disk: SimulatedDisk, turn: Turn | None = None) -> FileEngine:
-    return FileEngine(
-        disk, turn or Alone(), where="store", new_store_id="store-1", tuning=SMALL, aside=at_once
-    )
 
 
 def open_large(disk: SimulatedDisk) -> FileEngine:

@@ -1,6 +1,6 @@
 """Applies a diff to a copy of the package, and plays seeds on the copy until something breaks.
 
-    python -m proof.mutants.hunt DIFF [SEEDS]     prints {"seed": …, "violation": …} as JSON
+    python -m proof.mutants.hunt WORLD SEEDS     prints {"seed": …, "violation": …} as JSON
 
 Run as a program it is the search itself, in a process that imports the broken copy.
 """
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import federlib
+from proof.mutants.worlds import WORLDS, world_of
 
 __all__ = ["MUTANTS", "SEEDS", "apply", "hunt"]
 
@@ -48,9 +49,10 @@ def apply(diff: str, root: Path) -> None:
 def hunt(diff: Path, copy: Path, seeds: int = SEEDS) -> dict[str, str | int] | None:
     """Search for a seed under which a broken copy shows it; None if there is none."""
     shutil.copytree(_PLACE, copy / "federlib", ignore=shutil.ignore_patterns("__pycache__"))
-    apply(diff.read_text(), copy)
+    text = diff.read_text()
+    apply(text, copy)
     child = subprocess.run(
-        [sys.executable, "-m", "proof.mutants.hunt", diff.stem, str(seeds)],
+        [sys.executable, "-m", "proof.mutants.hunt", world_of(text), str(seeds)],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(copy), str(MUTANTS.parents[1])]),
@@ -67,14 +69,10 @@ def hunt(diff: Path, copy: Path, seeds: int = SEEDS) -> dict[str, str | int] | N
     return found
 
 
-def _search(seeds: int) -> dict[str, str | int] | None:
-    from federlib.testing.sim import PRESETS, play
-
-    presets = [None, *PRESETS.values()]
+def _search(world: str, seeds: int) -> dict[str, str | int] | None:
     for seed in range(seeds):
-        # Drawn faults and presets in turn: some mistakes want just the one.
         try:
-            violations = play(seed, presets[seed % len(presets)]).violations
+            violations = WORLDS[world](seed)
         except Exception as error:
             violations = (f"{type(error).__name__}: {error}",)
         if violations:
@@ -83,4 +81,4 @@ def _search(seeds: int) -> dict[str, str | int] | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_search(int(sys.argv[2]))))
+    print(json.dumps(_search(sys.argv[1], int(sys.argv[2]))))

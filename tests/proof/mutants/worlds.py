@@ -1,0 +1,68 @@
+"""Worlds in which a mistake is hunted: each plays one seed, and says what must not have been.
+
+A diff names its world in a line of its own before the change, `Hunted in: watched`; without
+one it is `fleet`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+__all__ = ["WORLDS", "World", "breaks", "world_of"]
+
+World = Callable[[int], Sequence[str]]
+
+_LINE = re.compile(r"^Hunted in: (\w+)$", re.MULTILINE)
+
+
+def fleet(seed: int, *, check_history: bool = False) -> Sequence[str]:
+    """An election with commands, on drawn faults and presets in turn: some want just the one."""
+    from federlib.testing.sim import PRESETS, Terms, play
+
+    presets = [None, *PRESETS.values()]
+    turn, number = divmod(seed, len(presets))
+    terms = Terms(nodes=2) if turn % 3 == 2 else None
+    played = play(seed, presets[number], terms=terms, check_history=check_history)
+    return played.violations
+
+
+def watched(seed: int) -> Sequence[str]:
+    """The same, with every call kept and checked: for stores whose answers are wrong."""
+    return fleet(seed, check_history=True)
+
+
+def disk(seed: int) -> Sequence[str]:
+    """A file store on a disk that loses power and is killed at every operation."""
+    from federlib.testing import SimulatedDisk
+    from proof.disk_sweep import Sweep
+    from proof.small_journal import open_small
+    from proof.workloads import mixed
+
+    try:
+        Sweep(open_small, seed=seed, limit=6, deep_every=10).run(
+            SimulatedDisk(), mixed(seed, length=8)
+        )
+    except AssertionError as error:
+        return (f"what_was_confirmed_is_there: {error}",)
+    return ()
+
+
+WORLDS: dict[str, World] = {"fleet": fleet, "watched": watched, "disk": disk}
+
+
+def world_of(diff: str) -> str:
+    """Name the world in which a diff is to be hunted.
+
+    Raises:
+        AssertionError: There is none of that name.
+    """
+    found = _LINE.search(diff)
+    name = found[1] if found is not None else "fleet"
+    assert name in WORLDS, f"no world {name!r}; there are {', '.join(WORLDS)}"
+    return name
+
+
+def breaks(diff: str) -> str:
+    """Return the sentence that says what a diff breaks."""
+    return diff.partition("\n")[0]
