@@ -64,9 +64,10 @@ class Ledger:
         if self._high > token:
             return  # The answer was slow, or clocks are so wrong that it was robbed at once.
         self._high = token
+        if self.leader is None:
+            gap_ns = self._sim.now_ns - self._leaderless_since_ns
+            self._longest_gap_ns = max(self._longest_gap_ns, gap_ns)
         self.leader = name
-        gap_ns = self._sim.now_ns - self._leaderless_since_ns
-        self._longest_gap_ns = max(self._longest_gap_ns, gap_ns)
 
     def lost(self, name: str, token: int) -> None:
         """Hear that a process knows that it holds the lease no more."""
