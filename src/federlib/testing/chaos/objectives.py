@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 
 from federlib.testing.chaos.evidence import Evidence
@@ -20,6 +20,7 @@ __all__ = [
     "duplicates",
     "duplicates_allowed",
     "failover_rto_s",
+    "less_outages",
     "objectives",
     "slo",
     "split_brain",
@@ -58,27 +59,30 @@ def failover_rto_s(evidence: Evidence) -> float:
     """
     instants = sorted(n.at_ns for n in evidence.notes if n.what in _ACTS)
     span = [evidence.began_ns, *instants, evidence.ended_ns]
-    outages = _merged(
+    outages = [
         (s.begin_ns, evidence.ended_ns if s.end_ns is None else s.end_ns)
         for s in evidence.strikes
         if s.kind in _OUTAGES
-    )
-    gaps = (last - first - _within(first, last, outages) for first, last in pairwise(span))
+    ]
+    gaps = (less_outages(first, last, outages) for first, last in pairwise(span))
     return max(gaps, default=0) / _NS
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((begin, end))
-    return found
+def less_outages(begin: int, end: int, outages: Iterable[tuple[int, int]]) -> int:
+    """Return how long it is from one instant to another, without what lies in outages.
 
-
-def _within(first: int, last: int, spans: Sequence[tuple[int, int]]) -> int:
-    return sum(max(0, min(last, end) - max(first, begin)) for begin, end in spans)
+    Args:
+        begin: The earlier instant.
+        end: The later one.
+        outages: Beginnings and ends, in any order; they may overlap.
+    """
+    length, covered = end - begin, begin
+    for first, last in sorted(outages):
+        first, last = max(first, covered), min(last, end)
+        if first < last:
+            length -= last - first
+            covered = last
+    return length
 
 
 def split_brain(evidence: Evidence) -> tuple[str, ...]:

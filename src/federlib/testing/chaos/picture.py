@@ -140,9 +140,11 @@ def _dead(
         if note.what in {"killed", "ended"}:
             since.setdefault(note.who, at(note.at_ns))
         elif note.what == "ready" and note.who in since:
-            found[note.who].append(Span(since.pop(note.who), at(note.at_ns), "not running"))
+            found.setdefault(note.who, []).append(
+                Span(since.pop(note.who), at(note.at_ns), "not running")
+            )
     for who, begin_s in since.items():
-        found[who].append(Span(begin_s, end_s, "not running"))
+        found.setdefault(who, []).append(Span(begin_s, end_s, "not running"))
     return {who: tuple(spans) for who, spans in found.items()}
 
 

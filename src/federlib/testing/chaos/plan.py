@@ -101,7 +101,9 @@ def schedule_for(
 def fitted(schedule: Schedule, seconds: float) -> Schedule:
     """Return a schedule that ends in time: a longer one is played faster, with all it has."""
     end_ms = max((fault.at_ms + fault.for_ms for fault in schedule.faults), default=0)
-    share = min(1.0, _LONGEST_SHARE * seconds * 1e3 / end_ms) if end_ms else 1.0
+    if end_ms <= seconds * 1e3:
+        return schedule
+    share = _LONGEST_SHARE * seconds * 1e3 / end_ms
     faults = [
         msgspec.structs.replace(
             fault,

@@ -19,7 +19,7 @@ from federlib.testing.chaos.harness import run_real
 from federlib.testing.chaos.plan import Plan, schedule_for, seconds_for
 from federlib.testing.chaos.records import Result
 from federlib.testing.chaos.report import Bundle, check_directory, write_report
-from federlib.testing.chaos.simulated import run_simulated, trace_notes
+from federlib.testing.chaos.simulated import run_simulated
 from federlib.testing.chaos.targets import Target, TargetName
 from federlib.testing.chaos.telling import tell_real, tell_simulated
 from federlib.testing.chaos.view import show, tell_failure
@@ -118,7 +118,7 @@ def plan_of(options: Options) -> Plan:
 
 def _simulate(plan: Plan, console: Console) -> Bundle:
     simulated = run_simulated(plan, lambda line: console.print(line, highlight=False))
-    return tell_simulated(plan, simulated, trace_notes(plan, simulated.shown))
+    return tell_simulated(plan, simulated)
 
 
 async def _play(plan: Plan, options: Options, console: Console) -> Bundle:

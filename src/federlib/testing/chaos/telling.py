@@ -69,26 +69,20 @@ def tell_real(plan: Plan, evidence: Evidence) -> Bundle:
     )
 
 
-def tell_simulated(plan: Plan, simulated: Simulated, notes: Sequence[Note]) -> Bundle:
-    """Say what is to be told of simulated seeds.
-
-    Args:
-        plan: What was played.
-        simulated: What became of it.
-        notes: What happened under the seed that is shown.
-    """
-    shown = simulated.shown
+def tell_simulated(plan: Plan, simulated: Simulated) -> Bundle:
+    """Say what is to be told of simulated seeds."""
+    shown, notes = simulated.shown.played, simulated.shown.notes
     result = result_of(plan, simulated)
     people = people_of(plan.processes)
     reigns = picture_of(notes, (), people, began_ns=0).reigns
     strikes = planned_strikes(shown.schedule, reigns)
-    seeds = len(simulated.played)
+    seeds = len(simulated.seeds)
     story = Story(
         title=f"Chaos in the simulator, {seeds} {'seed' if seeds == 1 else 'seeds'}",
         replay=plan.replay(shown.seed),
         facts=_sums(simulated),
         violations=shown.violations,
-        remarks=(f"The picture shows seed {shown.seed}.",),
+        remarks=_remarks(simulated),
         schedule=shown.schedule.to_json(),
         shrunk="" if simulated.shrunk is None else simulated.shrunk.to_json(),
     )
@@ -97,19 +91,31 @@ def tell_simulated(plan: Plan, simulated: Simulated, notes: Sequence[Note]) -> B
         story=story,
         picture=picture_of(notes, strikes, people, began_ns=0),
         schedule=shown.schedule,
-        notes=tuple(notes),
+        notes=notes,
         history=None,
     )
 
 
+def _remarks(simulated: Simulated) -> tuple[str, ...]:
+    remarks = []
+    if len(simulated.seeds) > 1:
+        remarks.append(f"The picture shows seed {simulated.shown.played.seed}.")
+    undecided = [one for one in simulated.seeds if one.undecided]
+    if undecided:
+        seeds = ", ".join(str(one.seed) for one in undecided)
+        remarks.append(f"Too many answers were lost to check all of the history of: {seeds}.")
+    return tuple(remarks)
+
+
 def _sums(simulated: Simulated) -> Mapping[str, str]:
-    played = simulated.played
+    played = simulated.seeds
     return {
         "seeds": f"{played[0].seed} to {played[-1].seed}",
         "events": f"{sum(one.events for one in played):,}",
         "commits": f"{sum(one.commits for one in played):,}",
         "reigns": f"{sum(one.reigns for one in played):,}",
         "commands acted on": f"{sum(one.applied for one in played):,}",
+        "calls checked": f"{sum(one.operations for one in played):,}",
     }
 
 
