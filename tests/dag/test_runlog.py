@@ -35,13 +35,12 @@ async def submitted() -> RunLog:
 
 
 async def take_over(log: RunLog, epoch: int, fold: Fold) -> Seat | None:
-    seat = Seat(epoch, 0, fold.next_seq)
+    seat = Seat(epoch, 0, fold.next_seq, fold.snap_revision)
     current = await log.epoch()
     made = await log.append(
         seat,
         draft(epoch, takeover=True),
         takeover=(EpochRecord(epoch=epoch, leader="l"), current[1] if current else None),
-        snap_revision=fold.snap_revision,
     )
     return seat if isinstance(made, Committed) else None
 
@@ -159,6 +158,55 @@ async def test_an_append_whose_answer_was_lost_to_another_one_conflicts() -> Non
     entry = Put("k", b"1")
     made = await create_surely(store, Transaction((entry,), (Absent("k"),)), entry)
     assert isinstance(made, Conflicted)
+
+
+class Remembering(MemoryStore):
+    """Keeps what was committed, to have it carried out again."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        super().__init__(clock)
+        self.sent: list[Transaction] = []
+
+    async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        self.sent.append(transaction)
+        return await super().commit(transaction)
+
+
+def _is_made_once(log: RunLog, key: str) -> bool:
+    return key == log.keys.snap_head or key.startswith(log.keys.logs)
+
+
+async def test_what_a_leader_sent_comes_to_nothing_when_it_arrives_again_behind_a_snapshot() -> (
+    None
+):
+    """A store may hold up a commit, and carry it out after it was repeated and its record cut.
+
+    Found by the simulator: claims of long ago were given out again under the present epoch.
+    """
+    store = Remembering(SystemClock())
+    log = RunLog(store, "r")
+    chunks = split_plan(workflow(CHAIN))
+    assert await log.submit(run_record(len(CHAIN), len(chunks)), chunks)
+    seat = await take_over(log, 1, await log.fold_whole())
+    assert seat is not None
+    for _ in range(2):
+        store.sent.clear()
+        await append_and_apply(log, seat)
+        await log.snapshot(seat, (await log.fold())[0])
+        await append_and_apply(log, seat)
+        await log.snapshot(seat, (await log.fold())[0])
+    late = [
+        t
+        for t in store.sent
+        if any(_is_made_once(log, w.key) for w in t.writes if isinstance(w, Put))
+    ]
+    assert len(late) == 4
+    await append_and_apply(log, seat)
+    before = (await store.scan(log.keys.root)).records
+    for transaction in late:
+        assert isinstance(await store.commit(transaction), Conflicted)
+    assert (await store.scan(log.keys.root)).records == before
+    assert (await log.fold())[0].refused == 5
 
 
 async def test_a_finish_whose_answer_was_lost_is_committed_once() -> None:

@@ -92,7 +92,10 @@ def snapshots_are_named_before_they_are_written(patch: pytest.MonkeyPatch) -> No
         seq = seat.next_seq - 1
         head, parts = state.snapshot(seq)
         fence = (AtRevision(self.keys.epoch, seat.epoch_revision),)
-        await self._fenced((Put(self.keys.snap_head, encode(head)),), fence)
+        named = Put(self.keys.snap_head, encode(head))
+        made = await create_surely(self.store, Transaction((named,), fence), named)
+        assert isinstance(made, Committed)
+        seat.snap_revision = made.revision
         for number, part in enumerate(parts):
             await self._fenced((Put(self.keys.snap(seq, number), encode(part)),), fence)
         await self._cut(self.keys.logs, self.keys.log(seq), fence)

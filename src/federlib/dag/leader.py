@@ -130,7 +130,6 @@ class _Reign:
         self.told_ns = 0
         self.appended = 0
         self.seat = Seat(epoch, 0, 1)
-        self.snap_revision: int | None = None
         self.state: RunState
 
     async def run(self, group: TaskGroup) -> RunOutcome:
@@ -166,7 +165,7 @@ class _Reign:
 
     def _begin_from(self, fold: Fold) -> None:
         self.state, self.seat.next_seq = fold.state, fold.next_seq
-        self.snap_revision = fold.snap_revision
+        self.seat.snap_revision = fold.snap_revision
         self.stamps.observe(fold.state.last_hlc, of=self.log.keys.logs)
 
     # What comes in
@@ -369,7 +368,6 @@ class _Reign:
             run=run if draft.outcome is not None or asked else None,
             progress=self._progress() if due else None,
             takeover=takeover,
-            snap_revision=self.snap_revision,
         )
         if isinstance(done, Conflicted):
             if takeover is not None:

@@ -50,7 +50,7 @@ async def commit_surely(store: RecordStore, transaction: Transaction) -> Committ
 async def create_surely(
     store: RecordStore, transaction: Transaction, made: Put
 ) -> Committed | Conflicted:
-    """Commit a transaction that creates a record, repeating it while its outcome is unknown.
+    """Commit a transaction that makes a record, repeating it while its outcome is unknown.
 
     The record is the receipt, so the transaction needs no id, which would cost as much again:
     whoever finds it with our very bytes in it wrote it. So nobody else may write the same,
@@ -58,7 +58,7 @@ async def create_surely(
 
     Args:
         store: Where.
-        transaction: Requires that the record is absent.
+        transaction: Requires that the record is absent, or as it was before.
         made: The write of that record.
     """
     is_doubtful = False

@@ -85,11 +85,13 @@ class Seat:
         epoch: Our epoch.
         epoch_revision: Of the epoch record, as we wrote it.
         next_seq: Number of the next log record.
+        snap_revision: Of the head of the newest snapshot; None before the first.
     """
 
     epoch: int
     epoch_revision: int
     next_seq: int
+    snap_revision: int | None = None
 
 
 class RunLog:
@@ -260,9 +262,12 @@ class RunLog:
         run: RunRecord | None = None,
         progress: ProgressRecord | None = None,
         takeover: tuple[EpochRecord, int | None] | None = None,
-        snap_revision: int | None = None,
     ) -> Committed | Conflicted:
         """Append one batch with everything that belongs to it; all or nothing.
+
+        A log record that is absent was never there as long as the newest snapshot is the one
+        that we know: it was not cut. So nothing is appended beside a newer one, and what a
+        store held up and carries out long after it was repeated comes to nothing.
 
         Args:
             seat: Moved on by one record if it was committed.
@@ -270,24 +275,15 @@ class RunLog:
             run: The run's record as it shall be, where it changes.
             progress: The view for people, now and then.
             takeover: The new epoch record and the revision of the one it replaces.
-            snap_revision: At a takeover, what the fold rests on: while that snapshot is the
-                newest, a log record that is absent was never there; it was not cut.
         """
         keys, seq = self.keys, seat.next_seq
         entry = Put(keys.log(seq), encode(draft.batch))
         writes: list[Write] = [entry]
-        checks: list[Check] = [Absent(entry.key)]
+        checks: list[Check] = [Absent(entry.key), _as_known(keys.snap_head, seat.snap_revision)]
         if takeover is not None:
             record, replaced = takeover
             writes.append(Put(keys.epoch, encode(record)))
-            checks.append(
-                Absent(keys.epoch) if replaced is None else AtRevision(keys.epoch, replaced)
-            )
-            checks.append(
-                Absent(keys.snap_head)
-                if snap_revision is None
-                else AtRevision(keys.snap_head, snap_revision)
-            )
+            checks.append(_as_known(keys.epoch, replaced))
         else:
             checks.append(AtRevision(keys.epoch, seat.epoch_revision))
         if draft.results is not None:
@@ -330,7 +326,13 @@ class RunLog:
         fence = (AtRevision(self.keys.epoch, seat.epoch_revision),)
         for number, part in enumerate(parts):
             await self._fenced((Put(self.keys.snap(seq, number), encode(part)),), fence)
-        await self._fenced((Put(self.keys.snap_head, encode(head)),), fence)
+        made = Put(self.keys.snap_head, encode(head))
+        # Held up and carried out late, it must not replace a newer one.
+        known = _as_known(self.keys.snap_head, seat.snap_revision)
+        done = await create_surely(self.store, Transaction((made,), (known, *fence)), made)
+        if isinstance(done, Conflicted):
+            raise Fenced(f"run {self.run_id!r}", reason="another leader took over")
+        seat.snap_revision = done.revision
         await self._cut(self.keys.logs, self.keys.log(seq), fence)
         await self._cut(f"{self.keys.root}snap/", self.keys.snap(seq, 0)[:-5], fence)
 
@@ -381,6 +383,10 @@ class RunLog:
                 raise CorruptRecord(self.keys.result(seq), expected="results", found="nothing")
             found.update(_only(of, decode(ResultBatch, stored)))
         return found
+
+
+def _as_known(key: str, revision: int | None) -> Check:
+    return Absent(key) if revision is None else AtRevision(key, revision)
 
 
 def _only(of: Container[int], batch: ResultBatch) -> dict[int, msgspec.Raw]:
