@@ -151,9 +151,11 @@ class Member:
 
     async def _goes_on(self, run_id: str) -> bool:
         """Say whether a run is not over, or somebody has asked to resume it."""
+        # In this order: what was asked and is answered by now, the record shows.
+        if await self._surely(lambda: self._runs.is_asked(run_id)):
+            return True
         record = await self._surely(lambda: self._runs.record(run_id))
-        is_running = record is None or record.state == "running"
-        return is_running or await self._surely(lambda: self._runs.is_asked(run_id))
+        return record is None or record.state == "running"
 
     # As one who leads or works.
 

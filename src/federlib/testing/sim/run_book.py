@@ -105,6 +105,7 @@ class RunBook:
         lost: Attempts that were lost.
         refused: How many finishes were refused.
         moves: How many transitions there were.
+        has_odd_clocks: A clock has left the bounds that were promised.
     """
 
     def __init__(self, run_id: str, workflow: Workflow) -> None:
@@ -138,6 +139,7 @@ class RunBook:
         self.lost: list[Try] = []
         self.refused: int = 0
         self.moves: int = 0
+        self.has_odd_clocks: bool = False
 
     @property
     def blocked(self) -> set[int]:

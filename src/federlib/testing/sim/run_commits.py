@@ -180,10 +180,10 @@ def workers_keep_to_their_credit(act: Act) -> str | None:
 
 
 def progress_counts_what_is(act: Act) -> str | None:
-    """The view for people agrees with the log."""
+    """The view for people agrees with the log record that it is written with."""
     record = act.puts.get(act.book.keys.progress)
-    if record is None:
-        return None
+    if record is None or act.log is None:
+        return None  # By itself it may come late.
     counts, book = decode(ProgressRecord, record).counts, act.book
     told = (counts["success"], counts["running"], counts["failed"])
     found = (len(book.accepted), len(book.claims), len(book.failed))

@@ -85,8 +85,8 @@ def attempts_count_up(move: Move) -> str | None:
 
 def retries_wait_for_their_time(move: Move) -> str | None:
     """Who was set aside is not claimed before it is due, by its leader's clock."""
-    if not isinstance(move.transition, Claimed):
-        return None
+    if not isinstance(move.transition, Claimed) or move.book.has_odd_clocks:
+        return None  # What was due once may be claimed, though the clock was set back since.
     due_ns = move.book.due_ns.get(move.transition.node, 0)
     early_ns = due_ns - move.batch.at_ns
     return f"node {move.transition.node} is claimed {early_ns} ns early" if early_ns > 0 else None

@@ -136,6 +136,7 @@ class WorkflowFleet(Site):
         if key.startswith("dag/"):
             audit = self.audits.get(key.split("/", 2)[1])
         if audit is not None:
+            audit.book.has_odd_clocks = self.has_odd_clocks
             audit.hear(batch)
 
     def note_sent(self, transaction: Transaction) -> None:
