@@ -19,9 +19,9 @@ __all__ = ["COLOURS", "draw"]
 COLOURS = 8
 """So many processes are told apart by colour; the next ones begin anew."""
 
-_LABELS = 92
+_LABELS = 104
 _LEAST, _MOST, _PER_S = 980, 24_000, 14
-_TOP, _LEADER, _LANE, _ROW, _GAP, _BARS = 26, 34, 22, 17, 10, 54
+_TOP, _LEADER, _LANE, _ROW, _GAP, _BARS = 26, 34, 22, 16, 10, 54
 _LETTER = 6.4
 _BIN_PX, _BIN_S = 8, 0.25
 
@@ -36,11 +36,10 @@ class _Lane:
 
     @property
     def bottom(self) -> int:
-        own = _LANE if self.who else 0
-        return self.top + own + _ROW * len(self.kinds)
+        return self.top + _LANE + _ROW * len(self.kinds)
 
     def row(self, kind: str) -> int:
-        return self.top + (_LANE if self.who else 0) + _ROW * self.kinds.index(kind)
+        return self.top + _LANE + _ROW * self.kinds.index(kind)
 
 
 def draw(picture: Picture) -> str:
@@ -89,8 +88,9 @@ class _Canvas:
     def names(self) -> Iterator[str]:
         yield _text(_LABELS - 8, self._leader_top + 21, "leader", "name", anchor="end")
         for who, lane in self._lanes.items():
-            offset = 15 if who else 12
-            yield _text(_LABELS - 8, lane.top + offset, who or "all", "name", anchor="end")
+            yield _text(_LABELS - 8, lane.top + 15, who or "all", "name", anchor="end")
+            for kind in lane.kinds:
+                yield _text(_LABELS - 8, lane.row(kind) + 12, kind, "struck", anchor="end")
         yield _text(_LABELS - 8, self._floor - 22, "accepted", "name", anchor="end")
         yield _text(_LABELS - 8, self._floor - 8, "a second", "small", anchor="end")
 
@@ -156,16 +156,9 @@ class _Canvas:
                 yield _rect(x, lane.top + 2, width, _LANE - 4, colour, told)
 
     def _faults(self, lane: _Lane) -> Iterator[str]:
-        ends: dict[str, float] = {}
-        for span in sorted(self._picture.strikes.get(lane.who, ()), key=lambda s: s.begin_s):
-            top = lane.row(span.text)
+        for span in self._picture.strikes.get(lane.who, ()):
             x, width = self._extent(span.begin_s, span.end_s)
-            yield _rect(x, top + 2, max(width, 3), _ROW - 4, "fault", _told(span))
-            needed = len(span.text) * _LETTER + 6
-            start = min(x + 4, self._width - needed)
-            if start > ends.get(span.text, -1):
-                yield _text(start, top + 12.5, span.text, "struck")
-                ends[span.text] = start + needed
+            yield _rect(x, lane.row(span.text) + 3, max(width, 3), _ROW - 6, "fault", _told(span))
 
     def _acts(self) -> Iterator[str]:
         """Draw one path for each process and kind of act: a tick for each of them."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random  # noqa: TID251 (a shell, seeded)
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,11 +19,14 @@ from federlib.skewclock import SystemClock
 from federlib.storage import Checkable, RecordStore, open_store
 from federlib.testing.chaos.child import LEDGER, history_name
 from federlib.testing.chaos.crew import Crew, Member
+from federlib.testing.chaos.endpoints import server_of, through
 from federlib.testing.chaos.evidence import Evidence, Fate
 from federlib.testing.chaos.faces import Face
+from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.chaos.judging import settled
 from federlib.testing.chaos.ledger import Ledger, LedgerReader
 from federlib.testing.chaos.plan import Plan
+from federlib.testing.chaos.proxy import FaultProxy
 from federlib.testing.chaos.records import ELECTION, Note, Quiet, Terms
 from federlib.testing.chaos.striking import CLOCK_KINDS, Striker
 from federlib.testing.chaos.targets import Target
@@ -72,7 +76,14 @@ class _Run:
         self._ledger = Ledger(directory / LEDGER, "", self._clock.boot_ns)
         self._reader = LedgerReader(directory / LEDGER)
         members = [self._member(number) for number in range(plan.processes)]
-        self._crew = Crew(members, terms=self._terms, logs=directory, hinder=None, died=self._died)
+        self._proxies: dict[str, FaultProxy] = {}
+        self._crew = Crew(
+            members,
+            terms=self._terms,
+            logs=directory,
+            hinder=None if target.is_embedded else self._hinder,
+            died=self._died,
+        )
         self._striker = Striker(
             self._crew,
             schedule,
@@ -91,7 +102,7 @@ class _Run:
     def _terms(self, member: Member) -> Terms:
         plan = self._plan
         return Terms(
-            url=self._target.url,
+            url=self._url_for(member),
             who=member.who,
             seq=member.seq,
             life=member.life,
@@ -102,11 +113,31 @@ class _Run:
             act_s=plan.ttl_s / 50,
             is_consumer=member.is_consumer,
             face=member.face,
-            hindrance=member.hindrance,
+            hindrance=member.hindrance if self._target.is_embedded else None,
             answer_s=1.5 * plan.ttl_s,
             seed=self._chance.getrandbits(32),
             parent=os.getpid(),
         )
+
+    def _url_for(self, member: Member) -> str:
+        proxy = self._proxies.get(member.who)
+        url = self._target.url
+        return url if proxy is None else through(url, proxy.port)
+
+    def _hinder(self, member: Member, hindrance: Hindrance) -> None:
+        self._proxies[member.who].hindrance = hindrance
+
+    async def _stand_between(self, stack: AsyncExitStack) -> None:
+        """Put a proxy between each process and the server."""
+        host, port = server_of(self._target.url)
+        for who in self._crew.members:
+            proxy = FaultProxy(
+                host,
+                port,
+                draw=self._chance.random,
+                answer_lost=partial(self._ledger.note, "answer_lost", of=who),
+            )
+            self._proxies[who] = await stack.enter_async_context(proxy)
 
     def _died(self, member: Member, how: str) -> None:
         self._ledger.note("ended", of=member.who, text=how)
@@ -114,7 +145,9 @@ class _Run:
 
     async def play(self) -> Evidence:
         try:
-            async with open_task_group() as group:
+            async with AsyncExitStack() as stack, open_task_group() as group:
+                if not self._target.is_embedded:
+                    await self._stand_between(stack)
                 group.start_soon(self._crew.watch)
                 began_ns = await self._start()
                 with anyio.move_on_after(self._plan.seconds):

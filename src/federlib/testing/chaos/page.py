@@ -187,7 +187,7 @@ svg .on{fill:#fff;font-weight:600}svg .struck{fill:var(--bad);font-size:11px}
 .issued{stroke:#fff;stroke-width:1;opacity:.75}.acted{stroke:var(--good);stroke-width:1.2}
 .refused{stroke:var(--bad);stroke-width:2}.bar{fill:var(--quiet);opacity:.75}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.3rem;font-size:.82rem;color:var(--quiet);
-margin:.5rem 0 0 5.8rem}.legend span{display:inline-flex;align-items:center;gap:.4rem}
+margin:.5rem 0 0 6.5rem}.legend span{display:inline-flex;align-items:center;gap:.4rem}
 .swatch{width:22px;height:12px;border-radius:3px;display:inline-block}
 .lead{background:#3f7fe0}.off{background:var(--dead)}
 .none{background:repeating-linear-gradient(45deg,var(--bad) 0 2px,var(--gap) 2px 6px)}

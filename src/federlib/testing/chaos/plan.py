@@ -17,6 +17,8 @@ from federlib.testing.sim.faults import KINDS
 __all__ = ["Plan", "fitted", "kills", "schedule_for"]
 
 _LONGEST_SHARE = 0.9
+_SCALED = frozenset({"delay", "store_slow"})
+"""Their amounts are times, and are to be as long beside a shorter time to live."""
 _MAX_BYTES = 4 << 20
 _KILL_EVERY_MS = 2_500
 _DEAD_MS = 800
@@ -109,6 +111,7 @@ def fitted(schedule: Schedule, seconds: float) -> Schedule:
             fault,
             at_ms=int(fault.at_ms * share),
             for_ms=max(1, int(fault.for_ms * share)) if fault.for_ms else 0,
+            amount=int(fault.amount * share) if fault.kind in _SCALED else fault.amount,
         )
         for fault in schedule.faults
     ]

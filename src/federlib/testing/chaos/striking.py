@@ -140,6 +140,10 @@ class Striker:
     @property
     def leader(self) -> str | None:
         """Who began to lead last, if it lives and has not lost it."""
+        self._follow()
+        return self._leader
+
+    def _follow(self) -> None:
         for note in self._reader.read():
             if note.what == "leads" and note.epoch > self._epochs[-1]:
                 self._epochs.append(note.epoch)
@@ -148,7 +152,6 @@ class Striker:
                 note.what == "killed" or (note.what == "lost" and note.epoch == self._epochs[-1])
             ):
                 self._leader = None
-        return self._leader
 
     async def _play(self, fault: Fault, group: TaskGroup) -> None:
         await anyio.sleep(fault.at_ms / 1e3)
@@ -272,8 +275,9 @@ class Striker:
         return lambda: change(lambda face, now_ns: face.drifting(0, now_ns))
 
     def _replay(self) -> tuple[str, _Undo] | None:
-        """Have somebody issue a command under an epoch that was followed by another."""
-        over = self._epochs[1:-1] if self.leader is not None else self._epochs[1:]
+        """Have somebody issue a command under an epoch that another has followed for certain."""
+        self._follow()
+        over = self._epochs[1:-1]
         up = [m for m in self._crew.members.values() if m.is_up and not m.is_stopped]
         if not over or not up:
             return None

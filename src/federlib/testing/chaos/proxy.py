@@ -1,0 +1,174 @@
+"""`FaultProxy`: stands between one process and a server, and does what networks do.
+
+    async with FaultProxy("127.0.0.1", 5432, draw=chance.random) as proxy:
+        ...                                    # the process connects to proxy.port
+        proxy.hindrance = Hindrance(is_mute=True)
+
+It works on bytes and knows no protocol. A way that is cut stalls, as a connection over a
+broken link does, and goes on when it is mended; what TCP would have sent again is late, never
+lost. A server that is down refuses, and drops the connections that it had.
+
+Does not promise: that a request and its answer are told apart. An answer is lost by dropping
+the connection after bytes went to the server and before any came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+from anyio.streams.stapled import MultiListener
+
+from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance
+
+__all__ = ["FaultProxy"]
+
+_CHUNK = 16_384
+_RESENT_S = (0.2, 1.0)
+"""When TCP sends again what was lost: its first timeout, and after two more."""
+
+
+class FaultProxy:
+    """A TCP proxy that hinders.
+
+    Args:
+        host: Of the server.
+        port: Of the server.
+        draw: Draws a number from 0 to below 1.
+        answer_lost: Told whenever a connection is dropped before an answer.
+
+    Attributes:
+        port: Where to connect to, on 127.0.0.1; known once it is entered.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        draw: Callable[[], float],
+        answer_lost: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.port: int = 0
+        self._server = (host, port)
+        self._draw = draw
+        self._answer_lost = answer_lost
+        self._hindrance = CLEAR
+        self._changed = anyio.Event()
+        self._links: set[_Link] = set()
+        self._group: anyio.abc.TaskGroup | None = None
+        self._listener: MultiListener[anyio.abc.SocketStream] | None = None
+
+    @property
+    def hindrance(self) -> Hindrance:
+        """What stands in the way now; assign another at any time."""
+        return self._hindrance
+
+    @hindrance.setter
+    def hindrance(self, hindrance: Hindrance) -> None:
+        self._hindrance = hindrance
+        self._changed.set()
+        self._changed = anyio.Event()
+        if hindrance.is_down:
+            for link in tuple(self._links):
+                link.scope.cancel()
+
+    async def __aenter__(self) -> Self:
+        self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = self._listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 (no Django)
+        self.port = int(port)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._group.start_soon(self._listener.serve, self._serve)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._group is not None
+        assert self._listener is not None
+        self._group.cancel_scope.cancel()
+        await self._group.__aexit__(kind, error, traceback)
+        with anyio.CancelScope(shield=True):
+            await self._listener.aclose()
+
+    async def _serve(self, client: anyio.abc.SocketStream) -> None:
+        """Carry one connection until either side ends it."""
+        async with client:
+            if self._hindrance.is_down or self._is_drawn(self._hindrance.refuse_ppm):
+                return
+            link = _Link()
+            self._links.add(link)
+            try:
+                with link.scope:
+                    async with await anyio.connect_tcp(*self._server) as server:
+                        await self._join(link, client, server)
+            except OSError:
+                pass  # The server is not there: the client sees its connection dropped.
+            finally:
+                self._links.discard(link)
+
+    async def _join(
+        self, link: _Link, client: anyio.abc.SocketStream, server: anyio.abc.SocketStream
+    ) -> None:
+        async with anyio.create_task_group() as group:
+
+            async def carry(
+                source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream, *, is_request: bool
+            ) -> None:
+                try:
+                    while True:
+                        chunk = await source.receive(_CHUNK)
+                        await self._pass(len(chunk), is_request=is_request)
+                        if is_request:
+                            link.is_asking = True
+                        elif link.is_asking:
+                            link.is_asking = False
+                            if self._is_drawn(self._hindrance.lost_answer_ppm):
+                                self._answer_lost()
+                                break
+                        await sink.send(chunk)
+                except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    pass
+                group.cancel_scope.cancel()
+
+            async def ask() -> None:
+                await carry(client, server, is_request=True)
+
+            async def answer() -> None:
+                await carry(server, client, is_request=False)
+
+            group.start_soon(ask)
+            group.start_soon(answer)
+
+    async def _pass(self, size: int, *, is_request: bool) -> None:
+        """Pass the time that some bytes take on their way, and wait while that is cut."""
+        now = self._hindrance
+        pause_s = now.delay_ms / 1e3
+        if is_request and now.slow_ms and self._draw() < 0.5:
+            pause_s += now.slow_ms / 1e3
+        if now.bytes_per_s:
+            pause_s += size / now.bytes_per_s
+        if self._is_drawn(now.loss_ppm):
+            pause_s += _RESENT_S[self._draw() < 0.2]
+        if pause_s:
+            await anyio.sleep(pause_s)
+        while self._hindrance.is_mute if is_request else self._hindrance.is_deaf:
+            await self._changed.wait()
+
+    def _is_drawn(self, ppm: int) -> bool:
+        return bool(ppm) and self._draw() * PPM < ppm
+
+
+class _Link:
+    """One connection: how to drop it, and whether an answer is awaited."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.is_asking = False
