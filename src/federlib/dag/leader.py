@@ -141,8 +141,11 @@ class _Reign:
             (keys.workers, self._take_worker),
         ):
             group.start_soon(self._follow, prefix, take, await self._load(prefix, take))
-        if self.state.outcome != "running" and not self.inbox.asks:
-            return self.state.outcome
+        if self._is_over():
+            # An older leader may have resumed the run between the two looks, and answered it.
+            self._begin_from(await self.log.fold_whole())
+            if self._is_over():
+                return self.state.outcome
         await self._inspect()
         await self._take_over()
         group.start_soon(self._keep_inspecting)
@@ -154,10 +157,13 @@ class _Reign:
                     # Tasks that never wait are done by the time we are back: one append
                     # then tells of their ends and of the next claims.
                     await anyio.lowlevel.checkpoint()
-            elif self.state.outcome != "running" and not self.inbox.asks:
+            elif self._is_over():
                 return self.state.outcome
             else:
                 await self._sleep()
+
+    def _is_over(self) -> bool:
+        return self.state.outcome != "running" and not self.inbox.asks
 
     def notice(self) -> None:
         """Come and look: something has come in."""
