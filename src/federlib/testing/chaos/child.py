@@ -185,6 +185,8 @@ class _Life:
         self.seat.check()
         name = f"effect-{number}"
         self.ledger.note("effect", name, epoch=epoch, text=effect_text(number))
+        # What is done takes a while, and who does it may die over it.
+        await anyio.sleep(self.terms.act_s)
         since_ns = self.boot_ns()
         mark = (Put(NEXT_KEY, b"%d" % (number + 1)),)
         once = f"{self.terms.who}.{self.identity.incarnation}.{epoch}.{turn}"
@@ -244,7 +246,6 @@ class _Life:
 
     async def _act(self, command: Command) -> ActuationStatus:
         self.ledger.note("acted", command.command_id, epoch=command.leader_epoch)
-        # What is done takes a while, and who does it may die over it.
         await anyio.sleep(self.terms.act_s)
         return "applied"
 

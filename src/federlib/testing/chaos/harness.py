@@ -110,7 +110,7 @@ class _Run:
             ttl_s=plan.ttl_s,
             tolerance_s=plan.tolerance_s,
             command_every_s=plan.ttl_s / 10,
-            act_s=plan.ttl_s / 50,
+            act_s=plan.ttl_s / 20,
             is_consumer=member.is_consumer,
             face=member.face,
             hindrance=member.hindrance if self._target.is_embedded else None,
