@@ -122,7 +122,7 @@ def commit(name: str | None) -> Operation:
 
 def test_a_commit_without_an_answer_is_settled_by_its_receipt() -> None:
     history = History([commit("a"), commit("b"), commit(None), get("v", 7, 9)])
-    receipts = {"a": Committed(7), "b": NotSeen()}
+    receipts: dict[str, Committed | NotSeen] = {"a": Committed(7), "b": NotSeen()}
     first, second, third, read = settled(history, receipts, end=99)
     assert (first.outcome, first.returned, first.result) == ("ok", 99, ("committed", 7))
     assert (second.outcome, second.returned) == ("fail", 99)

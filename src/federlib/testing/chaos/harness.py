@@ -28,10 +28,11 @@ from federlib.testing.chaos.ledger import Ledger, LedgerReader
 from federlib.testing.chaos.plan import Plan
 from federlib.testing.chaos.proxy import FaultProxy
 from federlib.testing.chaos.records import ELECTION, Note, Quiet, Terms
-from federlib.testing.chaos.striking import CLOCK_KINDS, Striker
+from federlib.testing.chaos.striking import Striker
 from federlib.testing.chaos.targets import Target
 from federlib.testing.history import History
 from federlib.testing.sim import Schedule
+from federlib.testing.sim.faults import OF_CLOCKS
 
 __all__ = ["run_real"]
 
@@ -72,7 +73,7 @@ class _Run:
         self._clock = SystemClock()
         self._chance = random.Random(f"harness {plan.seed}")  # noqa: S311 (chaos is no secret)
         self._problems: list[str] = []
-        self._has_true_clocks = not any(f.kind in CLOCK_KINDS for f in schedule.faults)
+        self._has_true_clocks = not any(f.kind in OF_CLOCKS for f in schedule.faults)
         self._ledger = Ledger(directory / LEDGER, "", self._clock.boot_ns)
         self._reader = LedgerReader(directory / LEDGER)
         members = [self._member(number) for number in range(plan.processes)]

@@ -25,11 +25,9 @@ from federlib.testing.chaos.ledger import Ledger, LedgerReader
 from federlib.testing.chaos.records import FaultCount, Replay
 from federlib.testing.chaos.targets import TargetName, hindrance_of, is_of_all, why_not
 from federlib.testing.sim import Fault, Schedule
-from federlib.testing.sim.faults import KINDS, Kind
+from federlib.testing.sim.faults import KINDS, OF_CLOCKS, Kind
 
-__all__ = ["CLOCK_KINDS", "Strike", "Striker"]
-
-CLOCK_KINDS: frozenset[Kind] = frozenset({"clock_step", "clock_drift", "clock_freeze", "reboot"})
+__all__ = ["Strike", "Striker"]
 
 _LOOK_S = 0.02
 _SLOW_TURN_US = 25_000
@@ -188,7 +186,7 @@ class Striker:
             return None
         if hindrance is not None:
             return member.who, self._hinder([member], hindrance)
-        if fault.kind in CLOCK_KINDS:
+        if fault.kind in OF_CLOCKS:
             return member.who, self._set_clock(member, fault)
         return member.who, self._signal(member, fault, group)
 

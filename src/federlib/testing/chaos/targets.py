@@ -17,7 +17,7 @@ from federlib.storage import redact_url
 from federlib.storage.urls import ENTRY_POINTS, url_scheme
 from federlib.testing.chaos.endpoints import server_of
 from federlib.testing.chaos.hindrance import Hindrance
-from federlib.testing.sim.faults import KINDS, Fault, Kind
+from federlib.testing.sim.faults import KINDS, OF_ONE, Fault, Kind
 
 __all__ = ["TARGETS", "Target", "TargetName", "hindrance_of", "is_of_all", "why_not"]
 
@@ -104,8 +104,6 @@ _HINDRANCES: Mapping[Kind, Callable[[int], Hindrance]] = {
     "store_refuses": lambda amount: Hindrance(refuse_ppm=amount),
     "lost_answers": lambda amount: Hindrance(lost_answer_ppm=amount),
 }
-_OF_ONE = frozenset({"isolate", "deafen", "mute"})
-
 assert _HINDRANCES.keys() < set(KINDS)
 
 
@@ -117,4 +115,4 @@ def hindrance_of(fault: Fault) -> Hindrance | None:
 
 def is_of_all(kind: Kind) -> bool:
     """Say whether a fault strikes the whole fleet, not one process of it."""
-    return kind in _HINDRANCES and kind not in _OF_ONE
+    return kind in _HINDRANCES and kind not in OF_ONE
