@@ -174,7 +174,8 @@ def waiter_key(name: str, holder: Holder) -> str:
 
 def is_waiter_key(key: str) -> bool:
     """Say whether a key below `lease/` is that of a waiter."""
-    return key.count("/") == 3 and key.split("/")[2] == "wait"
+    parts = key.split("/")
+    return len(parts) == 4 and parts[2] == "wait"
 
 
 def is_queue_key(key: str) -> bool:

@@ -83,18 +83,22 @@ class Mirror:
     has_news: bool = True
     _lease_record: LeaseRecord | None = None
     _lease_seen: int = 0
+    # What stands in the store, and when it was first seen; read when somebody looks, because
+    # in a long queue places are kept far more often than they are looked at.
+    _places: dict[str, tuple[Record, int]] = attrs.field(factory=dict)
     _waiters: dict[str, Waiter] = attrs.field(factory=dict)
     _ordered: tuple[Waiter, ...] | None = None
 
     def clear(self) -> None:
         """Forget all records, before they are read again."""
         self.lease = self._lease_record = self._ordered = self.queue = None
+        self._places.clear()
         self._waiters.clear()
         self.has_news = True
 
     def has_waiter(self, key: str) -> bool:
         """Say whether that place is in the queue."""
-        return key in self._waiters
+        return key in self._places
 
     def put(self, record: Record, now: Moment) -> None:
         """Take in one record, unless a newer life or state of it is known.
@@ -102,29 +106,27 @@ class Mirror:
         Raises:
             CorruptRecord: It cannot be read.
         """
-        if record.revision < self._revision_of(record.key):
+        key = record.key
+        if is_waiter_key(key):
+            known = self._places.get(key)
+            if known is None:
+                self.has_news = True
+            elif record.revision < known[0].revision:
+                return
+            seen = self.sightings.first(key, record.revision, now.boot_ns)
+            self._places[key] = (record, seen)
+            self._ordered = None
             return
-        if is_queue_key(record.key):
-            decode_queue(record.key, record.value)
+        if record.revision < self._revision_of(key):
+            return
+        if is_queue_key(key):
+            decode_queue(key, record.value)
             self.queue = record
             return
-        seen = self.sightings.first(record.key, record.revision, now.boot_ns)
-        if not is_waiter_key(record.key):
-            self._lease_record = decode_lease(record.key, record.value)
-            self.lease, self._lease_seen = record, seen
-            self.has_news = True
-            return
-        self.has_news = self.has_news or record.key not in self._waiters
-        place = decode_waiter(record.key, record.value)
-        claim = claim_of_waiter(place, seen_boot_ns=seen)
-        self._waiters[record.key] = Waiter(
-            key=record.key,
-            revision=record.revision,
-            created=record.created,
-            record=place,
-            horizon=horizon(claim, now.clock_id, self.terms.tolerance),
-        )
-        self._ordered = None
+        seen = self.sightings.first(key, record.revision, now.boot_ns)
+        self._lease_record = decode_lease(key, record.value)
+        self.lease, self._lease_seen = record, seen
+        self.has_news = True
 
     def apply(self, batch: Batch, now: Moment) -> None:
         """Take in one commit."""
@@ -141,6 +143,7 @@ class Mirror:
             return
         self.has_news = True
         if is_waiter_key(key):
+            self._places.pop(key, None)
             self._waiters.pop(key, None)
             self._ordered = None
         else:
@@ -148,14 +151,18 @@ class Mirror:
 
     def _revision_of(self, key: str) -> int:
         if is_waiter_key(key):
-            return self._waiters[key].revision if key in self._waiters else 0
+            return self._places[key][0].revision if key in self._places else 0
         record = self.queue if is_queue_key(key) else self.lease
         return record.revision if record is not None else 0
 
     def view(self, now: Moment, *, floor: int = 0) -> View:
-        """Return what the core decides on, and note if the lease is seen free."""
+        """Return what the core decides on, and note if the lease is seen free.
+
+        Raises:
+            CorruptRecord: A place in the queue cannot be read.
+        """
         if self._ordered is None:
-            self._ordered = tuple(sorted(self._waiters.values(), key=lambda w: w.created))
+            self._ordered = self._read_places(now)
         self.is_seen_free = is_free(self._lease_record, self._lease_seen, now, self.terms)
         since: int | None = None
         if self.is_seen_free:
@@ -169,6 +176,23 @@ class Mirror:
             free_since_boot_ns=since,
         )
 
+    def _read_places(self, now: Moment) -> tuple[Waiter, ...]:
+        waiters = self._waiters
+        for key, (record, seen) in self._places.items():
+            known = waiters.get(key)
+            if known is not None and known.revision == record.revision:
+                continue
+            place = decode_waiter(key, record.value)
+            claim = claim_of_waiter(place, seen_boot_ns=seen)
+            waiters[key] = Waiter(
+                key=key,
+                revision=record.revision,
+                created=record.created,
+                record=place,
+                horizon=horizon(claim, now.clock_id, self.terms.tolerance),
+            )
+        return tuple(sorted(waiters.values(), key=_by_place))
+
     def state(self, now: Moment) -> LeaseState:
         """Judge the name now, for people and watchers."""
         self.has_news = False
@@ -181,6 +205,10 @@ class Mirror:
             is_live=not self.is_seen_free,
             waiters=tuple(w.record.holder_id for w in live_waiters(view, now)),
         )
+
+
+def _by_place(waiter: Waiter) -> int:
+    return waiter.created
 
 
 class States:
@@ -206,24 +234,26 @@ class States:
 
     async def __anext__(self) -> LeaseState:
         """Wait for the next state that differs from the last one told."""
+        now: Moment | None = None
         while True:
             if self._is_stale:
                 await self._refill(self._mirror)
                 self._is_stale = False
-            state = self._look()
+                now = None
+            state = self._look(now or read_moment(self._clock))
             if state is not None and state != self._told:
                 self._told = state
                 return state
             item = await self._subscription.__anext__()
+            now = read_moment(self._clock)
             if isinstance(item, Batch):
-                self._mirror.apply(item, read_moment(self._clock))
+                self._mirror.apply(item, now)
             elif isinstance(item, Resync):
                 self._is_stale = True
 
-    def _look(self) -> LeaseState | None:
-        now = read_moment(self._clock)
+    def _look(self, now: Moment) -> LeaseState | None:
         recent = now.boot_ns - self._judged_boot_ns < _REJUDGE_NS
-        if self._told is not None and recent and not self._mirror.has_news:
+        if recent and self._told is not None and not self._mirror.has_news:
             return None
         self._judged_boot_ns = now.boot_ns
         return self._mirror.state(now)

@@ -33,6 +33,8 @@ class SimulatedClock:
         machine: Names the machine; clocks of one machine and boot may be compared.
         offset_ns: How far its wall clock is ahead; nanoseconds, negative for behind.
         drift_ppm: How much too fast it runs; parts per million, above -1,000,000.
+    Attributes:
+        clock_id: The machine and its boot.
     """
 
     def __init__(
@@ -40,7 +42,8 @@ class SimulatedClock:
     ) -> None:
         self._sim = sim
         self._machine = machine
-        self._boots = 1
+        self._boots = 0
+        self._name_boot()
         self._origin_ns = sim.now_ns
         self._boot_ns = 1_000 * SECOND_NS
         self._wall_ahead_ns = EPOCH_NS - self._boot_ns + sim.now_ns + offset_ns
@@ -48,14 +51,10 @@ class SimulatedClock:
         self._rate = _MILLION
         self.drift(drift_ppm)
 
-    @property
-    def clock_id(self) -> str:
-        """The machine and its boot."""
-        return f"{self._machine}/boot-{self._boots}/"
-
     def wall_ns(self) -> int:
         """Read the wall clock."""
-        return self.boot_ns() + self._wall_ahead_ns
+        passed_ns = (self._sim.now_ns - self._origin_ns) * self._rate // _MILLION
+        return self._boot_ns + passed_ns + self._wall_ahead_ns
 
     def monotonic_ns(self) -> int:
         """Read the monotonic clock."""
@@ -92,9 +91,13 @@ class SimulatedClock:
     def reboot(self) -> None:
         """Begin a new boot: another name, boot clock near zero, the wall clock goes on."""
         wall_ns = self.wall_ns()
-        self._boots += 1
+        self._name_boot()
         self._boot_ns, self._origin_ns, self._asleep_ns = SECOND_NS, self._sim.now_ns, 0
         self._wall_ahead_ns = wall_ns - self._boot_ns
+
+    def _name_boot(self) -> None:
+        self._boots += 1
+        self.clock_id: str = f"{self._machine}/boot-{self._boots}/"
 
     def until(self, boot_ns: int) -> int:
         """Return how much true time passes until this clock shows `boot_ns`; 0 if it does.

@@ -21,6 +21,7 @@ import hashlib
 import random  # noqa: TID251 (the one source of chance, seeded)
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import count
 from typing import Self, TypeVar
 
 from federlib.errors import InvalidInput
@@ -31,6 +32,7 @@ SECOND_NS = 1_000_000_000
 
 _BLOCK = 1_024
 _TIE_BITS = 32
+_NEVER_NS = 2**200
 _A = TypeVar("_A")
 _Word = int | str
 
@@ -100,7 +102,7 @@ class Simulation:
         self.ran: int = 0
         self.trace: Trace = Trace(keep=keep_trace)
         self._queue: list[tuple[int, int, int, Callable[..., object], object]] = []
-        self._pushed = 0
+        self._number = count().__next__
         self._streams: dict[str, random.Random] = {}
         self._tie = self.rng("order").getrandbits
         self._is_stopped = False
@@ -148,10 +150,9 @@ class Simulation:
 
     def after(self, delay_ns: int, call: Callable[[_A], object], argument: _A) -> None:
         """Call a function with one argument when a time has passed; nanoseconds, 0 or more."""
-        self._pushed += 1
         heappush(
             self._queue,
-            (self.now_ns + delay_ns, self._tie(_TIE_BITS), self._pushed, call, argument),
+            (self.now_ns + delay_ns, self._tie(_TIE_BITS), self._number(), call, argument),
         )
 
     def run(self, until_ns: int | None = None, *, max_events: int | None = None) -> None:
@@ -161,18 +162,17 @@ class Simulation:
             until_ns: Events of this instant still run, and it becomes the present.
             max_events: A bound for programs that do not end.
         """
-        queue, end = self._queue, until_ns
+        queue = self._queue
+        end = _NEVER_NS if until_ns is None else until_ns
         left = -1 if max_events is None else max_events
         self._is_stopped = False
-        while queue and left and not self._is_stopped:
-            if end is not None and queue[0][0] > end:
-                break
+        while queue and left and not self._is_stopped and queue[0][0] <= end:
             self.now_ns, _, _, call, argument = heappop(queue)
-            self.ran += 1
             left -= 1
+            self.ran += 1
             call(argument)
-        if end is not None and not self._is_stopped and left:
-            self.now_ns = max(self.now_ns, end)
+        if until_ns is not None and not self._is_stopped and left:
+            self.now_ns = max(self.now_ns, until_ns)
 
     def stop(self) -> None:
         """End `run` behind the present event."""

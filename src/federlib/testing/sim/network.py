@@ -88,6 +88,7 @@ class Network:
         self.sent: int = 0
         self.lost: int = 0
         self._sim = sim
+        self._after = sim.after
         self._links: dict[tuple[str, str], Link] = {}
         # Not a field of the link: a link that is cut still follows `default`.
         self._cuts: set[tuple[str, str]] = set()
@@ -143,7 +144,7 @@ class Network:
             now = self._sim.now_ns
             link.free_at_ns = max(now, link.free_at_ns) + size * SECOND_NS // link.bytes_per_s
             delay_ns += link.free_at_ns - now
-        self._sim.after(delay_ns, arrive, message)
+        self._after(delay_ns, arrive, message)
         if link.repeat_ppm and self._below(_MILLION) < link.repeat_ppm:
             self._sim.after(delay_ns + link.delay.draw(self._below), arrive, message)
         return True

@@ -44,6 +44,7 @@ class Node:
         self.is_up: bool = False
         self.running: Task | None = None
         self._sim = sim
+        self._after = sim.after
         self._program = program
         self._died = died
         self._tasks: list[Task] = []
@@ -107,7 +108,7 @@ class Node:
 
     def later(self, delay_ns: int, call: _Call, argument: object) -> None:
         """Call it after true time has passed, unless this life is over by then."""
-        self._sim.after(delay_ns, self.receive, (self.life, call, argument))
+        self._after(delay_ns, self.receive, (self.life, call, argument))
 
     def receive(self, event: tuple[int, _Call, object]) -> None:
         """Take in what came for one life of this process: `(life, call, argument)`."""

@@ -52,41 +52,43 @@ class Host(Protocol):
 
 
 class Future(Generic[_T]):
-    """What one task waits for, and what somebody else will say."""
+    """What one task waits for, and what somebody else will say.
 
-    __slots__ = ("_error", "_is_set", "_value", "_waiting")
+    Attributes:
+        is_set: Whether it has been said.
+    """
+
+    __slots__ = ("_error", "_value", "_waiting", "is_set")
 
     def __init__(self) -> None:
-        self._is_set = False
+        self.is_set: bool = False
         self._value: _T | None = None
         self._error: BaseException | None = None
-        self._waiting: list[Task] | None = None
-
-    @property
-    def is_set(self) -> bool:
-        """Whether it has been said."""
-        return self._is_set
+        self._waiting: Task | list[Task] | None = None
 
     def set(self, value: _T) -> None:
         """Say it; what comes second is not heard."""
-        if not self._is_set:
+        if not self.is_set:
             self._value = value
             self._settle()
 
     def fail(self, error: BaseException) -> None:
         """Raise it in whoever waits; what comes second is not heard."""
-        if not self._is_set:
+        if not self.is_set:
             self._error = error
             self._settle()
 
     def _settle(self) -> None:
-        self._is_set = True
+        self.is_set = True
         waiting, self._waiting = self._waiting, None
-        for task in waiting or ():
-            task.wake()
+        if waiting.__class__ is Task:
+            waiting.wake()
+        elif waiting is not None:
+            for task in cast("list[Task]", waiting):
+                task.wake()
 
     def __await__(self) -> Generator[Future[_T], None, _T]:
-        while not self._is_set:
+        while not self.is_set:
             yield self
         if self._error is not None:
             raise self._error
@@ -94,9 +96,13 @@ class Future(Generic[_T]):
 
     def tell(self, task: Task) -> None:
         """Have a task woken when it is said."""
-        if self._waiting is None:
-            self._waiting = []
-        self._waiting.append(task)
+        waiting = self._waiting
+        if waiting is None:
+            self._waiting = task
+        elif isinstance(waiting, Task):
+            self._waiting = [waiting, task]
+        else:
+            waiting.append(task)
 
 
 class _Elapsed(BaseException):
@@ -113,15 +119,20 @@ class Task:
     Attributes:
         name: For people.
         is_over: It has returned, raised or died.
+        is_limited: A limit of it may be over.
     """
 
-    __slots__ = ("_coroutine", "_host", "_limits", "_round", "is_over", "name")
+    __slots__ = (
+        "_coroutine", "_host", "_limits", "_round", "_send", "is_limited", "is_over", "name",
+    )
 
     def __init__(self, host: Host, name: str, coroutine: _Program) -> None:
         self.name: str = name
         self.is_over: bool = False
         self._host = host
+        self.is_limited: bool = False
         self._coroutine = coroutine
+        self._send = coroutine.send
         self._limits: list[_Limit] = []
         # Which of its waits it is in: an alarm of an earlier one wakes nobody.
         self._round = 0
@@ -138,30 +149,25 @@ class Task:
         self._host.later(0, self._go_on, self._round)
 
     def _go_on(self, turn: object) -> None:
-        if turn == self._round and not self.is_over:
-            self._drive(self._due())
-
-    def _drive(self, error: BaseException | None) -> None:
+        if turn != self._round or self.is_over:
+            return
+        error = self._due() if self.is_limited else None
         host, self._round = self._host, self._round + 1
         host.running = self
         try:
-            go_on = self._coroutine
-            future = go_on.send(None) if error is None else go_on.throw(error)
+            future = self._send(None) if error is None else self._coroutine.throw(error)
         except StopIteration:
             self._end(None)
         except BaseException as raised:
             self._end(raised)
         else:
-            self._wait_for(future)
+            if self.is_limited and self._due() is not None:
+                # A limit ran out while it was busy: it waits for nothing more.
+                self.wake()
+            else:
+                future.tell(self)
         finally:
             host.running = None
-
-    def _wait_for(self, future: Future[object]) -> None:
-        if self._due() is not None:
-            # A limit ran out while it was busy, or it has died: it waits for nothing more.
-            self.wake()
-        else:
-            future.tell(self)
 
     def _end(self, error: BaseException | None) -> None:
         self.is_over = True
@@ -199,6 +205,8 @@ class Task:
     def pop(self, limit: _Limit) -> None:
         """Leave it."""
         assert self._limits.pop() is limit
+        if not self._limits:
+            self.is_limited = False
 
 
 _LAST_WORDS = 100
@@ -224,7 +232,7 @@ class _Limit:
         return self
 
     def _expire(self) -> None:
-        self.is_due = True
+        self.is_due = self._task.is_limited = True
         self._task.wake()
 
     def __exit__(
