@@ -22,6 +22,7 @@ from federlib.lease.queue import (
     Wait,
     Waiter,
     decide,
+    lease_horizon,
     next_token,
     wait_ttl_ms,
 )
@@ -81,7 +82,12 @@ def held(who: Holder = OTHER, *, token: int = 4) -> LeaseRecord:
 
 def free(*waiters: Waiter, token: int = 4) -> View:
     record = LeaseRecord(name="n", fencing_token=token, lease=None, freed_at_ns=1)
-    return View(lease=record, waiters=waiters, seen_boot_ns=T0, free_since_boot_ns=T0)
+    return View(lease=record, waiters=waiters, free_since_boot_ns=T0)
+
+
+def seen(record: LeaseRecord, waiters: tuple[Waiter, ...]) -> View:
+    until = lease_horizon(record, T0, now().clock_id, TERMS)
+    return View(lease=record, horizon=until, seen_boot_ns=T0, waiters=waiters)
 
 
 def ask(view: View, at: Moment, *, queue: bool = True) -> object:
@@ -98,19 +104,19 @@ def test_a_free_name_is_granted_above_record_and_floor() -> None:
 
 
 def test_what_is_mine_is_renewed_with_its_token() -> None:
-    mine = View(lease=held(ME), waiters=(waiter(1),), seen_boot_ns=T0)
+    mine = seen(held(ME), (waiter(1),))
     assert ask(mine, now(100), queue=False) == Grant(token=4, renews=True)
 
 
 def test_a_held_lease_is_waited_for_in_line_or_not() -> None:
-    view = View(lease=held(), waiters=(waiter(1),), seen_boot_ns=T0)
+    view = seen(held(), (waiter(1),))
     assert ask(view, now(), queue=False) == Wait(ahead=1, until_boot_ns=T0 + 2 * S)
     assert ask(view, now()) == Enqueue(ahead=1, until_boot_ns=T0 + 2 * S // 3)
 
 
 def test_the_head_looks_again_at_the_lease_s_expiry_and_the_second_at_the_head_s() -> None:
     mine = waiter(2, who=ME, renewed_s=4.2)
-    head = View(lease=held(), waiters=(mine,), seen_boot_ns=T0)
+    head = seen(held(), (mine,))
     assert ask(head, now(4.5)) == Wait(
         ahead=0, until_boot_ns=mine.record.renewed_boot_ns + 2 * S // 3
     )
@@ -127,7 +133,7 @@ def test_a_place_of_another_clock_or_from_the_future_is_refreshed_at_once() -> N
         waiter(1, who=ME), record=msgspec.structs.replace(future.record, clock_id="x")
     )
     for mine in (future, moved):
-        view = View(lease=held(), waiters=(mine,), seen_boot_ns=T0)
+        view = seen(held(), (mine,))
         assert isinstance(ask(view, now(1)), Refresh)
 
 
@@ -179,7 +185,7 @@ def test_a_newcomer_never_passes_a_living_waiter_however_long_it_is_free() -> No
 
 def test_a_full_queue_has_no_place_unless_somebody_in_it_has_expired() -> None:
     living = tuple(waiter(place) for place in range(MAX_WAITERS))
-    view = View(lease=held(), waiters=living, seen_boot_ns=T0)
+    view = seen(held(), living)
     assert isinstance(ask(view, now(1)), Full)
     replaced = ask(view, now(3))
     assert isinstance(replaced, Enqueue)
@@ -233,7 +239,7 @@ def test_a_grant_never_passes_the_living_without_their_grace(
     since = at.boot_ns - round(free_for_s * S)
     view = msgspec.structs.replace(free(*line), free_since_boot_ns=since)
     if is_held:
-        view = View(lease=held(), waiters=tuple(line), seen_boot_ns=T0)
+        view = seen(held(), tuple(line))
         if after_s >= 6:
             view = msgspec.structs.replace(view, free_since_boot_ns=since)
     decision = ask(view, at, queue=queue)

@@ -20,6 +20,7 @@ from federlib.lease.records import WaiterRecord
 from federlib.skewclock import ClockId, SkewTolerance
 
 __all__ = [
+    "PAST",
     "Claim",
     "Horizon",
     "Moment",
@@ -107,7 +108,8 @@ class Horizon(msgspec.Struct, frozen=True):
         return left if self.wall_ns is None else min(left, self.wall_ns - now.wall_ns)
 
 
-_PAST = Horizon(0, 0)
+PAST = Horizon(0, 0)
+"""Of what nobody need respect."""
 
 
 def horizon(claim: Claim, clock_id: str, tolerance: SkewTolerance) -> Horizon:
@@ -127,7 +129,7 @@ def horizon(claim: Claim, clock_id: str, tolerance: SkewTolerance) -> Horizon:
     if claim.clock_id and claim.clock_id == clock_id:
         return Horizon(min(claim.renewed_boot_ns, claim.seen_boot_ns) + claim.ttl_ns)
     if _is_other_boot(claim.clock_id, clock_id):
-        return _PAST
+        return PAST
     return horizon_elsewhere(claim, tolerance)
 
 

@@ -17,11 +17,12 @@ import msgspec
 
 from federlib.errors import Conflict
 from federlib.lease.judge import (
+    PAST,
     Horizon,
     Moment,
     claim_of_lease,
+    horizon,
     horizon_elsewhere,
-    remaining_ns,
 )
 from federlib.lease.protocol import Holder
 from federlib.lease.records import MAX_TOKEN, LeaseRecord, WaiterRecord
@@ -42,7 +43,7 @@ __all__ = [
     "Wait",
     "Waiter",
     "decide",
-    "is_free",
+    "lease_horizon",
     "live_waiters",
     "next_token",
     "wait_ttl_ms",
@@ -102,16 +103,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         lease: The lease record, or None where the name has none.
+        horizon: Until when it must be respected, as this process judges it.
+        seen_boot_ns: The judge's boot clock when it first saw this state of `lease`.
         waiters: By `created`, lowest first.
         floor: The token floor of the store; 0 for none.
-        seen_boot_ns: The judge's boot clock when it first saw this state of `lease`.
         free_since_boot_ns: The judge's boot clock when it first judged it free, or None.
     """
 
     lease: LeaseRecord | None
+    horizon: Horizon = PAST
+    seen_boot_ns: int = 0
     waiters: tuple[Waiter, ...] = ()
     floor: int = 0
-    seen_boot_ns: int = 0
     free_since_boot_ns: int | None = None
 
 
@@ -188,9 +191,21 @@ def next_token(view: View) -> int:
     return highest + 1
 
 
-def is_free(record: LeaseRecord | None, seen_boot_ns: int, now: Moment, terms: Terms) -> bool:
-    """Say whether the lease may be granted: absent, released or expired."""
-    return _left_ns(record, seen_boot_ns, now, terms) <= 0
+def lease_horizon(
+    record: LeaseRecord | None, seen_boot_ns: int, clock_id: str, terms: Terms
+) -> Horizon:
+    """Say until when a lease must be respected; not at all if it is absent or released.
+
+    Args:
+        record: As stored.
+        seen_boot_ns: The judge's boot clock when it first saw it so.
+        clock_id: The judge's.
+        terms: Tolerance and grace.
+    """
+    if record is None or record.lease is None:
+        return PAST
+    claim = claim_of_lease(record.lease, seen_boot_ns=seen_boot_ns)
+    return horizon(claim, clock_id, terms.tolerance)
 
 
 def live_waiters(view: View, now: Moment) -> Iterator[Waiter]:
@@ -221,8 +236,7 @@ def decide(
         return Grant(token=held.fencing_token, renews=True, skipped=mine)
     before = _before(view.waiters, own)
     living = tuple(w for w in before if w.horizon.left_ns(now) > 0)
-    can_be_had = is_free(view.lease, view.seen_boot_ns, now, terms)
-    if can_be_had and _may_take(view, own, living, now, terms):
+    if view.horizon.left_ns(now) <= 0 and _may_take(view, own, living, now, terms):
         return _grant(view, before, living, own)
     return _stand(view, own, living, now, terms, ttl_ms=ttl_ms, queue=queue)
 
@@ -298,7 +312,7 @@ def _stand(
 
 def _turn_ns(view: View, living: tuple[Waiter, ...], now: Moment, terms: Terms) -> int:
     """Say when the present picture may change by time alone; boot clock."""
-    left = _left_ns(view.lease, view.seen_boot_ns, now, terms)
+    left = view.horizon.left_ns(now)
     turn = now.boot_ns + left if left > 0 else _skip_boot_ns(view, living, now, terms)
     # The second watches the head; those further back hear of it when they are second.
     if len(living) == 1:
@@ -311,10 +325,3 @@ def _due_ns(own: Waiter, now: Moment) -> int:
     if own.record.clock_id != now.clock_id or own.record.renewed_boot_ns > now.boot_ns:
         return now.boot_ns
     return own.record.renewed_boot_ns + own.record.wait_ttl_ms * _MS // 3
-
-
-def _left_ns(record: LeaseRecord | None, seen_boot_ns: int, now: Moment, terms: Terms) -> int:
-    if record is None or record.lease is None:
-        return 0
-    claim = claim_of_lease(record.lease, seen_boot_ns=seen_boot_ns)
-    return remaining_ns(claim, now, terms.tolerance)

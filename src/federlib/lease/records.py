@@ -144,7 +144,7 @@ def name_prefix(name: str) -> str:
     Raises:
         InvalidInput: The name is empty, too long, or has a control character.
     """
-    return f"{LEASE_PREFIX}{segment(name, field='name')}/"
+    return LEASE_PREFIX + segment(name, field="name") + "/"
 
 
 def lease_key(name: str) -> str:

@@ -43,11 +43,16 @@ class SkewTolerance:
 
     Attributes:
         tolerance_s: Seconds; A2.2's default is 3.
+        tolerance_ns: The same in nanoseconds.
     Raises:
         InvalidInput: Not a number from 0 to 3600.
     """
 
     tolerance_s: float = attrs.field(default=3.0, validator=_check_seconds)
+    tolerance_ns: int = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "tolerance_ns", round(self.tolerance_s * _NS))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> SkewTolerance:
@@ -65,11 +70,6 @@ class SkewTolerance:
             raise InvalidInput(
                 SKEW_TOLERANCE_ENV, expected="0 to 3600 seconds", found=text
             ) from None
-
-    @property
-    def tolerance_ns(self) -> int:
-        """The tolerance in nanoseconds."""
-        return round(self.tolerance_s * _NS)
 
     def lease_live(self, *, expires_at_ns: int, now_ns: int) -> bool:
         """Say whether rivals must still respect a lease: ``expires_at > now - TOLERANCE``.

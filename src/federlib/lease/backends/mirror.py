@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from federlib.lease.judge import Moment, claim_of_waiter, horizon
+from federlib.lease.judge import PAST, Horizon, Moment, claim_of_waiter, horizon
 from federlib.lease.protocol import LeaseState
-from federlib.lease.queue import Terms, View, Waiter, is_free, live_waiters
+from federlib.lease.queue import Terms, View, Waiter, lease_horizon, live_waiters
 from federlib.lease.records import (
     LeaseRecord,
     decode_lease,
@@ -83,6 +83,7 @@ class Mirror:
     has_news: bool = True
     _lease_record: LeaseRecord | None = None
     _lease_seen: int = 0
+    _lease_horizon: Horizon = PAST
     # What stands in the store, and when it was first seen; read when somebody looks, because
     # in a long queue places are kept far more often than they are looked at.
     _places: dict[str, tuple[Record, int]] = attrs.field(factory=dict)
@@ -92,6 +93,7 @@ class Mirror:
     def clear(self) -> None:
         """Forget all records, before they are read again."""
         self.lease = self._lease_record = self._ordered = self.queue = None
+        self._lease_horizon = PAST
         self._places.clear()
         self._waiters.clear()
         self.has_news = True
@@ -124,8 +126,9 @@ class Mirror:
             self.queue = record
             return
         seen = self.sightings.first(key, record.revision, now.boot_ns)
-        self._lease_record = decode_lease(key, record.value)
-        self.lease, self._lease_seen = record, seen
+        found = decode_lease(key, record.value)
+        self.lease, self._lease_record, self._lease_seen = record, found, seen
+        self._lease_horizon = lease_horizon(found, seen, now.clock_id, self.terms)
         self.has_news = True
 
     def apply(self, batch: Batch, now: Moment) -> None:
@@ -148,6 +151,7 @@ class Mirror:
             self._ordered = None
         else:
             self.lease = self._lease_record = None
+            self._lease_horizon = PAST
 
     def _revision_of(self, key: str) -> int:
         if is_waiter_key(key):
@@ -163,16 +167,17 @@ class Mirror:
         """
         if self._ordered is None:
             self._ordered = self._read_places(now)
-        self.is_seen_free = is_free(self._lease_record, self._lease_seen, now, self.terms)
+        self.is_seen_free = self._lease_horizon.left_ns(now) <= 0
         since: int | None = None
         if self.is_seen_free:
             revision = self.lease.revision if self.lease is not None else 0
             since = self.sightings.first(f"free {self.name}", revision, now.boot_ns)
         return View(
             lease=self._lease_record,
+            horizon=self._lease_horizon,
+            seen_boot_ns=self._lease_seen,
             waiters=self._ordered,
             floor=floor,
-            seen_boot_ns=self._lease_seen,
             free_since_boot_ns=since,
         )
 

@@ -47,6 +47,7 @@ class Scene:
         name: The lease and election.
         batch: The commit.
         written: What it put, by key; None for what it deleted.
+        now_lease: The lease record that it put, if it put one.
         lease: The lease record before.
         waiters: The queue before, by key: who stood there, since which revision, and the
             true time of its last refresh.
@@ -62,6 +63,7 @@ class Scene:
     name: str
     batch: Batch
     written: Mapping[str, bytes | None]
+    now_lease: LeaseRecord | None
     lease: LeaseRecord | None
     waiters: Mapping[str, tuple[WaiterRecord, int, int]]
     high: int
@@ -74,10 +76,7 @@ class Scene:
     @property
     def granted(self) -> Lease | None:
         """The lease that this commit grants anew, if it does."""
-        value = self.written.get(lease_key(self.name))
-        if value is None:
-            return None
-        found = decode_lease(lease_key(self.name), value).lease
+        found = self.now_lease.lease if self.now_lease is not None else None
         before = self.lease.lease if self.lease is not None else None
         if found is None or (before is not None and _owner(found) == _owner(before)):
             return None
@@ -94,10 +93,9 @@ Invariant = Callable[[Scene], str | None]
 
 def tokens_rise(scene: Scene) -> str | None:
     """A grant has a higher token than all before it on that name."""
-    value = scene.written.get(lease_key(scene.name))
-    if value is None or scene.lease is None:
+    if scene.now_lease is None or scene.lease is None:
         return None
-    token, before = decode_lease("", value).fencing_token, scene.lease.fencing_token
+    token, before = scene.now_lease.fencing_token, scene.lease.fencing_token
     if token < before:
         return f"token {token} after {before}"
     granted = scene.granted
@@ -259,10 +257,13 @@ class Audit:
         """Judge one commit, and take it in."""
         if len(batch.events) == 1 and self._is_refresh(batch.events[0]):
             return
+        written = {e.key: None if e.record is None else e.record.value for e in batch.events}
+        value = written.get(self._lease_key)
         scene = Scene(
             name=self._name,
             batch=batch,
-            written={e.key: None if e.record is None else e.record.value for e in batch.events},
+            written=written,
+            now_lease=decode_lease(self._lease_key, value) if value is not None else None,
             lease=self._lease,
             waiters=self._waiters,
             high=self._high,

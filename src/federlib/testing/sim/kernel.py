@@ -31,7 +31,6 @@ __all__ = ["SECOND_NS", "Simulation", "Trace"]
 SECOND_NS = 1_000_000_000
 
 _BLOCK = 1_024
-_TIE_BITS = 32
 _NEVER_NS = 2**200
 _A = TypeVar("_A")
 _Word = int | str
@@ -101,11 +100,12 @@ class Simulation:
         self.now_ns: int = 0
         self.ran: int = 0
         self.trace: Trace = Trace(keep=keep_trace)
-        self._queue: list[tuple[int, int, int, Callable[..., object], object]] = []
+        self._queue: list[tuple[int, int, Callable[..., object], object]] = []
+        self._ready: list[tuple[Callable[..., object], object]] = []
         self._number = count().__next__
         self._streams: dict[str, random.Random] = {}
-        self._tie = self.rng("order").getrandbits
-        self._is_stopped = False
+        self._choose = self.below("order")
+        self._end_ns = _NEVER_NS
         self._closing: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
@@ -116,10 +116,14 @@ class Simulation:
 
     def close(self) -> None:
         """End what still runs, so that nothing of it wakes up when it is thrown away."""
-        self._queue.clear()
+        self._drop_all()
         for end in self._closing:
             end()
+        self._drop_all()
+
+    def _drop_all(self) -> None:
         self._queue.clear()
+        self._ready.clear()
 
     def on_close(self, end: Callable[[], object]) -> None:
         """Have something ended with the simulation."""
@@ -150,10 +154,10 @@ class Simulation:
 
     def after(self, delay_ns: int, call: Callable[[_A], object], argument: _A) -> None:
         """Call a function with one argument when a time has passed; nanoseconds, 0 or more."""
-        heappush(
-            self._queue,
-            (self.now_ns + delay_ns, self._tie(_TIE_BITS), self._number(), call, argument),
-        )
+        if delay_ns:
+            heappush(self._queue, (self.now_ns + delay_ns, self._number(), call, argument))
+        else:
+            self._ready.append((call, argument))
 
     def run(self, until_ns: int | None = None, *, max_events: int | None = None) -> None:
         """Run events until the queue is empty, `stop` is called, or time or patience is over.
@@ -162,21 +166,39 @@ class Simulation:
             until_ns: Events of this instant still run, and it becomes the present.
             max_events: A bound for programs that do not end.
         """
-        queue = self._queue
-        end = _NEVER_NS if until_ns is None else until_ns
-        left = -1 if max_events is None else max_events
-        self._is_stopped = False
-        while queue and left and not self._is_stopped and queue[0][0] <= end:
-            self.now_ns, _, _, call, argument = heappop(queue)
-            left -= 1
+        queue, ready, choose = self._queue, self._ready, self._choose
+        self._end_ns = end_ns = _NEVER_NS if until_ns is None else until_ns
+        last = -1 if max_events is None else self.ran + max_events
+        while self.ran != last and self.now_ns <= self._end_ns:
+            if not ready:
+                if not queue or queue[0][0] > end_ns:
+                    break
+                self.now_ns, _, call, argument = heappop(queue)
+                if queue and queue[0][0] == self.now_ns:
+                    ready.append((call, argument))
+                    self._gather()
+                    continue
+            elif len(ready) == 1:
+                call, argument = ready.pop()
+            else:
+                chosen = choose(len(ready))
+                ready[chosen], ready[-1] = ready[-1], ready[chosen]
+                call, argument = ready.pop()
             self.ran += 1
             call(argument)
-        if until_ns is not None and not self._is_stopped and left:
+        if until_ns is not None and self._end_ns == end_ns and self.ran != last:
             self.now_ns = max(self.now_ns, until_ns)
+
+    def _gather(self) -> None:
+        """Have everything of the present instant ready."""
+        queue = self._queue
+        while queue and queue[0][0] == self.now_ns:
+            _, _, call, argument = heappop(queue)
+            self._ready.append((call, argument))
 
     def stop(self) -> None:
         """End `run` behind the present event."""
-        self._is_stopped = True
+        self._end_ns = -1
 
     def note(self, kind: str, *words: _Word) -> None:
         """Add the present instant and these words to the trace."""

@@ -243,9 +243,18 @@ class SimulatedStore:
         self._history.append(batch)
         self.commits += 1
         self._sim.note("commit", batch.revision, *(event.key for event in batch.events))
-        for feed in self._feeds:
-            self._push(feed, batch)
+        self._publish(batch)
         return batch.revision
+
+    def _publish(self, batch: Batch) -> None:
+        below: dict[str, Batch | None] = {}
+        for feed in self._feeds:
+            prefix = feed.prefix
+            if prefix not in below:
+                below[prefix] = _below(prefix, batch)
+            item = below[prefix]
+            if item is not None:
+                self._send(feed, item)
 
     def _watch(self, request: _Request, prefix: str, after: int, wire: object) -> int:
         assert isinstance(wire, _Wire)
@@ -255,23 +264,11 @@ class SimulatedStore:
             self._send(feed, Resync(self.revision))
         else:
             for batch in self._history:
-                if batch.revision > after:
-                    self._push(feed, batch)
+                item = _below(prefix, batch) if batch.revision > after else None
+                if item is not None:
+                    self._send(feed, item)
         self._feeds.append(feed)
         return self.revision
-
-    def _push(self, feed: _Feed, batch: Batch) -> None:
-        prefix = feed.prefix
-        for event in batch.events:
-            if not event.key.startswith(prefix):
-                break
-        else:
-            if batch.events:
-                self._send(feed, batch)
-            return
-        events = tuple(event for event in batch.events if event.key.startswith(prefix))
-        if events:
-            self._send(feed, Batch(batch.revision, events))
 
     def _send(self, feed: _Feed, item: WatchItem) -> None:
         if feed.wire.is_closed:
@@ -288,16 +285,30 @@ class SimulatedStore:
         self._feeds = [feed for feed in self._feeds if feed.wire is not wire]
 
 
+def _below(prefix: str, batch: Batch) -> Batch | None:
+    """Return what of a commit happened below a prefix."""
+    events = batch.events
+    if not all(event.key.startswith(prefix) for event in events):
+        events = tuple(event for event in events if event.key.startswith(prefix))
+    if len(events) == len(batch.events):
+        return batch if events else None
+    return Batch(batch.revision, events) if events else None
+
+
 _WatchArguments = tuple[str, int, object]
 
 
-def _tell(message: object) -> None:
-    request, answer = cast("tuple[_Request, object]", message)
+_Answer = tuple["_Request", object]
+
+
+def _tell(message: _Answer) -> None:
+    request, answer = message
     request.answer.set(answer)
 
 
-def _fail(message: object) -> None:
-    request, error = cast("tuple[_Request, FederlibError]", message)
+def _fail(message: _Answer) -> None:
+    request, error = message
+    assert isinstance(error, FederlibError)
     request.answer.fail(error)
 
 
@@ -373,17 +384,20 @@ class _Wire:
         self._taken = 0
         self._early: dict[int, WatchItem] = {}
 
-    def take(self, message: object) -> None:
+    def take(self, message: tuple[int, WatchItem]) -> None:
         """Take in one message of the server, whatever its turn."""
-        number, item = cast("tuple[int, WatchItem]", message)
+        number, item = message
         if number <= self._taken:
             return
-        self._early[number] = item
-        while (following := self._early.pop(self._taken + 1, None)) is not None:
+        if number > self._taken + 1:
+            self._early[number] = item
+            return
+        following: WatchItem | None = item
+        while following is not None:
             self._taken += 1
             self.items.append(following)
-        if self.items:
-            self._heard()
+            following = self._early.pop(self._taken + 1, None) if self._early else None
+        self._heard()
 
     def fail(self) -> None:
         """Learn that nothing more will come."""
@@ -434,7 +448,7 @@ class _ClientSubscription:
         self._is_armed = False
         if self._wire is None or self._news.is_set:
             return
-        quiet_ns = self._node.clock.boot_ns() - self._waits_ns
+        quiet_ns = self._node.sim.now_ns - self._waits_ns
         if quiet_ns >= _QUIET_NS:
             self._news.set(None)
         else:
@@ -447,7 +461,7 @@ class _ClientSubscription:
         wire = self._wire or await self.connect()
         if not wire.items and not wire.is_broken:
             self._news = Future()
-            self._waits_ns = self._node.clock.boot_ns()
+            self._waits_ns = self._node.sim.now_ns
             self._arm(_QUIET_NS)
             await self._news
         if wire.items:

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, Self, TypeVar, cast
 from federlib._pace import Limit
 from federlib.testing.disk import ProcessEnded
 from federlib.testing.sim.clock import SimulatedClock
-from federlib.testing.sim.kernel import SECOND_NS
+from federlib.testing.sim.kernel import SECOND_NS, Simulation
 
 __all__ = ["Future", "Host", "SimulatedPace", "Task"]
 
@@ -35,6 +35,25 @@ class Host(Protocol):
         ...
 
     @property
+    def sim(self) -> Simulation:
+        """Whose time it lives in."""
+        ...
+
+    @property
+    def life(self) -> int:
+        """Counts its starts."""
+        ...
+
+    @property
+    def is_prompt(self) -> bool:
+        """It is up, not stopped and not slow: what comes is done at once."""
+        ...
+
+    def can_take(self, event: tuple[int, Callable[[_T], object], _T]) -> bool:
+        """Say whether it does something now; if not, it does it later, or never."""
+        ...
+
+    @property
     def running(self) -> Task | None:
         """The task that is being driven right now."""
         ...
@@ -42,7 +61,7 @@ class Host(Protocol):
     @running.setter
     def running(self, task: Task | None) -> None: ...
 
-    def later(self, delay_ns: int, call: Callable[[object], object], argument: object) -> None:
+    def later(self, delay_ns: int, call: Callable[[_T], object], argument: _T) -> None:
         """Call it after true time has passed, unless this life of the process is over by then."""
         ...
 
@@ -62,37 +81,40 @@ class Future(Generic[_T]):
 
     def __init__(self) -> None:
         self.is_set: bool = False
-        self._value: _T | None = None
+        self._value: _T
         self._error: BaseException | None = None
         self._waiting: Task | list[Task] | None = None
 
     def set(self, value: _T) -> None:
         """Say it; what comes second is not heard."""
-        if not self.is_set:
-            self._value = value
-            self._settle()
+        if self.is_set:
+            return
+        self.is_set = True
+        self._value = value
+        waiting = self._waiting
+        if waiting.__class__ is Task:
+            waiting.wake()
+        elif waiting is not None:
+            self._wake_all()
 
     def fail(self, error: BaseException) -> None:
         """Raise it in whoever waits; what comes second is not heard."""
         if not self.is_set:
+            self.is_set = True
             self._error = error
-            self._settle()
+            self._wake_all()
 
-    def _settle(self) -> None:
-        self.is_set = True
-        waiting, self._waiting = self._waiting, None
-        if waiting.__class__ is Task:
-            waiting.wake()
-        elif waiting is not None:
-            for task in cast("list[Task]", waiting):
-                task.wake()
+    def _wake_all(self) -> None:
+        waiting = self._waiting
+        for task in (waiting,) if isinstance(waiting, Task) else waiting or ():
+            task.wake()
 
     def __await__(self) -> Generator[Future[_T], None, _T]:
         while not self.is_set:
             yield self
         if self._error is not None:
             raise self._error
-        return cast("_T", self._value)
+        return self._value
 
     def tell(self, task: Task) -> None:
         """Have a task woken when it is said."""
@@ -123,7 +145,15 @@ class Task:
     """
 
     __slots__ = (
-        "_coroutine", "_host", "_limits", "_round", "_send", "is_limited", "is_over", "name",
+        "_coroutine",
+        "_host",
+        "_limits",
+        "_round",
+        "_send",
+        "_soon",
+        "is_limited",
+        "is_over",
+        "name",
     )
 
     def __init__(self, host: Host, name: str, coroutine: _Program) -> None:
@@ -133,6 +163,7 @@ class Task:
         self.is_limited: bool = False
         self._coroutine = coroutine
         self._send = coroutine.send
+        self._soon = host.sim.after
         self._limits: list[_Limit] = []
         # Which of its waits it is in: an alarm of an earlier one wakes nobody.
         self._round = 0
@@ -140,19 +171,18 @@ class Task:
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
 
-    def start(self) -> None:
-        """Have it begin."""
-        self._host.later(0, self._go_on, 0)
-
     def wake(self) -> None:
-        """Have it go on, if it still waits where it waits now."""
-        self._host.later(0, self._go_on, self._round)
+        """Have it begin, or go on, if it still waits where it waits now."""
+        self._soon(0, self._go_on, self._round)
 
-    def _go_on(self, turn: object) -> None:
+    def _go_on(self, turn: int) -> None:
+        host = self._host
         if turn != self._round or self.is_over:
             return
+        if not (host.is_prompt or host.can_take((host.life, self._go_on, turn))):
+            return
         error = self._due() if self.is_limited else None
-        host, self._round = self._host, self._round + 1
+        self._round = turn + 1
         host.running = self
         try:
             future = self._send(None) if error is None else self._coroutine.throw(error)
@@ -205,8 +235,8 @@ class Task:
     def pop(self, limit: _Limit) -> None:
         """Leave it."""
         assert self._limits.pop() is limit
-        if not self._limits:
-            self.is_limited = False
+        if self.is_limited:
+            self.is_limited = any(outer.is_due for outer in self._limits)
 
 
 _LAST_WORDS = 100
