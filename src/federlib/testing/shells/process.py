@@ -114,7 +114,7 @@ class Process(Node):
         assert not self.is_up, f"{self!r} is up"
         self.life += 1
         self.is_up = True
-        self._sim.note("start", self.name, self.life)
+        self.sim.note("start", self.name, self.life)
         self._scope = anyio.CancelScope()
         self._outer.start_soon(self._live, self.life, self._scope)
 
