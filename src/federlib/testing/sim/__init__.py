@@ -13,7 +13,7 @@ event loop either: for that there is virtual time of the loop itself.
 """
 
 from federlib.testing.sim.clock import SimulatedClock
-from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.drawing import draw_schedule, draw_terms
 from federlib.testing.sim.explore import Played, explore, play, shrunk
 from federlib.testing.sim.faults import KINDS, Fault, Kind
 from federlib.testing.sim.fleet import Fleet, Terms
@@ -59,6 +59,7 @@ __all__ = [
     "Troubles",
     "World",
     "draw_schedule",
+    "draw_terms",
     "explore",
     "play",
     "preset",

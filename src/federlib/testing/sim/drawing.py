@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import attrs
 
 from federlib.testing.sim.faults import KINDS, Fault, Kind
+from federlib.testing.sim.fleet import Terms
 from federlib.testing.sim.schedule import Schedule
 
-__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule"]
+__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule", "draw_terms"]
 
 DRAWN = "drawn"
 """The name of a schedule that was drawn."""
@@ -89,3 +90,20 @@ def draw_schedule(
             )
         )
     return Schedule(name=DRAWN, faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)))
+
+
+def draw_terms(rng: random.Random) -> Terms:
+    """Draw what a fleet is like: two to seven processes, with clocks that keep to their bounds."""
+    nodes = rng.randrange(2, 8)
+    return Terms(
+        nodes=nodes,
+        ttl_s=rng.choice((1.0, 2.0, 3.0, 5.0)),
+        tolerance_s=rng.choice((0.5, 1.0, 2.0)),
+        command_every_s=rng.choice((0.25, 0.5, 1.0)),
+        act_s=rng.choice((0.0, 0.1, 0.5)),
+        resign_percent=rng.randrange(11),
+        consumers=1 + rng.randrange(nodes),
+        # Two of them are at most twice as far from one another: within the least tolerance.
+        offset_ms=rng.randrange(201),
+        drift_ppm=rng.randrange(201),
+    )

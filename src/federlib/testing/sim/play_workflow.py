@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from federlib._pace import run_now
@@ -38,6 +40,7 @@ class WorkflowPlayed:
         called: How many times the body of a task was called.
         lost: How many attempts were lost.
         refused: How many finishes were refused.
+        begun: How often each kind of fault has begun.
     """
 
     seed: int
@@ -52,6 +55,7 @@ class WorkflowPlayed:
     called: int
     lost: int
     refused: int
+    begun: Mapping[str, int]
 
 
 def play_workflow(
@@ -97,6 +101,7 @@ def play_workflow(
             called=sum(len(book.effects) for book in books),
             lost=sum(len(book.lost) for book in books),
             refused=sum(book.refused for book in books),
+            begun=dict(fleet.troubles.begun),
         )
 
 
