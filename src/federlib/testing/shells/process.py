@@ -13,7 +13,7 @@ from federlib.testing.disk import ProcessEnded
 from federlib.testing.shells.kernel import LoopSimulation
 from federlib.testing.sim.clock import SimulatedClock
 from federlib.testing.sim.node import Node
-from federlib.testing.sim.tasks import Future, Task
+from federlib.testing.sim.tasks import Future
 
 __all__ = ["Process", "ProcessClock", "ShellProgram"]
 
@@ -56,8 +56,7 @@ class _Bell:
     def __init__(self, future: Future[object]) -> None:
         self.is_dead = False
         self._event = anyio.Event()
-        # All that a future asks of a task is to be woken.
-        future.tell(cast("Task", self))
+        future.tell(self)
 
     def wake(self) -> None:
         self._event.set()
@@ -200,18 +199,20 @@ class Process(Node):
         Raises:
             ProcessEnded: That life of it is over.
         """
-        try:
-            while True:
-                try:
-                    future = work.send(None)
-                except StopIteration as done:
-                    result: _T = done.value
-                    return result
+        while True:
+            try:
+                future = work.send(None)
+            except StopIteration as done:
+                result: _T = done.value
+                return result
+            finally:
                 self._loop_sim.poke()
+            try:
                 await self._hear(cast("Future[object]", future), life)
-        finally:
-            work.close()
-            self._loop_sim.poke()
+            except BaseException as error:
+                # Not closed: that would leave an async generator in it half open.
+                work.throw(error)
+                raise
 
     async def _hear(self, future: Future[object], life: int) -> None:
         bell = _Bell(future)

@@ -20,7 +20,7 @@ from federlib.testing.disk import ProcessEnded
 from federlib.testing.sim.clock import SimulatedClock
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
 
-__all__ = ["Future", "Host", "SimulatedPace", "Task"]
+__all__ = ["Future", "Host", "SimulatedPace", "Sleeper", "Task"]
 
 _T = TypeVar("_T")
 _Program = Coroutine["Future[object]", None, object]
@@ -70,6 +70,14 @@ class Host(Protocol):
         ...
 
 
+class Sleeper(Protocol):
+    """Who waits for a future: a `Task`, or what wakes a task of an event loop."""
+
+    def wake(self) -> None:
+        """Have it go on."""
+        ...
+
+
 class Future(Generic[_T]):
     """What one task waits for, and what somebody else will say.
 
@@ -83,7 +91,7 @@ class Future(Generic[_T]):
         self.is_set: bool = False
         self._value: _T
         self._error: BaseException | None = None
-        self._waiting: Task | list[Task] | None = None
+        self._waiting: Sleeper | list[Sleeper] | None = None
 
     def set(self, value: _T) -> None:
         """Say it; what comes second is not heard."""
@@ -106,8 +114,9 @@ class Future(Generic[_T]):
 
     def _wake_all(self) -> None:
         waiting = self._waiting
-        for task in (waiting,) if isinstance(waiting, Task) else waiting or ():
-            task.wake()
+        if waiting is not None:
+            for sleeper in waiting if isinstance(waiting, list) else (waiting,):
+                sleeper.wake()
 
     def __await__(self) -> Generator[Future[_T], None, _T]:
         while not self.is_set:
@@ -116,15 +125,15 @@ class Future(Generic[_T]):
             raise self._error
         return self._value
 
-    def tell(self, task: Task) -> None:
-        """Have a task woken when it is said."""
+    def tell(self, sleeper: Sleeper) -> None:
+        """Have somebody woken when it is said."""
         waiting = self._waiting
         if waiting is None:
-            self._waiting = task
-        elif isinstance(waiting, Task):
-            self._waiting = [waiting, task]
+            self._waiting = sleeper
+        elif isinstance(waiting, list):
+            waiting.append(sleeper)
         else:
-            waiting.append(task)
+            self._waiting = [waiting, sleeper]
 
 
 class _Elapsed(BaseException):
