@@ -77,6 +77,18 @@ def test_whoever_waits_for_a_clock_to_show_an_instant_gets_there(virtual_time: V
     assert virtual_time.run(main, limit_s=10_000) < 400
 
 
+def test_a_limit_between_two_nanoseconds_is_reached(virtual_time: VirtualTime) -> None:
+    async def main() -> int:
+        ended = 0
+        for part in range(1, 300):
+            with anyio.move_on_after(1 / (3 * part)) as limit:
+                await anyio.sleep_forever()
+            ended += limit.cancelled_caught
+        return ended
+
+    assert virtual_time.run(main) == 299
+
+
 @pytest.mark.parametrize("limit_s", [0.5, 3_600])
 def test_what_waits_for_ever_ends_at_the_limit(virtual_time: VirtualTime, limit_s: float) -> None:
     ended_s: list[float] = []

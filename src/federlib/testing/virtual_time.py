@@ -45,12 +45,14 @@ _T = TypeVar("_T")
 _NS = 1_000_000_000
 _BOOTED_NS = 3_600 * _NS
 _HOUR_S = 3_600.0
+_ROUNDING_NS = 0.001
 
 
 class _Jump(selectors.DefaultSelector):
     """Looks for what is ready; where a loop would sleep, it moves the time."""
 
-    now_s = 0.0
+    # An integer, or the errors of a million jumps would add up.
+    now_ns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
@@ -58,20 +60,32 @@ class _Jump(selectors.DefaultSelector):
             return super().select()
         ready = super().select(0)
         if not ready:
-            self.now_s += max(0.0, timeout)
+            self.now_ns += _whole_ns(timeout)
         return ready
+
+
+def _whole_ns(seconds: float) -> int:
+    """Return whole nanoseconds: the next above, unless only a rounding lies between."""
+    return max(seconds > 0, math.ceil(seconds * _NS - _ROUNDING_NS))
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.jump = _Jump()
         super().__init__(self.jump)
-        # Far below a nanosecond: whoever is woken early by less than its clock can show would
-        # wait again for an instant that never comes.
-        self._clock_resolution = 1e-10
+
+    @property
+    def _clock_resolution(self) -> float:
+        # The least there is. A timer that is called before its time looks at the clock, asks
+        # to be called again, and as no time has passed it is: for ever.
+        return math.ulp(self.time())
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, _resolution: float) -> None:
+        """Keep it: asyncio would set that of the system's clock."""
 
     def time(self) -> float:
-        return self.jump.now_s
+        return self.jump.now_ns / _NS
 
 
 @attrs.frozen
@@ -206,7 +220,7 @@ def _find_jump() -> Callable[[float], object]:
     jump = loop.jump
 
     def move(seconds: float) -> None:
-        jump.now_s += seconds
+        jump.now_ns += round(seconds * _NS)
 
     return move
 
