@@ -146,33 +146,36 @@ class _Run:
 
     async def play(self) -> Evidence:
         try:
-            async with AsyncExitStack() as stack, open_task_group() as group:
+            async with AsyncExitStack() as stack:
                 if not self._target.is_embedded:
                     await self._stand_between(stack)
-                group.start_soon(self._crew.watch)
-                began_ns = await self._start()
-                with anyio.move_on_after(self._plan.seconds):
-                    await self._striker.play()
-                    await anyio.sleep_forever()
-                self._striker.heal()
-                self._tell("healed; waiting for a leader and its commands")
-                await self._recover()
-                ended_ns = self._clock.boot_ns()
-                store = await open_store(self._target.url)
-                try:
-                    await self._fall_silent(store)
-                    late = await self._crew.leave(_LEAVE_LIMIT_S)
-                    self._problems += [f"everybody_leaves: {who} did not" for who in late]
+                async with open_task_group() as group:
+                    group.start_soon(self._crew.watch)
+                    evidence = await self._play()
                     group.cancel_scope.cancel()
-                    with anyio.CancelScope(shield=True):
-                        return await self._gather(store, began_ns, ended_ns)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await store.aclose()
         finally:
             self._crew.close()
             self._ledger.close()
-        raise AssertionError("unreachable")
+        return evidence
+
+    async def _play(self) -> Evidence:
+        began_ns = await self._start()
+        with anyio.move_on_after(self._plan.seconds):
+            await self._striker.play()
+            await anyio.sleep_forever()
+        self._striker.heal()
+        self._tell("healed; waiting for a leader and its commands")
+        await self._recover()
+        ended_ns = self._clock.boot_ns()
+        store = await open_store(self._target.url)
+        try:
+            await self._fall_silent(store)
+            late = await self._crew.leave(_LEAVE_LIMIT_S)
+            self._problems += [f"everybody_leaves: {who} did not" for who in late]
+            return await self._gather(store, began_ns, ended_ns)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await store.aclose()
 
     async def _start(self) -> int:
         """Start everybody, and wait for a first leader; return when that was."""

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 
 from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, OK
-from federlib.errors import InvalidInput
+from federlib.errors import FederlibError, InvalidInput
 from federlib.testing.chaos.harness import run_real
 from federlib.testing.chaos.plan import Plan, schedule_for, seconds_for
 from federlib.testing.chaos.records import Result
@@ -129,15 +129,16 @@ async def _play(plan: Plan, options: Options, console: Console) -> Bundle:
             console.print(line, highlight=False, markup=False)
 
     directory = Path(tempfile.mkdtemp(prefix="federlib-chaos-"))
-    is_worth_keeping = True
+    is_worth_keeping = False
     try:
         target = Target.at(plan.target, plan.url, directory)
-        bundle = tell_real(plan, await run_real(plan, target, directory, tell))
+        try:
+            bundle = tell_real(plan, await run_real(plan, target, directory, tell))
+        except FederlibError:
+            is_worth_keeping = True
+            raise
         is_worth_keeping = not bundle.result.passed
         return bundle
-    except InvalidInput:
-        is_worth_keeping = False
-        raise
     finally:
         if is_worth_keeping:
             console.print(f"what it left is kept in {directory}", highlight=False, markup=False)

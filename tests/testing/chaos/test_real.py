@@ -1,0 +1,222 @@
+"""Real processes on real stores: what passes, what is found out, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+import federlib
+from fleet import Done, Fleet, all_gone, descendants, until
+from proof.mutants.hunt import MUTANTS, apply
+
+TESTS = Path(__file__).resolve().parents[2]
+KEYS = ["target", "seed", "slo", "faults", "histories_checked", "violations"]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Give a directory for federlib processes, where temporary files go too."""
+    (tmp_path / "temporary").mkdir()
+    with Fleet(tmp_path, env={"TMPDIR": str(tmp_path / "temporary")}).closing() as fleet:
+        yield fleet
+
+
+def result_of(done: Done) -> dict[str, object]:
+    found: dict[str, object] = msgspec.json.decode(done.out, type=dict[str, object])
+    assert list(found) == KEYS, done.out
+    return found
+
+
+def measured(result: dict[str, object]) -> dict[str, tuple[float, bool]]:
+    slo = msgspec.convert(result["slo"], list[dict[str, float | str | bool]])
+    assert all(list(one) == ["name", "limit", "measured", "pass"] for one in slo)
+    return {str(one["name"]): (float(one["measured"]), bool(one["pass"])) for one in slo}
+
+
+def carried_out(result: dict[str, object]) -> dict[str, int]:
+    faults = msgspec.convert(result["faults"], dict[str, dict[str, int | str | None]])
+    return {k: int(c["carried_out"] or 0) for k, c in faults.items() if c["carried_out"]}
+
+
+def kept(fleet: Fleet) -> list[str]:
+    return [path.name for path in (fleet.root / "temporary").iterdir()]
+
+
+@pytest.mark.parametrize("target", ["sqlite", "file"])
+def test_a_fleet_whose_leaders_are_killed_keeps_every_objective(target: str, fleet: Fleet) -> None:
+    done = fleet.call(
+        *("chaos", "--target", target, "--preset", "leader_kill", "--seconds", "5"),
+        *("--seed", "7", "--json", "--report", "report"),
+    )
+    assert (done.code, done.err) == (0, "")
+    result = result_of(done)
+    assert (result["target"], result["seed"], result["violations"]) == (target, 7, 0)
+    assert carried_out(result) == {"kill": 3}
+    # Each kill begins another life, unless the run was over before.
+    assert result["histories_checked"] in {5, 6, 7, 8}
+    rto_s, is_within = measured(result)["failover_rto_s"]
+    assert is_within
+    assert rto_s > 0.2, "a killed leader leaves a gap"
+    assert "passed" in fleet.text("report/report.html")
+    assert kept(fleet) == []
+
+
+SCHEDULE = """
+{"v": 1, "name": "all sorts", "faults": [
+  {"at_ms": 300, "kind": "stop", "who": "leader", "for_ms": 1200},
+  {"at_ms": 600, "kind": "lost_answers", "for_ms": 900, "amount": 200000},
+  {"at_ms": 800, "kind": "slow", "who": "n1", "for_ms": 700, "amount": 5000},
+  {"at_ms": 1800, "kind": "isolate", "who": "leader", "for_ms": 1200},
+  {"at_ms": 2000, "kind": "reboot", "who": "n2", "for_ms": 500},
+  {"at_ms": 2200, "kind": "clock_step", "who": "n3", "for_ms": 900, "amount": -30000},
+  {"at_ms": 2300, "kind": "clock_freeze", "who": "n1", "for_ms": 600},
+  {"at_ms": 3200, "kind": "store_full", "for_ms": 400},
+  {"at_ms": 3700, "kind": "repeat", "for_ms": 800, "amount": 900000},
+  {"at_ms": 3700, "kind": "replay"},
+  {"at_ms": 3900, "kind": "kill", "who": "n3"}
+]}
+"""
+
+
+def test_all_sorts_of_faults_are_carried_out_and_survived(fleet: Fleet) -> None:
+    (fleet.root / "faults.json").write_text(SCHEDULE)
+    done = fleet.call(
+        *("chaos", "--target", "sqlite", "--schedule", "faults.json", "--seconds", "5"),
+        *("--processes", "3", "--ttl", "0.8"),
+    )
+    assert done.code == 0, done.out + done.err
+    for kind in ("stop", "slow", "isolate", "reboot", "clock_step", "store_full", "kill", "replay"):
+        assert f"1 {kind}" in done.out, done.out
+    assert "passed" in done.out
+    assert kept(fleet) == []
+
+
+@pytest.fixture
+def broken(fleet: Fleet) -> Fleet:
+    """Have the fleet's processes run a federlib whose fence calls no token stale."""
+    copy = fleet.root / "copy"
+    place = Path(federlib.__file__).parent
+    shutil.copytree(place, copy / "federlib", ignore=shutil.ignore_patterns("__pycache__"))
+    apply((MUTANTS / "epoch_check_dropped.diff").read_text(), copy)
+    fleet.env |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    return fleet
+
+
+def test_a_fence_that_calls_nothing_stale_is_found_out(broken: Fleet) -> None:
+    done = broken.call(
+        *("chaos", "--target", "sqlite", "--preset", "stale_epoch_replay", "--seconds", "5"),
+        *("--seed", "3", "--processes", "3", "--json", "--report", "report"),
+    )
+    assert done.code == 1, done.out + done.err
+    result = result_of(done)
+    assert result["violations"]
+    count, is_within = measured(result)["split_brain_commands_accepted"]
+    assert (count > 0, is_within) == (True, False)
+    assert re.search(r"no_stale_epoch_is_accepted: \S+ was accepted after", done.err), done.err
+    assert (
+        "federlib chaos --target sqlite --preset stale_epoch_replay --seconds 5 --seed 3 "
+        "--processes 3 --ttl 0.8"
+    ) in done.err
+    assert len(kept(broken)) == 1, "what it left is evidence"
+    assert "failed" in broken.text("report/report.html")
+
+
+def started(fleet: Fleet) -> tuple[subprocess.Popen[bytes], set[int]]:
+    """Start a long run, and wait until there is a leader."""
+    process = fleet.start(
+        "chaos",
+        "--target",
+        "sqlite",
+        "--preset",
+        "gc_pause",
+        "--seconds",
+        "600",
+        "--processes",
+        "3",
+    )
+    until(lambda: "leads" in fleet.text("out.log"), limit_s=60, what="a leader")
+    family = descendants(process.pid)
+    assert len(family) == 3
+    return process, family
+
+
+def test_ctrl_c_leaves_no_process_and_no_file(fleet: Fleet) -> None:
+    process, family = started(fleet)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert all_gone(family)
+    assert kept(fleet) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a stopped process stays stopped")
+def test_a_killed_harness_takes_even_its_stopped_processes_with_it(fleet: Fleet) -> None:
+    process, family = started(fleet)
+    stopped = min(family)
+    os.kill(stopped, signal.SIGSTOP)
+    until(lambda: psutil.Process(stopped).status() == psutil.STATUS_STOPPED, what="its stop")
+    process.kill()
+    process.wait(10)
+    until(lambda: all_gone(family), what="their end")
+
+
+@pytest.fixture
+def wire(fleet: Fleet) -> Iterator[str]:
+    """Install a driver for etcd:// that speaks to a small server of ours; give its URL."""
+    driver = fleet.root / "driver" / "wire-0.dist-info"
+    driver.mkdir(parents=True)
+    (driver / "METADATA").write_text("Metadata-Version: 2.1\nName: wire\nVersion: 0\n")
+    (driver / "entry_points.txt").write_text(
+        "[federlib.stores]\netcd = testing.chaos.wire_store:open_store\n"
+    )
+    fleet.env["PYTHONPATH"] = os.pathsep.join([str(driver.parent), str(TESTS)])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "testing.chaos.wire_store"],
+        env=fleet.environment(),
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert server.stdout is not None
+        yield f"etcd://127.0.0.1:{int(server.stdout.readline())}"
+    finally:
+        server.kill()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+
+
+NETWORK = """
+{"v": 1, "faults": [
+  {"at_ms": 300, "kind": "isolate", "who": "leader", "for_ms": 1500},
+  {"at_ms": 2200, "kind": "store_down", "for_ms": 500},
+  {"at_ms": 3000, "kind": "lost_answers", "for_ms": 700, "amount": 150000},
+  {"at_ms": 3000, "kind": "delay", "for_ms": 700, "amount": 20},
+  {"at_ms": 3500, "kind": "mute", "who": "leader", "for_ms": 1000},
+  {"at_ms": 4000, "kind": "kill", "who": "follower", "for_ms": 300},
+  {"at_ms": 4000, "kind": "store_full", "for_ms": 300}
+]}
+"""
+
+
+def test_a_driver_for_a_server_is_enough_for_faults_of_its_network(fleet: Fleet, wire: str) -> None:
+    (fleet.root / "faults.json").write_text(NETWORK)
+    done = fleet.call(
+        *("chaos", "--target", "etcd", "--url", wire, "--schedule", "faults.json"),
+        *("--seconds", "5", "--processes", "3", "--ttl", "0.8", "--json", "--seed", "5"),
+    )
+    assert done.code == 0, done.out + done.err
+    result = result_of(done)
+    assert carried_out(result) == {
+        "isolate": 1, "store_down": 1, "lost_answers": 1, "delay": 1, "mute": 1, "kill": 1
+    }  # fmt: skip
+    faults = msgspec.convert(result["faults"], dict[str, dict[str, int | str | None]])
+    assert "behind the proxy" in str(faults["store_full"]["not_applicable"])
