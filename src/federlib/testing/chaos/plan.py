@@ -56,8 +56,7 @@ class Plan:
         """Return the command that plays one seed of this again."""
         words = ["federlib", "chaos", "--target", self.target, *self.given]
         words += ["--seconds", f"{self.seconds:g}", "--seed", str(seed)]
-        if self.target != "sim":
-            words += ["--processes", str(self.processes), "--ttl", f"{self.ttl_s:g}"]
+        words += ["--processes", str(self.processes), "--ttl", f"{self.ttl_s:g}"]
         if self.url is not None:
             words += ["--url", "URL"]  # It may hold a password.
         return shlex.join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets  # noqa: TID251 (a shell: a seed, where none is given)
 import shutil
 import sys
@@ -83,6 +84,9 @@ def plan_of(options: Options) -> Plan:
     is_sim = options.target == "sim"
     if options.seeds not in {None, 1} and not is_sim:
         raise InvalidInput("--seeds", expected="1 where processes are real", found=options.seeds)
+    for name, value in (("--seconds", options.seconds), ("--ttl", options.ttl_s)):
+        if value is not None and not 0 < value < math.inf:
+            raise InvalidInput(name, expected="a number of seconds above 0", found=value)
     seconds = options.seconds
     if seconds is None:
         seconds = _SECONDS if options.kills is None else max(10.0, seconds_for(options.kills))

@@ -1,0 +1,92 @@
+"""`federlib chaos` as people call it, on the simulator, and its mistakes of usage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleet import Done, Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Give a directory for federlib processes, where temporary files go too."""
+    (tmp_path / "temporary").mkdir()
+    with Fleet(tmp_path, env={"TMPDIR": str(tmp_path / "temporary")}).closing() as fleet:
+        yield fleet
+
+
+def simulate(fleet: Fleet, *options: str) -> Done:
+    return fleet.call("chaos", "--seed", "7", "--seconds", "10", *options)
+
+
+def test_the_simulator_gives_one_object_with_just_these_fields(fleet: Fleet) -> None:
+    done = simulate(fleet, "--seeds", "3", "--json")
+    assert (done.code, done.err) == (0, "")
+    result = msgspec.json.decode(done.out, type=dict[str, object])
+    assert list(result) == ["target", "seed", "slo", "faults", "histories_checked", "violations"]
+    assert (result["target"], result["seed"]) == ("sim", 7)
+    assert (result["histories_checked"], result["violations"]) == (3, 0)
+    assert [list(one) for one in msgspec.convert(result["slo"], list[dict[str, object]])] == [
+        ["name", "limit", "measured", "pass"]
+    ] * 3
+
+
+def test_the_same_seed_gives_the_same_report(fleet: Fleet) -> None:
+    first = simulate(fleet, "--json", "--preset", "flapping", "--report", "a")
+    assert first.out == simulate(fleet, "--json", "--preset", "flapping", "--report", "b").out
+    assert fleet.text("a/report.html") == fleet.text("b/report.html")
+    assert "Chaos in the simulator, 1 seed" in fleet.text("a/report.html")
+
+
+def test_people_are_told_the_verdict_and_the_seed(fleet: Fleet) -> None:
+    done = simulate(fleet)
+    assert done.code == 0
+    assert "chaos on sim, seed 7" in done.out
+    assert "passed  seed 7" in done.out
+    for name in ("Failover", "Split brain", "Duplicates", "Invariants"):
+        assert name in done.out
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--preset", "nonsense"], "one of leader_kill"),
+        (["--target", "etcd"], "etcd://host:port"),
+        (["--target", "postgres", "--url", "postgresql://u:geheim@h/f"], "driver is installed"),
+        (["--target", "sqlite", "--seeds", "2"], "1 where processes are real"),
+        (["--target", "sqlite", "--url", "sqlite:///x"], "a new store of its own"),
+        (["--preset", "gc_pause", "--kills", "2"], "one of --preset, --schedule, --kills"),
+        (["--schedule", "missing.json"], "a file that can be read"),
+        (["--seconds", "nan"], "--seconds"),
+    ],
+)
+def test_a_mistake_of_usage_is_told_in_a_line(fleet: Fleet, options: list[str], why: str) -> None:
+    done = fleet.call("chaos", *options)
+    assert done.code == 2, done.out + done.err
+    assert why in done.err
+    assert "Traceback" not in done.err
+    assert "geheim" not in done.out + done.err
+    assert list((fleet.root / "temporary").iterdir()) == []
+
+
+def test_a_report_never_overwrites_what_is_not_of_ours(fleet: Fleet) -> None:
+    (fleet.root / "report.html").write_text("mine")
+    done = simulate(fleet, "--report", ".")
+    assert done.code == 2
+    assert "an earlier report" in done.err
+    assert fleet.text("report.html") == "mine"
+
+
+def test_faults_for_somebody_who_is_not_there_are_a_mistake_of_usage(fleet: Fleet) -> None:
+    (fleet.root / "faults.json").write_text(
+        '{"v": 1, "faults": [{"at_ms": 1, "kind": "kill", "who": "n9"}]}'
+    )
+    done = fleet.call(
+        "chaos", "--target", "sqlite", "--schedule", "faults.json", "--processes", "2"
+    )
+    assert done.code == 2, done.out + done.err
+    assert "n9" in done.err
