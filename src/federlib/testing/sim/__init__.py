@@ -12,6 +12,7 @@ Does not promise: to find what depends on real threads, files or sockets. It doe
 event loop either: for that there is virtual time of the loop itself.
 """
 
+from federlib.testing.sim.backend import on_loop
 from federlib.testing.sim.clock import SimulatedClock
 from federlib.testing.sim.drawing import draw_schedule, draw_terms
 from federlib.testing.sim.explore import Played, explore, play, shrunk
@@ -21,6 +22,7 @@ from federlib.testing.sim.kernel import SECOND_NS, Simulation, Trace
 from federlib.testing.sim.ledger import Ledger
 from federlib.testing.sim.network import Delay, Link, Network, Spread, Table
 from federlib.testing.sim.node import Node, Program
+from federlib.testing.sim.play_workflow import WorkflowPlayed, play_workflow, shrunk_workflow
 from federlib.testing.sim.presets import PRESETS, preset
 from federlib.testing.sim.schedule import Schedule
 from federlib.testing.sim.schedule_text import read_schedule
@@ -28,6 +30,7 @@ from federlib.testing.sim.shrinking import shrink
 from federlib.testing.sim.store import SimulatedStore, StoreClient, StoreFaults
 from federlib.testing.sim.tasks import Future, SimulatedPace
 from federlib.testing.sim.troubles import Troubles
+from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 from federlib.testing.sim.world import World
 
 __all__ = [
@@ -57,13 +60,19 @@ __all__ = [
     "Terms",
     "Trace",
     "Troubles",
+    "WorkflowFleet",
+    "WorkflowPlayed",
+    "WorkflowTerms",
     "World",
     "draw_schedule",
     "draw_terms",
     "explore",
+    "on_loop",
     "play",
+    "play_workflow",
     "preset",
     "read_schedule",
     "shrink",
     "shrunk",
+    "shrunk_workflow",
 ]

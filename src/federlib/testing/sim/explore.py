@@ -19,7 +19,7 @@ from federlib.testing.sim.fleet import ElectionSite, Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
 from federlib.testing.sim.presets import PRESETS
 from federlib.testing.sim.schedule import Schedule
-from federlib.testing.sim.shrinking import shrink
+from federlib.testing.sim.shrinking import breaks_again, shrink
 from federlib.testing.sim.witness import Judgement
 
 __all__ = ["Played", "conclude", "explore", "patience_s", "play", "shrunk"]
@@ -164,12 +164,6 @@ def explore(
 
 def shrunk(played: Played, *, terms: Terms | None = None) -> Played:
     """Play a seed that broke something with as few faults as still break the same."""
-    broken = {violation.partition(":")[0] for violation in played.violations}
     again = partial(play, played.seed, terms=terms, check_history=played.operations > 0)
-
-    def is_broken(schedule: Schedule) -> bool:
-        return any(
-            violation.partition(":")[0] in broken for violation in again(schedule).violations
-        )
-
+    is_broken = breaks_again(played.violations, lambda schedule: again(schedule).violations)
     return again(shrink(played.schedule, is_broken))

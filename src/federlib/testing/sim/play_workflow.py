@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import attrs
 
@@ -13,10 +14,11 @@ from federlib.storage import Page, Record
 from federlib.testing.sim.drawing import draw_schedule
 from federlib.testing.sim.run_audit import Ending, RunAudit
 from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.shrinking import breaks_again, shrink
 from federlib.testing.sim.store import StoreClient
 from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 
-__all__ = ["WorkflowPlayed", "play_workflow"]
+__all__ = ["WorkflowPlayed", "play_workflow", "shrunk_workflow"]
 
 _SAFETY_S = 40
 _PATIENCE_S = 200
@@ -103,6 +105,15 @@ def play_workflow(
             refused=sum(book.refused for book in books),
             begun=dict(fleet.troubles.begun),
         )
+
+
+def shrunk_workflow(
+    played: WorkflowPlayed, *, terms: WorkflowTerms | None = None
+) -> WorkflowPlayed:
+    """Play a seed that broke something with as few faults as still break the same."""
+    again = partial(play_workflow, played.seed, terms=terms)
+    is_broken = breaks_again(played.violations, lambda schedule: again(schedule).violations)
+    return again(shrink(played.schedule, is_broken))
 
 
 class _Looking(StoreClient):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from federlib.testing.sim.faults import Fault
 from federlib.testing.sim.schedule import Schedule
 
-__all__ = ["shrink"]
+__all__ = ["breaks_again", "shrink"]
 
 
 def shrink(schedule: Schedule, is_broken: Callable[[Schedule], bool]) -> Schedule:
@@ -40,6 +40,21 @@ def shrink(schedule: Schedule, is_broken: Callable[[Schedule], bool]) -> Schedul
             if is_broken(_with(schedule, trial)):
                 faults = trial
     return _with(schedule, faults)
+
+
+def breaks_again(
+    violations: Sequence[str], play: Callable[[Schedule], Sequence[str]]
+) -> Callable[[Schedule], bool]:
+    """Return what says of a schedule whether it breaks one of the same invariants.
+
+    Args:
+        violations: What was broken, each with the name of its invariant before a colon.
+        play: Plays a schedule, and returns what it broke.
+    """
+    broken = {violation.partition(":")[0] for violation in violations}
+    return lambda schedule: any(
+        violation.partition(":")[0] in broken for violation in play(schedule)
+    )
 
 
 def _with(schedule: Schedule, faults: Iterable[Fault]) -> Schedule:

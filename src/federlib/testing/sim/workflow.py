@@ -22,7 +22,7 @@ from federlib.lease.records import lease_key
 from federlib.storage import Batch, Transaction
 from federlib.testing.sim.backend import on_loop
 from federlib.testing.sim.flows import Flow, draw_flow
-from federlib.testing.sim.kernel import Simulation
+from federlib.testing.sim.kernel import SECOND_NS, Simulation
 from federlib.testing.sim.member import Member, Role
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.run_audit import RunAudit
@@ -31,6 +31,7 @@ from federlib.testing.sim.site import Site
 __all__ = ["CASTS", "WorkflowFleet", "WorkflowTerms"]
 
 _KEPT_SENT = 200
+_TIMEOUTS_S = (1, 2, 5)
 _Work = Callable[[Node], Awaitable[None]]
 
 CASTS: tuple[tuple[Role, ...], ...] = (
@@ -90,6 +91,8 @@ class WorkflowFleet(Site):
         self._by_lease: dict[str, RunAudit] = {}
         self._sent: deque[tuple[int, Transaction]] = deque(maxlen=_KEPT_SENT)
         super().__init__(sim, self._hear)
+        # The shorter, the more of what a slow store does comes after it was given up.
+        self.store.timeout_ns = sim.rng("timeout").choice(_TIMEOUTS_S) * SECOND_NS
         self._open_run()
         cast = self.terms.cast or sim.rng("cast").choice(CASTS)
         self.cast: dict[str, Role] = {f"n{n + 1}": role for n, role in enumerate(cast)}
