@@ -8,15 +8,18 @@ WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest check lint types contracts examples downstream bench soak docs clean
+.PHONY: help demo test test-lowest explore check lint types contracts examples downstream bench \
+  soak soak-kills soak-seeds docs clean
 
 help:
 	@echo "make demo    run a workflow on this repository and kill its leader half-way"
 	@echo "make test    all tests, on the installed wheel, with branch coverage"
 	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows"
+	@echo "make explore  2,000 fresh seeds of the simulated worlds, and what they have covered"
 	@echo "make check   lint, types, import contracts, docs and examples"
 	@echo "make bench   measure against named peers; writes benchmarks/results.json"
-	@echo "make soak    the long runs: hundreds of kills"
+	@echo "make chaos   break a fleet, in the simulator and on real stores; under a minute"
+	@echo "make soak    the long runs: hundreds of kills, a million seeds"
 	@echo "make docs    build the documentation into site/"
 
 # One environment a purpose; a stamp says that it is complete.
@@ -70,8 +73,20 @@ test: .venv-test/ready
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest -n $(PYTEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
-soak: .venv-test/ready
+# Fresh seeds each time; EXPLORE_ARGS="--first N" plays some again.
+explore: .venv-test/ready
+	.venv-test/bin/python -m federlib.testing.exploring $(EXPLORE_ARGS)
+
+soak: soak-kills soak-seeds
+
+# 300 leaders killed among other things; hours.
+soak-kills: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_kill.py tests/skewclock/test_hlc_history.py tests/proof
+
+# SOAK_ARGS="--seconds 3600" ends it in time; the next run goes on where it was.
+soak-seeds: .venv-test/ready
+	mkdir -p .soak
+	.venv-test/bin/python -m federlib.testing.exploring --seeds 1000000 --state .soak/seeds.json $(SOAK_ARGS)
 
 check: lint types contracts docs examples downstream
 
@@ -100,4 +115,4 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv-* dist site .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-* .soak dist site .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import Counter
 
 import pytest
+
+from proof.looked import NAME
 
 # Tests that were started in the background have Ctrl-C ignored, and so would all their
 # children; some of those are sent it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LEAST = int(os.environ.get("FEDERLIB_LEAST_CRASH_POINTS", "0"))
+"""How many crash points all tests together must look at; CI says it."""
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run each async test on asyncio and on trio."""
     return str(request.param)
+
+
+def crash_points(config: pytest.Config) -> Counter[str]:
+    """Add up the crash points that all tests looked at, on whichever worker they ran."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    counted: Counter[str] = Counter()
+    for reports in terminal.stats.values() if terminal is not None else ():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "teardown":
+                for name, value in report.user_properties:
+                    if name == NAME and isinstance(value, list):
+                        counted[str(value[0])] += int(value[1])
+    return counted
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that was to look at more crash points than it did."""
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and crash_points(session.config).total() < LEAST:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many crash points were looked at."""
+    counted = crash_points(terminalreporter.config)
+    if counted or LEAST:
+        terminalreporter.section("crash points")
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(counted.items()))
+        least = f" (at least {LEAST:,} are asked for)" if LEAST else ""
+        terminalreporter.write_line(f"{counted.total():,} looked at{least}: {kinds}")

@@ -1,7 +1,7 @@
 """Kills at every store write of a leader and of a worker, on every shared workflow.
 
 Issue: nothing lost, no accepted duplicate, no wrong state. A sample by default; all of it with
-`FEDERLIB_SOAK=1`. Run with -s to see how many points were looked at.
+`FEDERLIB_SOAK=1`. Run with -s to see what was looked at.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from federlib.testing.virtual_time import Backend
 from proof.crash_points import Sweep, flow, workshop
 from proof.crash_sweep import CASTS, Case, Ending, play
 from proof.dag_bugs import BUGS
+from proof.looked import looked_at_crashes
 from proof.mortal import FAULTS, KILLS, Fault, How
 
 IS_SOAK = bool(os.environ.get("FEDERLIB_SOAK"))
@@ -44,6 +45,7 @@ FLOWS = {
 def looked_at(sweep: Sweep, *, least: int) -> None:
     """Tell what was looked at; it was not too little."""
     print(f"\n{len(sweep.plan.ids)} tasks, {sweep.cast}, {sweep.backend}: {sweep.tally}")
+    looked_at_crashes(sum(sweep.tally.points[how] for how in KILLS), of="kills at a write of a run")
     assert sweep.tally.points.total() >= least
 
 
@@ -153,6 +155,7 @@ async def test_on_stores_of_files_too(scheme: str, tmp_path: Path) -> None:
             # Time is not ours here: the last few writes may not come.
             assert ending.deaths == [0] or at > whole.writes[0] // 2
     print(f"\n{scheme}: {2 * len(points)} crash points of {2 * whole.writes[0]}")
+    looked_at_crashes(2 * len(points), of="kills at a write of a run")
 
 
 async def on_files(case: Case, url: str, faults: dict[int, Fault]) -> Ending:

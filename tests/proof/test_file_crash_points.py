@@ -23,6 +23,7 @@ from federlib.storage.backends.file._turn import Alone
 from federlib.testing import Fault, ProcessEnded, SimulatedDisk, swarm_choice
 from proof.disk_machine import run_machine
 from proof.disk_sweep import PROBE, Sweep, lose_all
+from proof.looked import looked_at_crashes
 from proof.small_journal import at_once, open_small
 from proof.store_model import Expected, Found, observe
 from proof.witness import Witness, attempt, matching
@@ -41,6 +42,7 @@ def looked_at(sweep: Sweep, *, least: int) -> None:
     Together the tests of this file look at more than 10,000 crashes.
     """
     print(sweep.tally)
+    looked_at_crashes(sweep.tally.crashes, of="disks that a crash left")
     assert sweep.tally.crashes >= least
 
 

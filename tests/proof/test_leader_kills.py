@@ -16,7 +16,7 @@ from data_sets import workflow_file
 from federlib.dag import load_workflow
 from fleet import Fleet
 
-SEEDS = range(50 if os.environ.get("FEDERLIB_SOAK") else 5)
+SEEDS = range(300 if os.environ.get("FEDERLIB_SOAK") else 5)
 TTL_S = 1.0
 LENGTH_S = 2.5
 DATA_SETS = ("srasearch-50a", "nfcore-atacseq")
