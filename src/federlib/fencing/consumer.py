@@ -34,6 +34,7 @@ ActuationStatus = Literal["applied", "noop", "actuation_failed"]
 _STATUSES = ("applied", "noop", "actuation_failed")
 _ATTEMPTS = 16
 _BACKOFF_S = (0.1, 2.0)
+_NS = 1_000_000_000
 
 
 @attrs.frozen
@@ -181,11 +182,15 @@ class CommandConsumer:
         """
         backoff_s = _BACKOFF_S[0]
         while True:
+            began_ns = self._clock.boot_ns()
             try:
                 await self.recover()
                 await self._serve()
                 backoff_s = _BACKOFF_S[0]
             except (Unavailable, OutcomeUnknown) as error:
+                if self._clock.boot_ns() - began_ns > _BACKOFF_S[1] * _NS:
+                    # It was served meanwhile: this is another outage, not the last one.
+                    backoff_s = _BACKOFF_S[0]
                 self._telemetry.log(
                     "warning", "command_consumer_waits", scope=self.scope, reason=str(error)
                 )
