@@ -8,7 +8,7 @@ WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest explore check lint types contracts examples downstream bench \
+.PHONY: help demo test test-lowest chaos explore check lint types contracts examples downstream bench \
   soak soak-kills soak-seeds docs clean
 
 help:
@@ -76,6 +76,11 @@ test-lowest: .venv-lowest/ready
 # Fresh seeds each time; EXPLORE_ARGS="--first N" plays some again.
 explore: .venv-test/ready
 	.venv-test/bin/python -m federlib.testing.exploring $(EXPLORE_ARGS)
+
+chaos: .venv-test/ready
+	.venv-test/bin/federlib chaos --target sim
+	cd .venv-test && bin/federlib chaos --target sqlite --seconds 8
+	cd .venv-test && bin/federlib chaos --target file --seconds 8
 
 soak: soak-kills soak-seeds
 
