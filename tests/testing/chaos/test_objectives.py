@@ -124,5 +124,6 @@ def test_a_fault_allows_one_duplicate_for_each_time_to_live_that_it_lasts() -> N
     assert duplicates_allowed(wrong(strikes=(strike("stop", 5, 7.5),))) == 1 + 3
 
 
-def test_a_lost_answer_allows_one_duplicate() -> None:
-    assert duplicates_allowed(wrong(notes=(note(9, "n2", "answer_lost"),))) == 2
+@pytest.mark.parametrize("what", ["answer_lost", "lost"])
+def test_a_lost_answer_or_reign_allows_one_duplicate(what: str) -> None:
+    assert duplicates_allowed(wrong(notes=(note(9, "n2", what),))) == 2

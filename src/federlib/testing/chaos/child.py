@@ -95,7 +95,9 @@ class _Life:
         self.ledger = Ledger(self.directory / LEDGER, terms.who, true.boot_ns)
         self.chance = random.Random(terms.seed)  # noqa: S311 (chaos is no secret)
         self.is_quiet = False
+        self.is_open = anyio.Event()
         self.leaving = anyio.Event()
+        self.hindrance = terms.hindrance
         self.hindered: HinderedStore | None = None
         self.store: RecordStore
         self.seat: Elector
@@ -108,14 +110,14 @@ class _Life:
                 break
             except (Unavailable, OutcomeUnknown):
                 await anyio.sleep(_RETRY_S)
-        if self.terms.hindrance is not None:
+        if self.hindrance is not None:
             self.hindered = HinderedStore(
                 store,
                 draw=self.chance.random,
                 answer_s=self.terms.answer_s,
                 answer_lost=partial(self.ledger.note, "answer_lost"),
             )
-            self.hindered.hindrance = self.terms.hindrance
+            self.hindered.hindrance = self.hindrance
             store = self.hindered
         name = history_name(self.terms.who, self.terms.life)
         file = open_append(self.directory / name)
@@ -136,6 +138,7 @@ class _Life:
             clock=self.clock,
             admit=self.guard.admit,
         )
+        self.is_open.set()
 
     def _hold(self, sessions: Sessions, name: str) -> AbstractAsyncContextManager[HeldLease]:
         return hold(
@@ -205,6 +208,7 @@ class _Life:
 
     async def replay(self, order: Replay) -> None:
         """Issue under an old epoch, without asking whether it still leads."""
+        await self.is_open.wait()
         try:
             await self._issue(order.id, order.epoch, None)
         except (Unavailable, OutcomeUnknown):
@@ -259,6 +263,7 @@ class _Life:
         """Do what an order says."""
         match order:
             case Hinder(hindrance):
+                self.hindrance = hindrance
                 if self.hindered is not None:
                     self.hindered.hindrance = hindrance
             case Wear(face):

@@ -132,9 +132,10 @@ def duplicates_allowed(evidence: Evidence) -> int:
     """Say how many effects may have happened again.
 
     What a leader does before it marks it as done happens again if it is cut short in between.
-    A fault can do so once for each time to live that it lasts, and a lost answer once.
+    A fault can do so once for each time to live that it lasts; a lost answer and a reign that
+    was lost otherwise, on a machine that is too busy to renew in time, can do so once.
     """
-    lost = sum(note.what == "answer_lost" for note in evidence.notes)
+    lost = sum(note.what in {"answer_lost", "lost"} for note in evidence.notes)
     return lost + sum(_interruptions(strike, evidence) for strike in evidence.strikes)
 
 
