@@ -77,10 +77,11 @@ test-lowest: .venv-lowest/ready
 explore: .venv-test/ready
 	.venv-test/bin/python -m federlib.testing.exploring $(EXPLORE_ARGS)
 
+# Kills, replays of old epochs, delays and lost answers; drawn faults in the simulator.
 chaos: .venv-test/ready
-	.venv-test/bin/federlib chaos --target sim
-	cd .venv-test && bin/federlib chaos --target sqlite --seconds 8
-	cd .venv-test && bin/federlib chaos --target file --seconds 8
+	.venv-test/bin/federlib chaos --seeds 12
+	.venv-test/bin/federlib chaos --target sqlite --preset stale_epoch_replay --seconds 7
+	.venv-test/bin/federlib chaos --target file --preset delayed_commands --seconds 7
 
 soak: soak-kills soak-seeds
 
