@@ -21,8 +21,6 @@ from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 __all__ = ["WorkflowPlayed", "play_workflow", "shrunk_workflow"]
 
 _SAFETY_S = 40
-_PATIENCE_S = 200
-"""A chain of twenty tasks, each failing and pausing as often as it may, behind two takeovers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +81,7 @@ def play_workflow(
         schedule.arm(fleet)
         fleet.run(safety_s)
         fleet.heal()
-        for _ in range(_PATIENCE_S):
+        for _ in range(fleet.terms.patience_s):
             if fleet.finished == len(fleet.flows) or fleet.violations:
                 break
             fleet.run(1)
@@ -108,10 +106,16 @@ def play_workflow(
 
 
 def shrunk_workflow(
-    played: WorkflowPlayed, *, terms: WorkflowTerms | None = None
+    played: WorkflowPlayed, *, terms: WorkflowTerms | None = None, safety_s: int = _SAFETY_S
 ) -> WorkflowPlayed:
-    """Play a seed that broke something with as few faults as still break the same."""
-    again = partial(play_workflow, played.seed, terms=terms)
+    """Play a seed that broke something with as few faults as still break the same.
+
+    Args:
+        played: What broke.
+        terms: As it was played with.
+        safety_s: The same.
+    """
+    again = partial(play_workflow, played.seed, terms=terms, safety_s=safety_s)
     is_broken = breaks_again(played.violations, lambda schedule: again(schedule).violations)
     return again(shrink(played.schedule, is_broken))
 

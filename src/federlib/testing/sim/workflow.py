@@ -55,6 +55,8 @@ class WorkflowTerms:
         tasks: Of a workflow, at most.
         offset_ms: Wall clocks start up to so far from the truth; milliseconds.
         drift_ppm: Clocks run up to so much too fast or too slow; parts per million.
+        patience_s: How long a healed fleet has to bring its run to an end; seconds. As it is:
+            for a chain of tasks, each failing and pausing as often as it may, and takeovers.
     """
 
     cast: tuple[Role, ...] | None = None
@@ -63,6 +65,7 @@ class WorkflowTerms:
     tasks: int = 20
     offset_ms: int = 200
     drift_ppm: int = 200
+    patience_s: int = 200
 
 
 class WorkflowFleet(Site):
