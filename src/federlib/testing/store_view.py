@@ -8,6 +8,9 @@
 For a test of one shell that wants a fault at one instant. For many processes under schedules
 of faults there is `federlib.testing.shells`.
 
+A shell that asks again and again and lets no time pass is killed by it: in virtual time it
+would never end.
+
 Does not promise: that what comes over it keeps to the contract of a store while `repeats` or
 `miss` is used; that is what they are for.
 """
@@ -42,6 +45,7 @@ from federlib.testing.disk import ProcessEnded
 __all__ = ["StoreView"]
 
 _WHERE = "the store"
+_MOST_AT_ONCE = 10_000
 
 
 class StoreView:
@@ -71,6 +75,8 @@ class StoreView:
         self.commits: int = 0
         self._is_cut = False
         self._is_dead = False
+        self._at_s = -1.0
+        self._at_once = 0
         self._feeds: list[_Feed] = []
 
     @property
@@ -155,6 +161,7 @@ class StoreView:
 
     async def _reach(self) -> None:
         self.requests += 1
+        self._count()
         if self.slow_s:
             await anyio.sleep(self.slow_s)
         else:
@@ -163,6 +170,15 @@ class StoreView:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable(_WHERE, "it refused; nothing was sent")
+
+    def _count(self) -> None:
+        """Have a process die that asks and asks and lets no time pass: it would never end."""
+        now_s = anyio.current_time()
+        self._at_once = self._at_once + 1 if now_s == self._at_s else 1
+        self._at_s = now_s
+        if self._at_once > _MOST_AT_ONCE:
+            self.kill()
+            raise ProcessEnded(f"it asked {_MOST_AT_ONCE} times at one instant")
 
     def check(self) -> None:
         """Go no further where nothing gets through.

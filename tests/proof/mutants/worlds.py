@@ -48,7 +48,14 @@ def disk(seed: int) -> Sequence[str]:
     return ()
 
 
-WORLDS: dict[str, World] = {"fleet": fleet, "watched": watched, "disk": disk}
+def shells(seed: int) -> Sequence[str]:
+    """Shells on real event loops in virtual time: their tests, and fleets of them, in turn."""
+    from proof.shell_drills import drill
+
+    return drill(seed)
+
+
+WORLDS: dict[str, World] = {"fleet": fleet, "watched": watched, "disk": disk, "shells": shells}
 
 
 def world_of(diff: str) -> str:
