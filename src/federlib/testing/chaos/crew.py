@@ -45,6 +45,7 @@ class Member:
         hindrances: What stands in its way, one for each fault.
         is_stopped: It was stopped by SIGSTOP.
         is_doomed: It was killed by us, or told to leave: its end is no surprise.
+        is_wanted: It is to start again as soon as it is gone.
     """
 
     who: str
@@ -56,6 +57,7 @@ class Member:
     hindrances: list[Hindrance] = attrs.field(factory=list)
     is_stopped: bool = False
     is_doomed: bool = False
+    is_wanted: bool = False
 
     @property
     def is_up(self) -> bool:
@@ -102,7 +104,7 @@ class Crew:
         """Start it, or start it again: a new life of the same identity."""
         assert not member.is_up, f"{member.who} runs"
         member.life += 1
-        member.is_stopped = member.is_doomed = False
+        member.is_stopped = member.is_doomed = member.is_wanted = False
         log = open_append(self._log(member))
         try:
             # Not through anyio: on trio that starts it from a thread which ends, and with
@@ -119,6 +121,13 @@ class Crew:
             os.close(log)
         self._write(member, msgspec.json.encode(self._terms(member)))
 
+    def revive(self, member: Member) -> None:
+        """Have it run again, if it was killed: at once, or as soon as it is gone."""
+        if not member.is_up:
+            self.start(member)
+        else:
+            member.is_wanted = member.is_doomed
+
     def order(self, member: Member, order: Order) -> None:
         """Have it do something, as soon as it runs."""
         self._write(member, msgspec.json.encode(order))
@@ -126,7 +135,7 @@ class Crew:
     def kill(self, member: Member) -> None:
         """Kill it, as SIGKILL does; it is gone a moment later."""
         if member.is_up:
-            member.is_doomed, member.is_stopped = True, False
+            member.is_doomed, member.is_stopped, member.is_wanted = True, False, False
             self.signal(member, signal.SIGKILL)
 
     def stop(self, member: Member) -> None:
@@ -165,15 +174,17 @@ class Crew:
             for member in self.members.values():
                 if member.is_up:
                     self._look(member)
-                    if not member.is_up and not member.is_doomed:
+                    if member.is_up or (member.is_doomed and not member.is_wanted):
+                        continue
+                    if not member.is_doomed:
                         self._died(member, self._last_words(member))
-                        self.start(member)
+                    self.start(member)
             await anyio.sleep(_LOOK_S)
 
     async def leave(self, within_s: float) -> list[str]:
         """Have all step down and end; kill who has not in time, and return their names."""
         for member in self.members.values():
-            member.is_doomed = True
+            member.is_doomed, member.is_wanted = True, False
             self.order(member, Leave())
         with anyio.move_on_after(within_s):
             for member in self.members.values():

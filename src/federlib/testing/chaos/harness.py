@@ -17,7 +17,6 @@ from federlib.fencing.journal import command_groups, seen_in
 from federlib.fencing.records import scope_prefix
 from federlib.skewclock import SystemClock
 from federlib.storage import Checkable, RecordStore, open_store
-from federlib.testing.chaos.child import LEDGER, history_name
 from federlib.testing.chaos.crew import Crew, Member
 from federlib.testing.chaos.endpoints import server_of, through
 from federlib.testing.chaos.evidence import Evidence, Fate
@@ -25,6 +24,7 @@ from federlib.testing.chaos.faces import Face
 from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.chaos.judging import settled
 from federlib.testing.chaos.ledger import Ledger, LedgerReader
+from federlib.testing.chaos.life import LEDGER, history_name
 from federlib.testing.chaos.plan import Plan
 from federlib.testing.chaos.proxy import FaultProxy
 from federlib.testing.chaos.records import ELECTION, Note, Quiet, Terms
@@ -205,6 +205,7 @@ class _Run:
 
     async def _recover(self) -> None:
         """Wait until a leader is there and a command of its is acted on; bounded."""
+        self._reader.read()
         healed = len(self._reader.notes)
         patience_s = _SLOWEST_CLOCK * (self._plan.ttl_s + self._plan.tolerance_s) + _SLACK_S
 
@@ -229,7 +230,13 @@ class _Run:
         self._ledger.note("quiet")
         for member in self._crew.members.values():
             self._crew.order(member, Quiet())
+
+        def silent() -> set[str]:
+            self._reader.read()
+            return {n.who for n in self._reader.notes if n.what == "quiet" and n.who}
+
         with anyio.move_on_after(_SLACK_S + self._plan.ttl_s):
+            await self._until(lambda: len(silent()) == self._plan.processes)
             while any(fate.status is None for fate in await _fates(store)):
                 await anyio.sleep(0.2)
 

@@ -93,6 +93,7 @@ class Striker:
         self._replays = 0
         self._epochs: list[int] = [0]
         self._leader: str | None = None
+        self._seen = 0
         self._faults = schedule.faults
         for fault in self._faults:
             if fault.who and fault.who not in {*_SOMEBODY, *crew.members}:
@@ -131,8 +132,7 @@ class Striker:
                 self._crew.hinder(member)
             if member.face is not None:
                 self._crew.wear(member, member.face.drifting(0, self._clock.boot_ns()))
-            if not member.is_up:
-                self._crew.start(member)
+            self._crew.revive(member)
         self._ledger.note("healed")
 
     @property
@@ -142,7 +142,9 @@ class Striker:
         return self._leader
 
     def _follow(self) -> None:
-        for note in self._reader.read():
+        self._reader.read()
+        news, self._seen = self._reader.notes[self._seen :], len(self._reader.notes)
+        for note in news:
             if note.what == "leads" and note.epoch > self._epochs[-1]:
                 self._epochs.append(note.epoch)
                 self._leader = note.who
@@ -231,12 +233,7 @@ class Striker:
     def _kill(self, member: Member) -> _Undo:
         self._crew.kill(member)
         self._ledger.note("killed", of=member.who)
-
-        def undo() -> None:
-            if not member.is_up:
-                self._crew.start(member)
-
-        return undo
+        return partial(self._crew.revive, member)
 
     async def _slow(self, member: Member, stopped_us: int, scope: anyio.CancelScope) -> None:
         """Let it run only for the rest of every 25 ms."""
