@@ -81,6 +81,8 @@ def test_drawn_faults_follow_from_the_seed_and_can_all_be_carried_out() -> None:
 
     assert drawn(1) == drawn(1)
     assert len({drawn(seed).to_json() for seed in range(20) if drawn(seed)}) == 20  # type: ignore[union-attr]  # asked
+    first = (drawn(1) or Schedule()).faults[0]
+    assert (first.kind, first.who) == ("kill", "leader")
     found = {f.kind for seed in range(50) for f in (drawn(seed) or Schedule()).faults}
     assert found == {kind for kind in KINDS if why_not(kind, "postgres") is None}
 

@@ -96,7 +96,10 @@ def schedule_for(
         return None, ()
     chance = random.Random(f"schedule {seed}")  # noqa: S311 (chaos is no secret)
     possible = [kind for kind in KINDS if why_not(kind, target) is None]
-    return draw_schedule(chance, until_ms=round(seconds * 1e3), kinds=possible), ()
+    drawn = draw_schedule(chance, until_ms=round(seconds * 1e3), kinds=possible)
+    # A run whose leader is never followed measures no failover, and has nothing to replay.
+    first = Fault(at_ms=round(seconds * 50), kind="kill", who="leader", for_ms=_DEAD_MS)
+    return msgspec.structs.replace(drawn, faults=(first, *drawn.faults)), ()
 
 
 def fitted(schedule: Schedule, seconds: float) -> Schedule:
