@@ -127,7 +127,15 @@ class ElectionSite(Site):
 
 
 class Fleet(ElectionSite):
-    """A world of simulated processes around one election."""
+    """A world of simulated processes around one election.
+
+    Args:
+        seed: What everything follows from.
+        terms: What it is like.
+        keep_trace: Keep the events of the trace, not only their hash.
+        has_witness: Keep every call and its answer.
+        sim: One that several fleets share, instead of one for this seed.
+    """
 
     def __init__(
         self,
@@ -136,8 +144,9 @@ class Fleet(ElectionSite):
         *,
         keep_trace: bool = False,
         has_witness: bool = False,
+        sim: Simulation | None = None,
     ) -> None:
-        sim = Simulation(seed, keep_trace=keep_trace)
+        sim = Simulation(seed, keep_trace=keep_trace) if sim is None else sim
         super().__init__(sim, terms or Terms(), has_witness=has_witness)
         for number in range(self.terms.nodes):
             name = f"n{number + 1}"

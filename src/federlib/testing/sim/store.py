@@ -53,7 +53,6 @@ CAPABILITIES = Capabilities(
 
 _MILLION = 1_000_000
 _KEPT_BATCHES = 10_000
-_QUIET_NS = SECOND_NS
 Verb = Literal["get", "scan", "commit", "outcome", "watch"]
 
 
@@ -106,6 +105,7 @@ class SimulatedStore:
         name: Its place in the network.
         faults: What goes wrong; change it as you like.
         timeout_ns: After how long a client gives up; nanoseconds.
+        quiet_ns: After how long a quiet subscription says how far it is; nanoseconds.
         commits: How many took effect.
     """
 
@@ -122,6 +122,7 @@ class SimulatedStore:
         self.name: str = name
         self.faults: StoreFaults = StoreFaults()
         self.timeout_ns: int = timeout_s * SECOND_NS
+        self.quiet_ns: int = SECOND_NS
         self.commits: int = 0
         self.store_id: str = f"simulated-{sim.seed}"
         self._sim = sim
@@ -449,10 +450,10 @@ class _ClientSubscription:
         if self._wire is None or self._news.is_set:
             return
         quiet_ns = self._node.sim.now_ns - self._waits_ns
-        if quiet_ns >= _QUIET_NS:
+        if quiet_ns >= self._store.quiet_ns:
             self._news.set(None)
         else:
-            self._arm(_QUIET_NS - quiet_ns)
+            self._arm(self._store.quiet_ns - quiet_ns)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -462,7 +463,7 @@ class _ClientSubscription:
         if not wire.items and not wire.is_broken:
             self._news = Future()
             self._waits_ns = self._node.sim.now_ns
-            self._arm(_QUIET_NS)
+            self._arm(self._store.quiet_ns)
             await self._news
         if wire.items:
             item = wire.items.popleft()
