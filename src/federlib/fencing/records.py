@@ -16,7 +16,8 @@ Source: HA plan, phase 0 and §2; design §5, fencing.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, TypeVar
+import re
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -82,7 +83,8 @@ _NS = 1_000_000_000
 
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")]
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")
+_Id = Annotated[str, msgspec.Meta(pattern=_ID.pattern)]
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 _Token = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN)]
 _Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
@@ -214,6 +216,9 @@ class _Header(msgspec.Struct):
 
 
 _Stored = TypeVar("_Stored", FenceMark, Command, Started, Outcome)
+_DECODERS: dict[type, Any] = {
+    kind: msgspec.json.Decoder(kind) for kind in (FenceMark, Command, Started, Outcome)
+}
 
 
 def fence_key(resource: str) -> str:
@@ -240,10 +245,11 @@ def command_prefix(scope: str, command_id: str) -> str:
     Raises:
         InvalidInput: The scope or the id cannot be part of a key.
     """
-    try:
-        msgspec.convert(command_id, _Id)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("command_id", expected=str(error), found=command_id) from error
+    if type(command_id) is not str or _ID.fullmatch(command_id) is None:
+        try:
+            msgspec.convert(command_id, _Id)
+        except msgspec.ValidationError as error:
+            raise InvalidInput("command_id", expected=str(error), found=command_id) from error
     return f"{scope_prefix(scope)}{command_id}/"
 
 
@@ -379,14 +385,26 @@ def _of_its_key(record: Record, part: _Part) -> _Part:
 
 def _decode(record: Record, kind: type[_Stored]) -> _Stored:
     try:
-        # The version first: a newer record may differ in everything else.
-        found = msgspec.json.decode(record.value, type=_Header).v
-        if found == FORMAT:
-            return msgspec.json.decode(record.value, type=kind)
+        stored: _Stored = _DECODERS[kind].decode(record.value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # msgspec names the field: "Expected `int`, got `str` - at `$.leader_epoch`".
-        raise CorruptRecord(
-            record.key, expected=f"{kind.__name__} ({error})", found=record.value
-        ) from error
+        # A newer record may differ in everything else.
+        version = _version_of(record.value)
+        if version is None or version == FORMAT:
+            # msgspec names the field: "Expected `int`, got `str` - at `$.leader_epoch`".
+            raise CorruptRecord(
+                record.key, expected=f"{kind.__name__} ({error})", found=record.value
+            ) from error
+        found = version
+    else:
+        found = stored.v
+        if found == FORMAT:
+            return stored
     hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""
     raise CorruptRecord(record.key, expected=f"field v = {FORMAT}", found=found, hint=hint)
+
+
+def _version_of(value: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(value, type=_Header).v
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
