@@ -47,10 +47,11 @@ class Sightings:
         """Return when `what` was first seen at `revision`: now, or earlier."""
         with self._mutex:
             known = self._first.get(what)
-            if known is not None and known[0] == revision:
-                return known[1]
-            self._first.pop(what, None)
-            if len(self._first) >= _MAX_SIGHTINGS:
+            if known is not None:
+                if known[0] == revision:
+                    return known[1]
+                del self._first[what]
+            elif len(self._first) >= _MAX_SIGHTINGS:
                 del self._first[next(iter(self._first))]
             self._first[what] = (revision, boot_ns)
             return boot_ns

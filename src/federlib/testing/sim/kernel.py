@@ -105,7 +105,7 @@ class Simulation:
         self._number = count().__next__
         self._streams: dict[str, random.Random] = {}
         self._choose = self.below("order")
-        self._end_ns = _NEVER_NS
+        self._is_stopped = False
         self._closing: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
@@ -167,9 +167,10 @@ class Simulation:
             max_events: A bound for programs that do not end.
         """
         queue, ready, choose = self._queue, self._ready, self._choose
-        self._end_ns = end_ns = _NEVER_NS if until_ns is None else until_ns
+        end_ns = _NEVER_NS if until_ns is None else until_ns
         last = -1 if max_events is None else self.ran + max_events
-        while self.ran != last and self.now_ns <= self._end_ns:
+        self._is_stopped = False
+        while not self._is_stopped and self.ran != last:
             if not ready:
                 if not queue or queue[0][0] > end_ns:
                     break
@@ -178,15 +179,14 @@ class Simulation:
                     ready.append((call, argument))
                     self._gather()
                     continue
-            elif len(ready) == 1:
-                call, argument = ready.pop()
             else:
-                chosen = choose(len(ready))
-                ready[chosen], ready[-1] = ready[-1], ready[chosen]
+                if len(ready) > 1:
+                    chosen = choose(len(ready))
+                    ready[chosen], ready[-1] = ready[-1], ready[chosen]
                 call, argument = ready.pop()
             self.ran += 1
             call(argument)
-        if until_ns is not None and self._end_ns == end_ns and self.ran != last:
+        if until_ns is not None and not self._is_stopped and self.ran != last:
             self.now_ns = max(self.now_ns, until_ns)
 
     def _gather(self) -> None:
@@ -198,7 +198,7 @@ class Simulation:
 
     def stop(self) -> None:
         """End `run` behind the present event."""
-        self._end_ns = -1
+        self._is_stopped = True
 
     def note(self, kind: str, *words: _Word) -> None:
         """Add the present instant and these words to the trace."""
