@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from federlib.errors import OutcomeUnknown, StoreFull, Unavailable
+from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.storage import Batch, Committed, Put, Transaction
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock
@@ -91,13 +91,6 @@ async def test_a_store_that_is_down_says_so_at_once(world: World) -> None:
         with pytest.raises(Unavailable):
             await ask
     assert await world.value() is None
-
-
-async def test_a_full_store_takes_no_writes_and_can_be_read(world: World) -> None:
-    world.way.hindrance = Hindrance(is_full=True)
-    with pytest.raises(StoreFull):
-        await world.way.commit(PUT)
-    assert await world.way.get("k") is None
 
 
 async def test_refusals_and_lost_answers_come_as_often_as_they_are_drawn(world: World) -> None:

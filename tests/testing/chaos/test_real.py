@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 import federlib
+from federlib.testing.sim import PRESETS, Schedule
 from fleet import Done, Fleet, all_gone, descendants, until
 from proof.mutants.hunt import MUTANTS, apply
 
@@ -55,7 +56,7 @@ def kept(fleet: Fleet) -> list[str]:
 @pytest.mark.parametrize("target", ["sqlite", "file"])
 def test_a_fleet_whose_leaders_are_killed_keeps_every_objective(target: str, fleet: Fleet) -> None:
     done = fleet.call(
-        *("chaos", "--target", target, "--preset", "leader_kill", "--seconds", "5"),
+        *("chaos", "--target", target, "--preset", "leader_kill", "--seconds", "4"),
         *("--seed", "7", "--json", "--report", "report"),
     )
     assert (done.code, done.err) == (0, "")
@@ -129,6 +130,25 @@ def test_a_fence_that_calls_nothing_stale_is_found_out(broken: Fleet) -> None:
     ) in done.err
     assert len(kept(broken)) == 1, "what it left is evidence"
     assert "failed" in broken.text("report/report.html")
+
+
+def test_the_simulator_finds_it_too_and_tells_the_fewest_faults_that_do(broken: Fleet) -> None:
+    done = broken.call(
+        *("chaos", "--preset", "stale_epoch_replay", "--seconds", "8", "--seed", "0"),
+        *("--seeds", "40", "--report", "report"),
+    )
+    assert done.code == 1, done.out + done.err
+    assert "stale_epochs_are_refused" in done.out
+    shrunk = done.out.partition("as --schedule FILE:\n")[2].partition("\n")[0]
+    faults = msgspec.json.decode(shrunk, type=Schedule).faults
+    assert 1 <= len(faults) < len(PRESETS["stale_epoch_replay"].faults)
+    (broken.root / "faults.json").write_text(shrunk)
+    replay = re.search(r"federlib (chaos .*--seed \d+ .*)", done.out)
+    assert replay is not None
+    words = replay[1].replace("--preset stale_epoch_replay", "--schedule faults.json").split()
+    again = broken.call(*words)
+    assert again.code == 1, "the fewest faults are enough"
+    assert "The fewest faults that break it" in broken.text("report/report.html")
 
 
 def started(fleet: Fleet) -> tuple[subprocess.Popen[bytes], set[int]]:

@@ -3,7 +3,8 @@
 For stores without a network in between. What a network would do to a connection is done here
 to each request: it waits while nothing gets through, goes on if that ends in time, and is
 given up otherwise. A commit whose answer does not come is of unknown outcome, whether it took
-effect (no answer got back) or not (the request never left).
+effect (no answer got back) or not (the request never left). That files cannot grow is no
+matter of the way: `Space` does that.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 import anyio
 
-from federlib.errors import OutcomeUnknown, StoreFull, Unavailable
+from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.storage import (
     Capabilities,
     Committed,
@@ -106,8 +107,6 @@ class HinderedStore:
             if not await self._clear(is_mute=True):
                 self._give_up(transaction)
             now = self._hindrance
-            if now.is_full:
-                raise StoreFull("the store", "it is full, by a fault of this run")
             answer = await self._store.commit(transaction)
             if transaction.id is not None and self._is_drawn(now.repeat_ppm):
                 answer = await self._store.commit(transaction)

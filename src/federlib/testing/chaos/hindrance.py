@@ -22,7 +22,7 @@ class Hindrance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         is_deaf: No answer comes through.
         is_mute: No request gets through.
         is_down: The store cannot be reached at all.
-        is_full: The store takes no writes.
+        is_full: Nothing more can be written where the store is.
         delay_ms: How long a request and its answer are under way; milliseconds.
         slow_ms: How much longer one request in two takes; milliseconds.
         bytes_per_s: How much gets through in a second; 0 is no bound.

@@ -32,9 +32,18 @@ class Ledger:
         path: The file; made if it is not there.
         who: Whose lines these are.
         boot_ns: The true boot clock.
+        write: Writes to a file descriptor.
     """
 
-    def __init__(self, path: Path, who: str, boot_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        who: str,
+        boot_ns: Callable[[], int],
+        *,
+        write: Callable[[int, bytes], object] = os.write,
+    ) -> None:
+        self._write = write
         self.now_ns: Callable[[], int] = boot_ns
         self._who = who
         self._file = open_append(path)
@@ -60,7 +69,7 @@ class Ledger:
             pid=os.getpid(),
             text=text,
         )
-        os.write(self._file, msgspec.json.encode(note) + b"\n")
+        self._write(self._file, msgspec.json.encode(note) + b"\n")
 
     def close(self) -> None:
         """Close the file."""

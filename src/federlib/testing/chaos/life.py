@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random  # noqa: TID251 (a program of its own, seeded by the harness)
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -32,6 +31,7 @@ from federlib.skewclock import Clock, SkewTolerance, SystemClock
 from federlib.storage import Absent, AtRevision, Check, Conflicted, Put, RecordStore, open_store
 from federlib.testing.chaos.faces import FacedClock
 from federlib.testing.chaos.hindered_store import HinderedStore
+from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.chaos.ledger import Ledger, LedgerReader, open_append
 from federlib.testing.chaos.records import (
     ELECTION,
@@ -43,6 +43,7 @@ from federlib.testing.chaos.records import (
     Terms,
     Wear,
 )
+from federlib.testing.chaos.space import Space
 from federlib.testing.history import Recorder
 
 __all__ = ["LEDGER", "Life", "history_name"]
@@ -79,7 +80,10 @@ class Life:
         self.boot_ns = true.boot_ns
         self.clock: Clock = true if terms.face is None else FacedClock(true, terms.face)
         self.directory = Path(terms.directory)
-        self.ledger = Ledger(self.directory / LEDGER, terms.who, true.boot_ns)
+        self.space = Space()
+        self.ledger = Ledger(
+            self.directory / LEDGER, terms.who, true.boot_ns, write=self.space.write
+        )
         self.chance = random.Random(terms.seed)  # noqa: S311 (chaos is no secret)
         self.is_quiet = False
         self.doing = anyio.Lock()
@@ -105,11 +109,11 @@ class Life:
                 answer_s=self.terms.answer_s,
                 answer_lost=partial(self.ledger.note, "answer_lost"),
             )
-            self.hindered.hindrance = self.hindrance
+            self._hinder(self.hindrance)
             store = self.hindered
         name = history_name(self.terms.who, self.terms.life)
         file = open_append(self.directory / name)
-        recorder = Recorder(self.boot_ns, sink=partial(os.write, file))
+        recorder = Recorder(self.boot_ns, sink=partial(self.space.write, file))
         process = f"{self.terms.who}.{self.terms.life}"
         self.store = recorder.store(store, process)
         self.leases = recorder.leases(
@@ -137,6 +141,12 @@ class Life:
             ttl_s=self.terms.ttl_s,
             sessions=sessions,
         )
+
+    def _hinder(self, hindrance: Hindrance) -> None:
+        self.hindrance = hindrance
+        if self.hindered is not None:
+            self.hindered.hindrance = hindrance
+            self.space.fill(is_full=hindrance.is_full)
 
     async def tell_roles(self) -> None:
         """Note whenever it begins to lead, and when it knows that it does no more."""
@@ -258,9 +268,7 @@ class Life:
         """Do what an order says."""
         match order:
             case Hinder(hindrance):
-                self.hindrance = hindrance
-                if self.hindered is not None:
-                    self.hindered.hindrance = hindrance
+                self._hinder(hindrance)
             case Wear(face):
                 if isinstance(self.clock, FacedClock):
                     self.clock.face = face
