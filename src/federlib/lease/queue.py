@@ -95,7 +95,8 @@ class Waiter(msgspec.Struct, frozen=True, kw_only=True):
 
     def belongs_to(self, holder: Holder) -> bool:
         """Say whether this is the place of that holder and session."""
-        return (self.record.holder_id, self.record.session) == (holder.holder_id, holder.session)
+        record = self.record
+        return record.holder_id == holder.holder_id and record.session == holder.session
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

@@ -288,12 +288,10 @@ class SimulatedStore:
 
 def _below(prefix: str, batch: Batch) -> Batch | None:
     """Return what of a commit happened below a prefix."""
-    events = batch.events
-    if not all(event.key.startswith(prefix) for event in events):
-        events = tuple(event for event in events if event.key.startswith(prefix))
-    if len(events) == len(batch.events):
-        return batch if events else None
-    return Batch(batch.revision, events) if events else None
+    events = [event for event in batch.events if event.key.startswith(prefix)]
+    if not events:
+        return None
+    return batch if len(events) == len(batch.events) else Batch(batch.revision, tuple(events))
 
 
 _WatchArguments = tuple[str, int, object]
