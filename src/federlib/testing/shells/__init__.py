@@ -4,8 +4,9 @@
     assert not played.violations
 
 The second level of the simulator. What the first drives by hand runs here on asyncio or trio:
-`hold`, `Elector`, run loops, their tasks, cancellation and time limits. Store, network, clocks,
-faults, audit and ledger are those of `federlib.testing.sim`. `ShellSite` is for your own.
+`hold`, `Elector`, run loops, leaders and workers of runs, cancellation and time limits. Store,
+network, clocks, faults, audits and ledger are those of `federlib.testing.sim`. `ShellSite` is
+for your own.
 
 Does not promise: the simulator's speed; a seed takes some tenths of a second. A process that
 is stopped or slow is so towards the others: its tasks share one loop with theirs.
@@ -17,6 +18,7 @@ from federlib.testing.shells.play import play_shells
 from federlib.testing.shells.process import Process, ProcessClock, ShellProgram
 from federlib.testing.shells.site import ShellSite
 from federlib.testing.shells.store import LoopStore
+from federlib.testing.shells.workflow import ShellWorkflowFleet, play_shell_workflow
 
 __all__ = [
     "SMALL",
@@ -27,5 +29,7 @@ __all__ = [
     "ShellFleet",
     "ShellProgram",
     "ShellSite",
+    "ShellWorkflowFleet",
+    "play_shell_workflow",
     "play_shells",
 ]

@@ -29,7 +29,7 @@ from federlib.testing.sim.store import StoreClient
 if TYPE_CHECKING:
     from federlib.testing.sim.workflow import WorkflowFleet
 
-__all__ = ["Member", "Role"]
+__all__ = ["Member", "Role", "Sender"]
 
 Role = Literal["leads and works", "leads", "works", "asks"]
 
@@ -49,7 +49,7 @@ class _SeenLog(RunLog):
         return fold
 
 
-class _Sender(StoreClient):
+class Sender(StoreClient):
     """A process's way to the store; what it sends may be sent again in its name."""
 
     def __init__(self, fleet: WorkflowFleet, node: Node) -> None:
@@ -57,6 +57,7 @@ class _Sender(StoreClient):
         self._fleet = fleet
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
+        """Note what is sent, and send it."""
         self._fleet.note_sent(transaction)
         return await super().commit(transaction)
 
@@ -73,7 +74,7 @@ class Member:
         self._fleet = fleet
         self._node = node
         self._role = role
-        self._store = _Sender(fleet, node)
+        self._store = fleet.sender(node)
         self._leases = StoreLeaseBackend(
             self._store, node.clock, SkewTolerance(fleet.terms.tolerance_s)
         )
@@ -222,7 +223,7 @@ class Member:
         return 0 if record.state == "running" else revision
 
     def _make_handler(self, audit: RunAudit, flow: Flow) -> Handler:
-        clock, sim = self._node.clock, self._fleet.sim
+        read_ns, sim = self._fleet.timer(self._node), self._fleet.sim
 
         async def handle(task: TaskRun) -> object:
             node = int(task.task_id[1:])
@@ -235,7 +236,7 @@ class Member:
                 inputs=task.inputs,
                 expected=_handed_on(audit, flow, node),
             )
-            effect = audit.begin(begun, clock.boot_ns())
+            effect = audit.begin(begun, read_ns())
             sim.note("begin", *self._who, task.run_id, node, task.attempt, task.epoch)
             failures = audit.book.failures.get(node, 0)
             try:
@@ -248,7 +249,7 @@ class Member:
                     raise TaskFailed("as it was drawn")
                 return _given(node, task.attempt) if behaviour.hands_on else None
             finally:
-                effect.took_ns = clock.boot_ns() - effect.began_ns
+                effect.took_ns = read_ns() - effect.began_ns
                 sim.note("end", *self._who, task.run_id, node, task.attempt)
 
         return handle

@@ -18,7 +18,7 @@ from federlib.testing.sim.shrinking import breaks_again, shrink
 from federlib.testing.sim.store import StoreClient
 from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 
-__all__ = ["WorkflowPlayed", "play_workflow", "shrunk_workflow"]
+__all__ = ["WorkflowPlayed", "conclude_workflow", "play_workflow", "shrunk_workflow"]
 
 _SAFETY_S = 40
 
@@ -85,24 +85,35 @@ def play_workflow(
             if fleet.finished == len(fleet.flows) or fleet.violations:
                 break
             fleet.run(1)
-        for audit in fleet.audits.values():
-            _judge(fleet, audit, is_calm=not schedule.faults)
-        books = [audit.book for audit in fleet.audits.values()]
-        return WorkflowPlayed(
-            seed=seed,
-            schedule=schedule,
-            violations=tuple(fleet.violations),
-            digest=fleet.sim.trace.digest,
-            events=fleet.sim.ran,
-            commits=fleet.store.commits,
-            runs=len(books),
-            reigns=sum(book.reigns for book in books),
-            succeeded=sum(len(book.accepted) for book in books),
-            called=sum(len(book.effects) for book in books),
-            lost=sum(len(book.lost) for book in books),
-            refused=sum(book.refused for book in books),
-            begun=dict(fleet.troubles.begun),
-        )
+        return conclude_workflow(fleet, seed, schedule)
+
+
+def conclude_workflow(fleet: WorkflowFleet, seed: int, schedule: Schedule) -> WorkflowPlayed:
+    """Judge the runs of a fleet at the end, and say what became of it.
+
+    Args:
+        fleet: Healed long enough ago.
+        seed: Of the fleet.
+        schedule: What it was played with.
+    """
+    for audit in fleet.audits.values():
+        _judge(fleet, audit, is_calm=not schedule.faults)
+    books = [audit.book for audit in fleet.audits.values()]
+    return WorkflowPlayed(
+        seed=seed,
+        schedule=schedule,
+        violations=tuple(fleet.violations),
+        digest=fleet.sim.trace.digest,
+        events=fleet.sim.ran,
+        commits=fleet.store.commits,
+        runs=len(books),
+        reigns=sum(book.reigns for book in books),
+        succeeded=sum(len(book.accepted) for book in books),
+        called=sum(len(book.effects) for book in books),
+        lost=sum(len(book.lost) for book in books),
+        refused=sum(book.refused for book in books),
+        begun=dict(fleet.troubles.begun),
+    )
 
 
 def shrunk_workflow(

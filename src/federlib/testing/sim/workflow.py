@@ -19,11 +19,11 @@ import attrs
 
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.lease.records import lease_key
-from federlib.storage import Batch, Transaction
+from federlib.storage import Batch, RecordStore, Transaction
 from federlib.testing.sim.backend import on_loop
 from federlib.testing.sim.flows import Flow, draw_flow
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
-from federlib.testing.sim.member import Member, Role
+from federlib.testing.sim.member import Member, Role, Sender
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.run_audit import RunAudit
 from federlib.testing.sim.site import Site
@@ -82,9 +82,15 @@ class WorkflowFleet(Site):
     """
 
     def __init__(
-        self, seed: int, terms: WorkflowTerms | None = None, *, keep_trace: bool = False
+        self,
+        seed: int,
+        terms: WorkflowTerms | None = None,
+        *,
+        keep_trace: bool = False,
+        sim: Simulation | None = None,
     ) -> None:
-        sim = Simulation(seed, keep_trace=keep_trace)
+        """Make one and start it; `sim` is its kernel where there is one already."""
+        sim = sim or Simulation(seed, keep_trace=keep_trace)
         self.terms: WorkflowTerms = terms or WorkflowTerms()
         self.violations: list[str] = []
         self.flows: list[Flow] = []
@@ -111,6 +117,14 @@ class WorkflowFleet(Site):
             name, offset_ms=self.terms.offset_ms, drift_ppm=self.terms.drift_ppm
         )
         return Node(self.sim, name, on_loop(work), clock)
+
+    def sender(self, node: Node) -> RecordStore:
+        """Return the store as a process sees it; what it sends is noted."""
+        return Sender(self, node)
+
+    def timer(self, node: Node) -> Callable[[], int]:
+        """Return what reads the time by which a process's limits run out; nanoseconds."""
+        return node.clock.boot_ns
 
     def _open_run(self) -> None:
         self.flows.append(draw_flow(self.sim.rng("flow"), most=self.terms.tasks))
@@ -161,12 +175,14 @@ class WorkflowFleet(Site):
         up = [node for node in self.nodes.values() if node.is_up]
         if over and up:
             rng = self.sim.rng("replay")
-            node = rng.choice(up)
-            node.spawn("replay", self._replay(node, rng.choice(over)))
+            self._send_again(rng.choice(up), rng.choice(over))
 
-    async def _replay(self, node: Node, transaction: Transaction) -> None:
+    def _send_again(self, node: Node, transaction: Transaction) -> None:
+        node.spawn("replay", self._replay(self.store.client(node), transaction))
+
+    async def _replay(self, store: RecordStore, transaction: Transaction) -> None:
         try:
-            await self.store.client(node).commit(transaction)
+            await store.commit(transaction)
         except (Unavailable, OutcomeUnknown):
             return
 
