@@ -111,8 +111,8 @@ class Process(Node):
     def start(self) -> None:
         """Start it, or start it again: a new life of the same identity."""
         assert not self.is_up, f"{self!r} is up"
-        self.life += 1
-        self.is_up = True
+        self.life: int = self.life + 1
+        self.is_up: bool = True
         self.sim.note("start", self.name, self.life)
         self._scope = anyio.CancelScope()
         self._outer.start_soon(self._live, self.life, self._scope)
