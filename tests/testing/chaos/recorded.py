@@ -7,8 +7,7 @@ from typing import Any
 import attrs
 
 from federlib.testing.chaos.evidence import Evidence, Fate
-from federlib.testing.chaos.records import Note
-from federlib.testing.chaos.striking import Strike
+from federlib.testing.chaos.records import Note, Strike
 from federlib.testing.history import History
 
 __all__ = ["RIGHT", "at", "note", "strike", "wrong"]

@@ -57,10 +57,6 @@ def test_people_are_told_the_verdict_and_the_seed(fleet: Fleet) -> None:
         (["--preset", "nonsense"], "one of leader_kill"),
         (["--target", "etcd"], "etcd://host:port"),
         (["--target", "postgres", "--url", "postgresql://u:geheim@h/f"], "driver is installed"),
-        (["--target", "sqlite", "--seeds", "2"], "1 where processes are real"),
-        (["--target", "sqlite", "--url", "sqlite:///x"], "a new store of its own"),
-        (["--preset", "gc_pause", "--kills", "2"], "one of --preset, --schedule, --kills"),
-        (["--schedule", "missing.json"], "a file that can be read"),
         (["--seconds", "nan"], "--seconds"),
     ],
 )

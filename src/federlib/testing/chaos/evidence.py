@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from federlib.testing.chaos.records import FaultCount, Note
-from federlib.testing.chaos.striking import Strike
+from federlib.testing.chaos.records import FaultCount, Note, Strike
 from federlib.testing.history import History
 
 __all__ = ["Evidence", "Fate", "Judged"]

@@ -262,7 +262,7 @@ class _Run:
             began_ns=began_ns,
             ended_ns=ended_ns,
             notes=_in_order(self._reader.notes),
-            strikes=tuple(self._striker.strikes),
+            strikes=self._striker.strikes,
             faults=self._striker.counts(),
             fates=tuple(await _fates(store)),
             history=settled(history, outcomes, end=self._clock.boot_ns()),

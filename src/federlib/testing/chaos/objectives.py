@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from federlib.testing.chaos.evidence import Evidence
-from federlib.testing.chaos.records import Note, Slo
-from federlib.testing.chaos.striking import Strike
+from federlib.testing.chaos.records import Note, Slo, Strike
 
 __all__ = [
     "MAX_RTO_S",

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from federlib.testing.chaos.records import Note
-from federlib.testing.chaos.striking import Strike
+from federlib.testing.chaos.records import Note, Strike
 from federlib.testing.sim import Schedule
 
 __all__ = ["Act", "Picture", "Reign", "Span", "picture_of", "planned_strikes"]

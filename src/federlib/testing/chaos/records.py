@@ -12,6 +12,7 @@ import msgspec
 
 from federlib.testing.chaos.faces import Face
 from federlib.testing.chaos.hindrance import Hindrance
+from federlib.testing.sim.faults import Kind
 
 __all__ = [
     "ELECTION",
@@ -24,6 +25,7 @@ __all__ = [
     "Replay",
     "Result",
     "Slo",
+    "Strike",
     "Terms",
     "Wear",
     "What",
@@ -77,6 +79,22 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     since_ns: int = 0
     pid: int = 0
     text: str = ""
+
+
+class Strike(msgspec.Struct, frozen=True):
+    """A fault that was carried out.
+
+    Attributes:
+        kind: What it was.
+        who: Whom it struck; "" for all.
+        begin_ns: When; nanoseconds of the true boot clock.
+        end_ns: When it was taken back; None if it never was.
+    """
+
+    kind: Kind
+    who: str
+    begin_ns: int
+    end_ns: int | None = None
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import anyio
-import attrs
+import msgspec
 from anyio.abc import TaskGroup
 
 from federlib.errors import InvalidInput
@@ -22,12 +22,12 @@ from federlib.testing.chaos.crew import Crew, Member
 from federlib.testing.chaos.faces import Face
 from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.chaos.ledger import Ledger, LedgerReader
-from federlib.testing.chaos.records import FaultCount, Replay
+from federlib.testing.chaos.records import FaultCount, Replay, Strike
 from federlib.testing.chaos.targets import TargetName, hindrance_of, is_of_all, why_not
 from federlib.testing.sim import Fault, Schedule
-from federlib.testing.sim.faults import KINDS, OF_CLOCKS, Kind
+from federlib.testing.sim.faults import KINDS, OF_CLOCKS
 
-__all__ = ["Strike", "Striker"]
+__all__ = ["Striker"]
 
 _LOOK_S = 0.02
 _SLOW_TURN_US = 25_000
@@ -36,23 +36,6 @@ _STANDS_STILL = -1_000_000
 _SOMEBODY = ("leader", "follower", "any")
 
 _Undo = Callable[[], object]
-
-
-@attrs.define(eq=False)
-class Strike:
-    """A fault that was carried out.
-
-    Attributes:
-        kind: What it was.
-        who: Whom it struck; "" for all.
-        begin_ns: When; nanoseconds of the true boot clock.
-        end_ns: When it was taken back; None while it lasts.
-    """
-
-    kind: Kind
-    who: str
-    begin_ns: int
-    end_ns: int | None = None
 
 
 class Striker:
@@ -66,9 +49,6 @@ class Striker:
         ledger: Where strikes are noted.
         clock: The true clocks.
         chance: Who is struck, where that is left open.
-
-    Attributes:
-        strikes: What was carried out, in order.
     """
 
     def __init__(
@@ -82,14 +62,14 @@ class Striker:
         clock: Clock,
         chance: random.Random,
     ) -> None:
-        self.strikes: list[Strike] = []
+        self._strikes: list[Strike] = []
         self._crew = crew
         self._target = target
         self._reader = reader
         self._ledger = ledger
         self._clock = clock
         self._chance = chance
-        self._undos: dict[Strike, _Undo] = {}
+        self._undos: dict[int, _Undo] = {}
         self._replays = 0
         self._epochs: list[int] = [0]
         self._leader: str | None = None
@@ -100,10 +80,15 @@ class Striker:
                 names = ", ".join([*crew.members, *_SOMEBODY])
                 raise InvalidInput("who", expected=f"one of {names}", found=fault.who)
 
+    @property
+    def strikes(self) -> tuple[Strike, ...]:
+        """What was carried out, in order."""
+        return tuple(self._strikes)
+
     def counts(self) -> dict[str, FaultCount]:
         """Count what became of the faults, by kind: all kinds, also those that are not planned."""
         planned = Counter(fault.kind for fault in self._faults)
-        done = Counter(strike.kind for strike in self.strikes)
+        done = Counter(strike.kind for strike in self._strikes)
         return {
             kind: FaultCount(
                 planned=planned[kind],
@@ -123,8 +108,8 @@ class Striker:
 
     def heal(self) -> None:
         """Take back everything, and have all processes run."""
-        for strike in tuple(self._undos):
-            self._mend(strike)
+        for number in tuple(self._undos):
+            self._mend(number)
         for member in self._crew.members.values():
             self._crew.go_on(member)
             if member.hindrances:
@@ -158,21 +143,20 @@ class Striker:
         while (begun := self._begin(fault, group)) is None:
             await anyio.sleep(_LOOK_S)
         who, undo = begun
-        strike = Strike(fault.kind, who, self._clock.boot_ns())
-        self.strikes.append(strike)
+        number, now_ns = len(self._strikes), self._clock.boot_ns()
+        self._strikes.append(Strike(fault.kind, who, now_ns))
+        self._undos[number] = undo
         self._ledger.note("strike", of=who, text=fault.kind)
-        if fault.kind == "replay":
-            strike.end_ns = strike.begin_ns
-            return
-        self._undos[strike] = undo
-        if fault.for_ms:
+        # What a replay did is done; nothing of it lasts.
+        if fault.for_ms or fault.kind == "replay":
             await anyio.sleep(fault.for_ms / 1e3)
-            if strike in self._undos:
-                self._mend(strike)
+            if number in self._undos:
+                self._mend(number)
 
-    def _mend(self, strike: Strike) -> None:
-        self._undos.pop(strike)()
-        strike.end_ns = self._clock.boot_ns()
+    def _mend(self, number: int) -> None:
+        self._undos.pop(number)()
+        strike = msgspec.structs.replace(self._strikes[number], end_ns=self._clock.boot_ns())
+        self._strikes[number] = strike
         self._ledger.note("mended", of=strike.who, text=strike.kind)
 
     def _begin(self, fault: Fault, group: TaskGroup) -> tuple[str, _Undo] | None:
