@@ -93,6 +93,7 @@ class _Run:
             ledger=self._ledger,
             clock=self._clock,
             chance=self._chance,
+            tell=tell,
         )
 
     def _member(self, number: int) -> Member:

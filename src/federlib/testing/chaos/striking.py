@@ -49,6 +49,7 @@ class Striker:
         ledger: Where strikes are noted.
         clock: The true clocks.
         chance: Who is struck, where that is left open.
+        tell: Hears of strikes and of new leaders, in words.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Striker:
         ledger: Ledger,
         clock: Clock,
         chance: random.Random,
+        tell: Callable[[str], object],
     ) -> None:
         self._strikes: list[Strike] = []
         self._crew = crew
@@ -69,6 +71,8 @@ class Striker:
         self._ledger = ledger
         self._clock = clock
         self._chance = chance
+        self._tell = tell
+        self._began_ns: int | None = None
         self._undos: dict[int, _Undo] = {}
         self._replays = 0
         self._epochs: list[int] = [0]
@@ -101,6 +105,7 @@ class Striker:
 
     async def play(self) -> None:
         """Carry out all faults at their times, counted from now; ends with the last of them."""
+        self._began_ns = self._clock.boot_ns()
         async with anyio.create_task_group() as group:
             for fault in self._faults:
                 if why_not(fault.kind, self._target) is None:
@@ -133,6 +138,7 @@ class Striker:
             if note.what == "leads" and note.epoch > self._epochs[-1]:
                 self._epochs.append(note.epoch)
                 self._leader = note.who
+                self._say(note.at_ns, f"{note.who} leads, epoch {note.epoch}")
             elif note.who == self._leader and (
                 note.what == "killed" or (note.what == "lost" and note.epoch == self._epochs[-1])
             ):
@@ -147,11 +153,16 @@ class Striker:
         self._strikes.append(Strike(fault.kind, who, now_ns))
         self._undos[number] = undo
         self._ledger.note("strike", of=who, text=fault.kind)
+        self._say(now_ns, f"{fault.kind} {who}")
         # What a replay did is done; nothing of it lasts.
         if fault.for_ms or fault.kind == "replay":
             await anyio.sleep(fault.for_ms / 1e3)
             if number in self._undos:
                 self._mend(number)
+
+    def _say(self, at_ns: int, what: str) -> None:
+        if self._began_ns is not None:
+            self._tell(f"{(at_ns - self._began_ns) / 1e9:8.2f} s  {what}")
 
     def _mend(self, number: int) -> None:
         self._undos.pop(number)()
