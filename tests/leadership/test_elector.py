@@ -20,7 +20,7 @@ from federlib.lease import HeldLease, Holder, Lease, Sessions, StoreLeaseBackend
 from federlib.skewclock import SkewTolerance, SystemClock
 from federlib.storage import RecordStore, open_store
 from federlib.telemetry import RecordingSink, Telemetry
-from leadership.stores import SwitchedStore
+from federlib.testing.store_view import StoreView
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ class Node:
 
     def __init__(self, who: str, store: RecordStore, *, ttl_s: float, admit: bool = False) -> None:
         self.who = who
-        self.store = SwitchedStore(store)
+        self.store = StoreView(store)
         self.clock = SystemClock()
         self.backend = StoreLeaseBackend(self.store, self.clock, SkewTolerance())
         self.sessions = Sessions(who)
@@ -304,13 +304,13 @@ async def test_a_follower_without_its_store_observes_and_comes_back_by_itself(
         await ada.leads()
         async with running(bob):
             await bob.until(lambda state: state.leader == "ada")
-            bob.store.is_away = True
+            bob.store.is_cut = True
             gone = await bob.until(lambda state: state.role == "observer")
             assert gone.leader is None
             assert "cut off" in gone.reason
             with pytest.raises(NotLeader, match="observer"):
                 bob.seat.check()
-            bob.store.is_away = False
+            bob.store.is_cut = False
             back = await bob.until(lambda state: state.leader == "ada")
             assert back.role == "follower"
         assert ada.seat.state.role == "leader"
@@ -320,12 +320,12 @@ async def test_a_seat_that_never_reached_its_store_observes_until_it_does(
     store: RecordStore,
 ) -> None:
     node = Node("ada", store, ttl_s=5)
-    node.store.is_away = True
+    node.store.is_cut = True
     async with running(node):
         with anyio.move_on_after(0.3):
             await node.until(lambda state: state.role != "observer")
         assert node.seat.state.role == "observer"
-        node.store.is_away = False
+        node.store.is_cut = False
         await node.leads()
 
 
@@ -336,7 +336,7 @@ async def test_a_leader_cut_off_steps_down_before_its_rival_leads(store: RecordS
         before = (await ada.leads()).epoch
         standing.start_soon(bob.seat.run)
         await bob.until(lambda state: state.leader == "ada")
-        ada.store.is_away = True
+        ada.store.is_cut = True
         async with anyio.create_task_group() as group:
 
             async def watch_fall() -> None:
@@ -351,7 +351,7 @@ async def test_a_leader_cut_off_steps_down_before_its_rival_leads(store: RecordS
         assert after.epoch > before
         assert stepped_ns[0] <= led_ns
         await ada.until(lambda state: state.role == "observer")
-        ada.store.is_away = False
+        ada.store.is_cut = False
         back = await ada.until(lambda state: state.leader == "bob")
         assert back.role == "follower"
         standing.cancel_scope.cancel()
@@ -361,10 +361,10 @@ async def test_a_short_outage_does_not_depose_the_leader(store: RecordStore) -> 
     node = Node("ada", store, ttl_s=5)
     async with running(node):
         before = await node.leads()
-        node.store.is_away = True
+        node.store.is_cut = True
         with anyio.move_on_after(0.3):
             await node.until(lambda state: state.role != "leader")
-        node.store.is_away = False
+        node.store.is_cut = False
         assert node.seat.check() == before.epoch
         assert node.seat.state == before
 
@@ -375,14 +375,14 @@ async def test_stepping_down_is_told_before_the_release_that_cannot_reach_the_st
     node = Node("ada", store, ttl_s=3)
     async with running(node):
         await node.leads()
-        node.store.is_away = True
+        node.store.is_cut = True
         node.seat.resign()
         with anyio.fail_after(1):
             stepped = await node.until(lambda state: state.role != "leader")
         assert stepped.reason == "resigned"
         with pytest.raises(NotLeader):
             node.seat.check()
-        node.store.is_away = False
+        node.store.is_cut = False
 
 
 # `check`
@@ -392,13 +392,13 @@ async def test_check_knows_of_a_passed_deadline_before_anybody_else(store: Recor
     node = Node("ada", store, ttl_s=TTL_S)
     async with running(node):
         await node.leads()
-        node.store.is_away = True
+        node.store.is_cut = True
         deadline_ns = node.clock.boot_ns() + round(2 * TTL_S * 1e9)
         while node.clock.boot_ns() < deadline_ns:
             pass  # The event loop is blocked: no task of ours can notice the loss.
         with pytest.raises(LeaseLost):
             node.seat.check()
-        node.store.is_away = False
+        node.store.is_cut = False
 
 
 async def test_nobody_leads_before_the_seat_is_taken(store: RecordStore) -> None:

@@ -79,11 +79,11 @@ async def test_a_twin_that_slept_through_its_ttl_finds_itself_replaced(world: Wo
     twin = world.process(identity=slept.identity)
     with pytest.raises(Fenced, match="under the same incarnation"):
         async with slept.registry.join():
-            slept.store.is_away = True
+            slept.store.is_cut = True
             async with twin.registry.watch() as changes:
                 await until_change(changes, lambda change: change.member.state == "expired")
             async with twin.registry.join():
-                slept.store.is_away = False
+                slept.store.is_cut = False
                 await anyio.sleep(20)
 
 
@@ -128,11 +128,11 @@ async def test_an_identity_that_is_not_ours_any_more_ends_the_body(world: World)
 async def test_an_entry_that_was_collected_meanwhile_is_made_again(world: World) -> None:
     process, other = world.process(ttl_s=0.2), world.process(host="b")
     async with other.registry.watch() as changes, process.registry.join():
-        process.store.is_away = True
+        process.store.is_cut = True
         await until_change(changes, lambda change: change.member.state == "expired")
         assert await other.registry.collect(older_than_s=0) == 1
         await until_change(changes, lambda change: change.after is None)
-        process.store.is_away = False
+        process.store.is_cut = False
         back = await until_change(changes, lambda change: change.after is not None)
         assert back.member.state == "live"
 

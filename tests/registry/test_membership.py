@@ -96,12 +96,12 @@ async def test_heartbeats_come_a_little_early_by_chance_and_never_late(
 async def test_a_store_that_is_away_ends_nothing_and_is_told_once(world: World) -> None:
     process, other = world.process(ttl_s=0.2), world.process(host="b")
     async with other.registry.watch() as changes, process.registry.join():
-        process.store.is_away = True
+        process.store.is_cut = True
         expired = await until_change(changes, lambda change: change.member.state == "expired")
         assert expired.member.worker_id == process.identity.worker_id
         while process.sink.value("federlib_registry_heartbeats_total", result="failed") < 3:
             await anyio.sleep(0.01)
-        process.store.is_away = False
+        process.store.is_cut = False
         back = await until_change(changes, lambda change: change.member.state == "live")
         assert back.before == expired.after
     assert process.log.names() == [
@@ -114,10 +114,10 @@ async def test_a_store_that_is_away_ends_nothing_and_is_told_once(world: World) 
 
 async def test_joining_does_not_wait_for_a_store_that_is_away(world: World) -> None:
     process, other = world.process(), world.process(host="b")
-    process.store.is_away = True
+    process.store.is_cut = True
     async with other.registry.watch() as changes, process.registry.join():
         assert process.log.names() == ["registry_heartbeat_failed"]
-        process.store.is_away = False
+        process.store.is_cut = False
         assert (await until_change(changes, lambda change: True)).member.state == "live"
 
 
@@ -127,7 +127,7 @@ async def test_a_body_may_end_while_the_store_is_away(
     monkeypatch.setattr("federlib.registry.membership.CLOSE_TIMEOUT_S", 0.05)
     process = world.process()
     async with process.registry.join():
-        process.store.is_away = True
+        process.store.is_cut = True
     assert process.log.names() == ["registry_joined", "registry_leave_failed"]
 
 

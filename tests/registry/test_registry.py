@@ -112,7 +112,7 @@ async def test_a_query_that_makes_no_sense_is_refused(world: World) -> None:
 
 async def test_a_store_that_is_away_is_told(world: World) -> None:
     process = world.process()
-    process.store.is_away = True
+    process.store.is_cut = True
     with pytest.raises(Unavailable):
         await process.registry.members()
     with pytest.raises(Unavailable):

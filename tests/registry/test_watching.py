@@ -127,11 +127,11 @@ async def test_who_falls_behind_hears_how_things_stand_now(world: World) -> None
 async def test_a_store_that_is_away_is_told_and_the_stream_goes_on_after_it(world: World) -> None:
     process = world.process()
     async with process.registry.watch() as changes:
-        process.store.is_away = True
+        process.store.is_cut = True
         with pytest.raises(Unavailable):
             await anext(changes)
         await world.put(record(0))
-        process.store.is_away = False
+        process.store.is_cut = False
         assert told(await take(changes, 1)) == [("0", "-", "live")]
 
 

@@ -10,7 +10,6 @@ import anyio
 import attrs
 import msgspec
 
-from federlib.errors import OutcomeUnknown
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.registry import Change, Changes, MemberRecord, Registry
 from federlib.registry.records import encode_member, member_key
@@ -20,7 +19,7 @@ from federlib.storage.backends.memory import MemoryStore
 from federlib.storage.protocol import Batch
 from federlib.telemetry import RecordingSink, Telemetry
 from federlib.telemetry.logs import Level, LogValue
-from leadership.stores import SwitchedStore
+from federlib.testing.store_view import StoreView
 
 HOST = "550e8400-e29b-41d4-a716-446655440000"
 OTHER_HOST = "650e8400-e29b-41d4-a716-446655440000"
@@ -63,21 +62,16 @@ class Log:
         return [event for event, _ in self.events]
 
 
-class ForgetfulStore(SwitchedStore):
-    """Loses the next answers: what was asked has happened. Lets others come in between."""
+class InterruptedStore(StoreView):
+    """Lets others come in between."""
 
-    lost_answers = 0
     before_commit: Callable[[], Awaitable[None]] | None = None
 
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
         meanwhile, self.before_commit = self.before_commit, None
         if meanwhile is not None:
             await meanwhile()
-        done = await super().commit(transaction)
-        if self.lost_answers > 0:
-            self.lost_answers -= 1
-            raise OutcomeUnknown("commit", transaction_id=transaction.id, reason="lost")
-        return done
+        return await super().commit(transaction)
 
 
 @attrs.define
@@ -85,7 +79,7 @@ class Process:
     """One process: its own clock, its own way to the store, its own identity."""
 
     registry: Registry
-    store: ForgetfulStore
+    store: InterruptedStore
     sink: RecordingSink
     log: Log
     identity: ClaimedIdentity
@@ -115,7 +109,7 @@ class World:
     ) -> Process:
         """Start a process; each host has an identity directory of its own."""
         claimed = identity or IdentityStore(self.root / host, machine_id=lambda: None).claim()
-        store, sink, log = ForgetfulStore(self.store), RecordingSink(), Log()
+        store, sink, log = InterruptedStore(self.store), RecordingSink(), Log()
         self.sessions += 1
 
         async def who() -> ClaimedIdentity:

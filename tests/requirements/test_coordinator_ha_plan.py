@@ -25,7 +25,7 @@ from federlib.graph import NODE_STATES
 from federlib.identity import IdentityStore
 from federlib.leadership import Elector, LeaderGate
 from federlib.storage import Put, open_store
-from leadership.stores import SwitchedStore
+from federlib.testing.store_view import StoreView
 
 pytestmark = pytest.mark.anyio
 
@@ -51,16 +51,16 @@ class Fleet:
     @asynccontextmanager
     async def connect_cuttable(
         self, who: str, *, ttl_s: float
-    ) -> AsyncIterator[tuple[Federation, SwitchedStore]]:
+    ) -> AsyncIterator[tuple[Federation, StoreView]]:
         """Connect a process that can be cut off: what it held it then leaves behind."""
-        store = SwitchedStore(await open_store(self._url))
+        store = StoreView(await open_store(self._url))
         try:
             async with federlib.connect(
                 store, identity=IdentityStore(self._root / who), ttl_s=ttl_s
             ) as fed:
                 yield fed, store
         finally:
-            await store.aclose()
+            await store.base.aclose()
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ async def test_a_run_goes_on_from_its_latest_frontier_when_its_leader_is_gone(
         async with anyio.create_task_group() as group:
             group.start_soon(dying.dag.work, "r1", partial(work.do, "dying"))
             await wait_for(work.began["c"])
-            store.is_away = True
+            store.is_cut = True
             group.cancel_scope.cancel()
     work.go_on.set()
     async with fleet.connect("b", ttl_s=2) as heir:
@@ -416,7 +416,7 @@ async def test_failover_recovers_the_run_without_doing_a_living_workers_task_twi
                     await anyio.sleep(0.01)
             living.start_soon(live, run)
             await wait_for(work.began["x"], work.began["y"])
-            store.is_away = True
+            store.is_cut = True
             group.cancel_scope.cancel()
         with anyio.fail_after(PATIENCE_S):
             while len((await heir.dag.inspect(run)).epochs) < 2:
@@ -469,7 +469,7 @@ async def test_a_leader_whose_time_has_run_out_is_not_asked_again(fleet: Fleet) 
         fed.elect(ELECTION) as seat,
     ):
         await until_leading(seat)
-        store.is_away = True
+        store.is_cut = True
         with anyio.fail_after(PATIENCE_S):
             async for state in seat.changes():
                 if state.role != "leader":

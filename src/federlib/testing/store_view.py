@@ -132,7 +132,7 @@ class StoreView:
         if self.is_full and transaction.writes:
             raise StoreFull(_WHERE, "no space left", hint="free some space and retry")
         done = await self.base.commit(transaction)
-        self._check_alive()
+        self.check_alive()
         if self.lost_answers:
             self.lost_answers -= 1
             raise OutcomeUnknown("commit", transaction_id=transaction.id, reason="no answer")
@@ -187,11 +187,16 @@ class StoreView:
             Unavailable: It is cut.
             ProcessEnded: Its process was killed.
         """
-        self._check_alive()
+        self.check_alive()
         if self._is_cut:
             raise Unavailable(_WHERE, "it is cut off")
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Go no further for a process that is dead.
+
+        Raises:
+            ProcessEnded: It was killed.
+        """
         if self._is_dead:
             raise ProcessEnded("the process was killed")
 
@@ -221,10 +226,11 @@ class _Feed:
     async def __anext__(self) -> WatchItem:
         while True:
             await checkpoint()
-            self._view.check()
+            self._view.check_alive()
             if self._is_broken:
                 self._is_broken = False
                 raise Unavailable(_WHERE, "the connection broke")
+            self._view.check()
             if self._is_missing:
                 return await self._skip()
             if self._again:
