@@ -35,6 +35,15 @@ def test_the_simulator_gives_one_object_with_just_these_fields(fleet: Fleet) -> 
     ] * 3
 
 
+def test_a_server_named_in_the_environment_is_for_targets_that_have_one(fleet: Fleet) -> None:
+    fleet.env["FEDERLIB_CHAOS_URL"] = "etcd://u:geheim@h:1"
+    assert simulate(fleet, "--json").code == 0
+    done = fleet.call("chaos", "--target", "etcd")
+    assert done.code == 2
+    assert "there is none for etcd://" in done.err
+    assert "geheim" not in done.out + done.err
+
+
 def test_the_same_seed_gives_the_same_report(fleet: Fleet) -> None:
     first = simulate(fleet, "--json", "--preset", "flapping", "--report", "a")
     assert first.out == simulate(fleet, "--json", "--preset", "flapping", "--report", "b").out

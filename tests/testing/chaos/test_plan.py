@@ -110,6 +110,8 @@ def test_what_is_not_given_is_filled_in() -> None:
     assert plan_of(Options(target="sqlite", preset="gc_pause")).ttl_s == 2
     assert plan_of(Options(target="sqlite", preset="gc_pause", seconds=8)).ttl_s == 0.8
     assert plan_of(Options(target="sqlite", kills=300)).seconds == pytest.approx(833, abs=1)
+    with pytest.raises(InvalidInput, match="none in the simulator"):
+        plan_of(Options(target="sim", url="etcd://h"))
     with pytest.raises(InvalidInput, match="--seeds"):
         plan_of(Options(target="file", seeds=3))
 

@@ -16,6 +16,11 @@ import psutil
 import pytest
 
 import federlib
+from federlib.testing.chaos.harness import run_real
+from federlib.testing.chaos.judging import judge
+from federlib.testing.chaos.objectives import objectives
+from federlib.testing.chaos.plan import Plan, kills
+from federlib.testing.chaos.targets import Target
 from federlib.testing.sim import PRESETS, Schedule
 from fleet import Done, Fleet, all_gone, descendants, until
 from proof.mutants.hunt import MUTANTS, apply
@@ -70,6 +75,21 @@ def test_a_fleet_whose_leaders_are_killed_keeps_every_objective(target: str, fle
     assert rto_s > 0.2, "a killed leader leaves a gap"
     assert "passed" in fleet.text("report/report.html")
     assert kept(fleet) == []
+
+
+@pytest.mark.anyio
+async def test_the_harness_runs_on_either_event_loop(tmp_path: Path) -> None:
+    told: list[str] = []
+    plan = Plan(
+        target="file", seed=1, seconds=2, schedule=kills(1, 2), processes=2, ttl_s=0.5,
+        tolerance_s=0.2,
+    )  # fmt: skip
+    evidence = await run_real(plan, Target.at("file", None, tmp_path), tmp_path, told.append)
+    assert judge(evidence).violations == ()
+    assert all(one.passed for one in objectives(evidence))
+    assert [strike.kind for strike in evidence.strikes] == ["kill"]
+    assert len({note.epoch for note in evidence.notes if note.what == "leads"}) >= 2
+    assert any("kill n" in line for line in told)
 
 
 SCHEDULE = """

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from click.core import ParameterSource
 
 from federlib.cli.exits import runs_async
 
 __all__ = ["chaos"]
 
-_TARGETS = ("sim", "sqlite", "file", "postgres", "etcd")
+_SERVERS = ("postgres", "etcd")
+_TARGETS = ("sim", "sqlite", "file", *_SERVERS)
 
 
 @click.command("chaos")
@@ -64,6 +66,10 @@ async def chaos(
     """
     from federlib.testing.chaos.playing import Options, run_chaos
 
+    context = click.get_current_context()
+    is_from_environment = context.get_parameter_source("url") is ParameterSource.ENVIRONMENT
+    if is_from_environment and target not in _SERVERS:
+        url = None
     return await run_chaos(
         Options(
             target=target,

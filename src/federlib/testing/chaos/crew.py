@@ -209,8 +209,10 @@ class Crew:
             member.process.send_signal(number)
 
     def _look(self, member: Member) -> None:
-        assert member.process is not None
-        member.process.poll()
+        process = member.process
+        assert process is not None
+        if process.poll() is not None and process.stdin is not None:
+            process.stdin.close()
 
     def _write(self, member: Member, line: bytes) -> None:
         process = member.process

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, OK
 from federlib.errors import FederlibError, InvalidInput
+from federlib.storage import redact_url
 from federlib.testing.chaos.harness import run_real
 from federlib.testing.chaos.plan import Plan, schedule_for, seconds_for
 from federlib.testing.chaos.records import Result
@@ -84,6 +85,9 @@ def plan_of(options: Options) -> Plan:
     is_sim = options.target == "sim"
     if options.seeds not in {None, 1} and not is_sim:
         raise InvalidInput("--seeds", expected="1 where processes are real", found=options.seeds)
+    if is_sim and options.url is not None:
+        found = redact_url(options.url)
+        raise InvalidInput("--url", expected="none in the simulator", found=found)
     for name, value in (("--seconds", options.seconds), ("--ttl", options.ttl_s)):
         if value is not None and not 0 < value < math.inf:
             raise InvalidInput(name, expected="a number of seconds above 0", found=value)
