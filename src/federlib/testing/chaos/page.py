@@ -19,7 +19,7 @@ _PALETTE = (
 assert len(_PALETTE) == COLOURS
 
 _NAMES: Mapping[str, tuple[str, str]] = {
-    "failover_rto_s": ("Failover", "longest gap between accepted acts; seconds"),
+    "failover_rto_s": ("Failover", "longest gap between accepted acts, in s"),
     "split_brain_commands_accepted": ("Split brain", "accepted under an epoch that was over"),
     "duplicate_side_effects": ("Duplicates", "effects that happened again"),
 }
