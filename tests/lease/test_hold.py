@@ -21,12 +21,12 @@ from federlib.lease import (
     try_acquire,
 )
 from federlib.lease.records import waiter_key
-from federlib.skewclock import Clock, SkewTolerance, SystemClock
+from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage.backends.memory import MemoryStore
 from federlib.storage.protocol import Committed, Conflicted, Page, Transaction
 from federlib.telemetry import RecordingSink, Telemetry
 from federlib.telemetry.logs import Level, LogValue
-from federlib.testing import ManualClock
+from federlib.testing import LoopClock, ManualClock, virtual_backend
 
 NAME = "n"
 THIEF = Holder("thief", "1")
@@ -101,9 +101,15 @@ class World:
         assert isinstance(await self.backend.acquire(NAME, THIEF, ttl_s=60), Lease)
 
 
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    """Run these in virtual time: leases run out, and nobody waits for it."""
+    return virtual_backend(request.param)
+
+
 @pytest.fixture
 def world() -> World:
-    return World(SystemClock())
+    return World(LoopClock())
 
 
 @pytest.fixture
