@@ -152,6 +152,7 @@ class _Run:
                     await self._stand_between(stack)
                 async with open_task_group() as group:
                     group.start_soon(self._crew.watch)
+                    group.start_soon(self._striker.follow)
                     evidence = await self._play()
                     group.cancel_scope.cancel()
         finally:

@@ -131,6 +131,12 @@ class Striker:
         self._follow()
         return self._leader
 
+    async def follow(self) -> None:
+        """Tell of new leaders as they come, until cancelled."""
+        while True:
+            self._follow()
+            await anyio.sleep(_LOOK_S)
+
     def _follow(self) -> None:
         self._reader.read()
         news, self._seen = self._reader.notes[self._seen :], len(self._reader.notes)
