@@ -11,18 +11,23 @@ import pytest
 
 from federlib.errors import InvalidInput
 from federlib.registry import Membership
-from federlib.skewclock import SystemClock
 from federlib.storage import Committed, Conflicted, Transaction
 from federlib.storage.backends.memory import MemoryStore
-from federlib.testing import ManualClock
+from federlib.testing import LoopClock, ManualClock, virtual_backend
 from registry.worlds import World, heartbeats, until_change
 
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    """Run these in virtual time: members expire, and nobody waits for it."""
+    return virtual_backend(request.param)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path, SystemClock())
+    return World(tmp_path, LoopClock())
 
 
 async def test_who_joins_is_there_with_all_it_says(world: World) -> None:
