@@ -115,7 +115,7 @@ class _Canvas:
             yield _rect(x, _TOP, rest, self._floor - _TOP, "healed")
             if rest > 44:
                 yield _text(x + 4, _TOP + 1, "healed", "small")
-        step = _step(self._width / self._scale)
+        step = _step(_LEAST / self._scale)
         for number in range(int(self._picture.length_s / step) + 1):
             x = self._x(number * step)
             yield f'<line x1="{x}" y1="{_TOP - 6}" x2="{x}" y2="{self._floor}" class="grid"/>'
@@ -134,9 +134,10 @@ class _Canvas:
                 f"{reign.begin_s:.2f} s to {reign.end_s:.2f} s"
             )
             yield _rect(x, top, width, _LEADER, f"block c{self._colour.get(reign.who, 0)}", told)
-            for label in (f"{reign.who} · epoch {reign.epoch}", f"{reign.who}·{reign.epoch}"):
-                if len(label) * _LETTER + 8 < width:
-                    yield _text(x + 6, top + 21, label, "on")
+            labels = (f"{reign.who} · epoch {reign.epoch}", f"{reign.who}·{reign.epoch}", reign.who)
+            for label in labels:
+                if len(label) * _LETTER + 6 < width:
+                    yield _text(x + 4, top + 21, label, "on")
                     break
 
     def _life(self, lane: _Lane) -> Iterator[str]:
@@ -204,7 +205,7 @@ def _told(span: Span) -> str:
 
 
 def _step(length_s: float) -> float:
-    """Return how far apart the marks of the axis are: about fifteen of them, at round numbers."""
+    """Return how far apart marks are, of which about fifteen stand in a length; a round number."""
     rough = max(length_s / 15, 0.1)
     power = 10.0 ** math.floor(math.log10(rough))
     return next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
