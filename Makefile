@@ -88,6 +88,8 @@ soak: soak-kills soak-seeds
 # 300 leaders killed among other things; hours.
 soak-kills: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_kill.py tests/skewclock/test_hlc_history.py tests/proof
+	.venv-test/bin/federlib chaos --target sqlite --kills 150
+	.venv-test/bin/federlib chaos --target file --kills 150
 
 # SOAK_ARGS="--seconds 3600" ends it in time; the next run goes on where it was.
 soak-seeds: .venv-test/ready
