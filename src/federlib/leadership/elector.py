@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
@@ -85,7 +85,8 @@ class Elector:
         self._admit = admit
         self._telemetry = telemetry
         self._state = LeaderState(name=name, since_ns=clock.wall_ns())
-        self._listeners: WeakSet[_Listener] = WeakSet()
+        # In order: a set would be gone through in the order of addresses.
+        self._listeners: WeakKeyDictionary[_Listener, None] = WeakKeyDictionary()
         self._lease: HeldLease | None = None
         self._resigned = anyio.Event()
 
@@ -114,7 +115,7 @@ class Elector:
         newest is never missed. Leaving the loop early needs no closing.
         """
         listener = _Listener(self._state)
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         return listener
 
     async def lead(self, work: Callable[[int], Awaitable[None]]) -> None:

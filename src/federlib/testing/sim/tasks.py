@@ -135,6 +135,14 @@ class Future(Generic[_T]):
         else:
             self._waiting = [waiting, sleeper]
 
+    def forget(self, sleeper: Sleeper) -> None:
+        """Have it not woken: it waits no more."""
+        waiting = self._waiting
+        if waiting is sleeper:
+            self._waiting = None
+        elif isinstance(waiting, list):
+            waiting.remove(sleeper)
+
 
 class _Elapsed(BaseException):
     """A limit is over. Not an `Exception`, so that nothing but its limit catches it."""
@@ -160,6 +168,7 @@ class Task:
         "_round",
         "_send",
         "_soon",
+        "_waits_for",
         "is_limited",
         "is_over",
         "name",
@@ -176,6 +185,7 @@ class Task:
         self._limits: list[_Limit] = []
         # Which of its waits it is in: an alarm of an earlier one wakes nobody.
         self._round = 0
+        self._waits_for: Future[object] | None = None
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
@@ -185,13 +195,24 @@ class Task:
         self._soon(0, self._go_on, self._round)
 
     def _go_on(self, turn: int) -> None:
-        host = self._host
         if turn != self._round or self.is_over:
             return
-        if not (host.is_prompt or host.can_take((host.life, self._go_on, turn))):
+        host = self._host
+        if host.is_prompt or host.can_take((host.life, self._take_turn, turn)):
+            self._take_turn(turn)
+
+    def _take_turn(self, turn: int) -> None:
+        """Go on now: its process has the time."""
+        if turn != self._round or self.is_over:
             return
+        host = self._host
         error = self._due() if self.is_limited else None
         self._round = turn + 1
+        waited = self._waits_for
+        if waited is not None and not waited.is_set:
+            # Else what is set later would wake it, and when what holds it is thrown away is
+            # another matter in each Python.
+            waited.forget(self)
         host.running = self
         try:
             future = self._send(None) if error is None else self._coroutine.throw(error)
@@ -202,8 +223,10 @@ class Task:
         else:
             if self.is_limited and self._due() is not None:
                 # A limit ran out while it was busy: it waits for nothing more.
+                self._waits_for = None
                 self.wake()
             else:
+                self._waits_for = future
                 future.tell(self)
         finally:
             host.running = None
