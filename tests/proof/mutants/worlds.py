@@ -48,6 +48,15 @@ def disk(seed: int) -> Sequence[str]:
     return ()
 
 
+def runs(seed: int) -> Sequence[str]:
+    """Runs of tasks, on drawn faults and every preset in turn."""
+    from federlib.testing.sim import PRESETS
+    from federlib.testing.sim.play_workflow import play_workflow
+
+    presets = [None, *PRESETS.values()]
+    return play_workflow(seed, presets[seed % len(presets)]).violations
+
+
 def shells(seed: int) -> Sequence[str]:
     """Shells on real event loops in virtual time: their tests, and fleets of them, in turn."""
     from proof.shell_drills import drill
@@ -55,7 +64,13 @@ def shells(seed: int) -> Sequence[str]:
     return drill(seed)
 
 
-WORLDS: dict[str, World] = {"fleet": fleet, "watched": watched, "disk": disk, "shells": shells}
+WORLDS: dict[str, World] = {
+    "fleet": fleet,
+    "watched": watched,
+    "disk": disk,
+    "runs": runs,
+    "shells": shells,
+}
 
 
 def world_of(diff: str) -> str:
