@@ -57,6 +57,7 @@ RIGHT = Evidence(
     history=History(),
     lives=4,
     has_true_clocks=True,
+    has_new_store=True,
 )
 
 

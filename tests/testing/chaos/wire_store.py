@@ -16,7 +16,7 @@ import msgspec
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from federlib.errors import OutcomeUnknown, Unavailable
+from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock, SystemClock
 from federlib.storage import (
     Capabilities,
@@ -74,6 +74,13 @@ class _Watch(_Ask, tag="watch"):
 
 
 _Question = _Hello | _Get | _Scan | _Commit | _Outcome | _Watch
+
+
+class _Answer(msgspec.Struct, omit_defaults=True):
+    """What came of a question, or why it cannot be asked."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    invalid: str = ""
 
 
 class WireStore:
@@ -169,7 +176,10 @@ class _Changes:
 async def _ask(stream: SocketStream, question: _Question, kind: type[T]) -> T:
     await stream.send(msgspec.json.encode(question) + b"\n")
     line = await BufferedByteReceiveStream(stream).receive_until(b"\n", _MAX)
-    return msgspec.json.decode(line, type=kind)
+    answer = msgspec.json.decode(line, type=_Answer)
+    if answer.invalid:
+        raise InvalidInput("question", expected="one that the server takes", found=answer.invalid)
+    return msgspec.json.decode(answer.value, type=kind)
 
 
 async def open_store(url: str, clock: Clock, telemetry: Telemetry) -> RecordStore:
@@ -192,12 +202,20 @@ async def _serve(store: MemoryStore, client: SocketStream) -> None:
                     async for item in changes:
                         await client.send(msgspec.json.encode(item) + b"\n")
             else:
-                await client.send(msgspec.json.encode(await _answer(store, question)) + b"\n")
+                answer = await _answer(store, question)
+                await client.send(msgspec.json.encode(answer) + b"\n")
         except _BROKEN:
             pass
 
 
-async def _answer(store: MemoryStore, question: object) -> object:
+async def _answer(store: MemoryStore, question: object) -> _Answer:
+    try:
+        return _Answer(value=msgspec.Raw(msgspec.json.encode(await _find(store, question))))
+    except InvalidInput as error:
+        return _Answer(invalid=str(error))
+
+
+async def _find(store: MemoryStore, question: object) -> object:
     match question:
         case _Get(key):
             return await store.get(key)

@@ -8,5 +8,5 @@ Nothing is imported here: `federlib --help` comes through. The parts that are of
 
 Does not promise: that a run which passed would pass again; real processes are never scheduled
 the same way twice. What the simulator finds comes again exactly.
-Hazards: a run on a server leaves its records there, under the election `leader`.
+Hazards: a run on a server leaves its records there, under an election `chaos-…`.
 """

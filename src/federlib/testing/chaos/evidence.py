@@ -53,6 +53,7 @@ class Evidence:
         history: What the processes asked of their store, and of their leases.
         lives: How many lives of processes have left a history.
         has_true_clocks: No clock was made wrong.
+        has_new_store: Nothing was in the store before.
         problems: What the harness itself saw, each begins with the name of what must hold.
     """
 
@@ -68,6 +69,7 @@ class Evidence:
     history: History
     lives: int
     has_true_clocks: bool
+    has_new_store: bool
     problems: tuple[str, ...] = ()
 
 

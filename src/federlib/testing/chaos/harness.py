@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random  # noqa: TID251 (a shell, seeded)
+import secrets  # noqa: TID251 (a shell: the name of an election)
 from collections.abc import Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +14,24 @@ import anyio
 
 from federlib._tasks import open_task_group
 from federlib.errors import Unavailable
-from federlib.fencing.journal import command_groups, seen_in
-from federlib.fencing.records import scope_prefix
 from federlib.skewclock import SystemClock
-from federlib.storage import Checkable, RecordStore, open_store
+from federlib.storage import RecordStore, open_store
 from federlib.testing.chaos.crew import Crew, Member
 from federlib.testing.chaos.endpoints import server_of, through
-from federlib.testing.chaos.evidence import Evidence, Fate
+from federlib.testing.chaos.evidence import Evidence
 from federlib.testing.chaos.faces import Face
+from federlib.testing.chaos.gathering import (
+    find_damage,
+    read_fates,
+    read_histories,
+    settle,
+)
 from federlib.testing.chaos.hindrance import Hindrance
-from federlib.testing.chaos.judging import settled
 from federlib.testing.chaos.ledger import Ledger, LedgerReader
-from federlib.testing.chaos.life import LEDGER, history_name
+from federlib.testing.chaos.life import LEDGER
 from federlib.testing.chaos.plan import Plan
 from federlib.testing.chaos.proxy import FaultProxy
-from federlib.testing.chaos.records import ELECTION, Note, Quiet, Terms
+from federlib.testing.chaos.records import Quiet, Terms
 from federlib.testing.chaos.striking import Striker
 from federlib.testing.chaos.targets import Target
 from federlib.testing.history import History
@@ -73,6 +77,8 @@ class _Run:
         self._clock = SystemClock()
         self._chance = random.Random(f"harness {plan.seed}")  # noqa: S311 (chaos is no secret)
         self._problems: list[str] = []
+        # A server may hold what earlier runs have left.
+        self._election = "leader" if target.is_embedded else f"chaos-{secrets.token_hex(4)}"
         self._has_true_clocks = not any(f.kind in OF_CLOCKS for f in schedule.faults)
         self._ledger = Ledger(directory / LEDGER, "", self._clock.boot_ns)
         self._reader = LedgerReader(directory / LEDGER)
@@ -105,6 +111,7 @@ class _Run:
         plan = self._plan
         return Terms(
             url=self._url_for(member),
+            election=self._election,
             who=member.who,
             seq=member.seq,
             life=member.life,
@@ -239,72 +246,28 @@ class _Run:
 
         with anyio.move_on_after(_SLACK_S + self._plan.ttl_s):
             await self._until(lambda: len(silent()) == self._plan.processes)
-            while any(fate.status is None for fate in await _fates(store)):
+            while any(fate.status is None for fate in await read_fates(store, self._election)):
                 await anyio.sleep(0.2)
 
     async def _gather(self, store: RecordStore, began_ns: int, ended_ns: int) -> Evidence:
         self._reader.read()
-        history, lives = self._history()
-        unknown = {
-            str(one.arguments[1])
-            for one in history
-            if one.verb == "commit" and one.outcome == "info" and one.arguments[1] is not None
-        }
-        outcomes = {name: await store.outcome(name) for name in sorted(unknown)}
-        if isinstance(store, Checkable):
-            found = await store.check()
-            self._problems += [
-                f"the_store_is_sound: {p.what}: expected {p.expected}, found {p.found}"
-                for p in found
-            ]
+        lives = {member.who: member.life for member in self._crew.members.values()}
+        histories = read_histories(self._directory, lives)
+        history = await settle(store, History.merge(histories), end=self._clock.boot_ns())
+        self._problems += await find_damage(store)
         return Evidence(
             target=self._target.name,
             seed=self._plan.seed,
             ttl_s=self._plan.ttl_s,
             began_ns=began_ns,
             ended_ns=ended_ns,
-            notes=_in_order(self._reader.notes),
+            notes=tuple(sorted(self._reader.notes, key=lambda note: note.at_ns)),
             strikes=self._striker.strikes,
             faults=self._striker.counts(),
-            fates=tuple(await _fates(store)),
-            history=settled(history, outcomes, end=self._clock.boot_ns()),
-            lives=lives,
+            fates=await read_fates(store, self._election),
+            history=history,
+            lives=len(histories),
             has_true_clocks=self._has_true_clocks,
+            has_new_store=self._target.is_embedded,
             problems=tuple(self._problems),
         )
-
-    def _history(self) -> tuple[History, int]:
-        """Put together what all lives have recorded; one that ended early has none."""
-        found: list[History] = []
-        for member in self._crew.members.values():
-            for life in range(1, member.life + 1):
-                path = self._directory / history_name(member.who, life)
-                if path.exists():
-                    with path.open("rb") as lines:
-                        found.append(History.from_lines(lines, drop_torn_end=True))
-        return History.merge(found), len(found)
-
-
-async def _fates(store: RecordStore) -> list[Fate]:
-    """Read what the store says of each command."""
-    found: list[Fate] = []
-    async with aclosing(command_groups(store, scope_prefix(ELECTION))) as groups:
-        async for command_id, records in groups:
-            at = {record.key.rpartition("/")[2]: record.created for record in records}
-            seen = seen_in(records)
-            if seen.issued is not None:
-                found.append(
-                    Fate(
-                        id=command_id,
-                        epoch=seen.issued.leader_epoch,
-                        issued=at["issued"],
-                        started=at.get("started"),
-                        ended=at.get("outcome"),
-                        status=None if seen.outcome is None else seen.outcome.status,
-                    )
-                )
-    return found
-
-
-def _in_order(notes: list[Note]) -> tuple[Note, ...]:
-    return tuple(sorted(notes, key=lambda note: note.at_ns))

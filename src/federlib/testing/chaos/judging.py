@@ -121,8 +121,9 @@ def judge(evidence: Evidence) -> Judged:
     leases = lease_safety.check(evidence.history, beliefs=evidence.has_true_clocks)
     violations += [f"leases_are_safe: {breach}" for breach in leases.breaches]
     violations += [f"no_holder_still_believes: {overlap}" for overlap in leases.overlaps]
+    model = StoreModel(is_new=evidence.has_new_store)
     stored = History(one for one in evidence.history if one.verb in {"get", "commit"})
-    verdict = linearizability.check(stored, StoreModel(), max_steps=_MAX_STEPS)
+    verdict = linearizability.check(stored, model, max_steps=_MAX_STEPS)
     violations += [f"the_store_is_linearizable: {found}" for found in verdict.violations]
     undecided = [
         f"whether {'the store' if key is None else key} is linearizable: too many answers were lost"

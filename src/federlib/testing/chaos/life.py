@@ -34,7 +34,6 @@ from federlib.testing.chaos.hindered_store import HinderedStore
 from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.chaos.ledger import Ledger, LedgerReader, open_append
 from federlib.testing.chaos.records import (
-    ELECTION,
     Hinder,
     Leave,
     Order,
@@ -49,9 +48,6 @@ from federlib.testing.history import Recorder
 __all__ = ["LEDGER", "Life", "history_name"]
 
 LEDGER = "ledger.jsonl"
-_NEXT_KEY = "chaos/next"
-"""The record that says which effect is next: the mark of all before it."""
-
 _RETRY_S = 0.05
 
 
@@ -120,10 +116,10 @@ class Life:
             StoreLeaseBackend(self.store, self.clock, SkewTolerance(self.terms.tolerance_s)),
             process,
         )
-        self.guard = FenceGuard(self.store, ELECTION)
+        self.guard = FenceGuard(self.store, self.terms.election)
         sessions = Sessions(self.identity.incarnation, self.identity.claims)
         self.seat = Elector(
-            ELECTION,
+            self.terms.election,
             backend=self.leases,
             hold=partial(self._hold, sessions),
             holder_id=self.terms.who,
@@ -178,18 +174,18 @@ class Life:
 
     async def _do_next(self, epoch: int, turn: int) -> None:
         """Have one effect on the world, then mark it: in this order it happens at least once."""
-        record = await self.store.get(_NEXT_KEY)
+        # This record says which effect is next: it is the mark of all before it.
+        key = f"chaos/{self.terms.election}/next"
+        record = await self.store.get(key)
         number = 1 if record is None else int(record.value)
-        check: Check = (
-            Absent(_NEXT_KEY) if record is None else AtRevision(_NEXT_KEY, record.revision)
-        )
+        check: Check = Absent(key) if record is None else AtRevision(key, record.revision)
         self.seat.check()
         name = f"effect-{number}"
         self.ledger.note("effect", name, epoch=epoch, text=_effect_text(number))
         # What is done takes a while, and who does it may die over it.
         await anyio.sleep(self.terms.act_s)
         since_ns = self.boot_ns()
-        mark = (Put(_NEXT_KEY, b"%d" % (number + 1)),)
+        mark = (Put(key, b"%d" % (number + 1)),)
         once = f"{self.terms.who}.{self.identity.incarnation}.{epoch}.{turn}"
         while True:
             try:
@@ -224,7 +220,7 @@ class Life:
         try:
             answer = await issue(
                 self.store,
-                ELECTION,
+                self.terms.election,
                 "act",
                 epoch=epoch,
                 issuer=self.terms.who,
@@ -245,7 +241,7 @@ class Life:
         """Act on commands."""
         consumer = CommandConsumer(
             self.store,
-            ELECTION,
+            self.terms.election,
             self._act,
             consumer_id=self.terms.who,
             clock=self.clock,

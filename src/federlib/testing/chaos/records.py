@@ -15,7 +15,6 @@ from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.sim.faults import Kind
 
 __all__ = [
-    "ELECTION",
     "FaultCount",
     "Hinder",
     "Leave",
@@ -30,9 +29,6 @@ __all__ = [
     "Wear",
     "What",
 ]
-
-ELECTION = "leader"
-"""The name of the lease, of the election, and of the scope of its commands."""
 
 What = Literal[
     "ready",
@@ -102,6 +98,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         url: The store, as this process reaches it.
+        election: The name of the lease, of the election, and of the scope of its commands.
         who: Its name in the ledger.
         seq: The number of its identity.
         life: Which life of it this is, from 1.
@@ -119,6 +116,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     url: str
+    election: str
     who: str
     seq: int
     life: int
