@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import anyio.lowlevel
@@ -225,8 +227,69 @@ def test_a_trio_that_takes_no_seed_is_told_of_and_runs(monkeypatch: pytest.Monke
     async def main() -> float:
         return anyio.current_time()
 
-    with pytest.warns(UserWarning, match="takes no seed"):
+    with pytest.warns(UserWarning, match="this trio takes no order"):
         assert run_virtually(main, "trio", seed=1) == 0
+
+
+def test_an_anyio_that_takes_no_order_is_told_of_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> float:
+        return anyio.current_time()
+
+    anyio.run(main)  # anyio itself has loaded it by then
+    monkeypatch.setitem(sys.modules, "anyio._backends._asyncio", None)
+    with pytest.warns(UserWarning, match="this anyio takes no order"):
+        assert run_virtually(main) == 0
+
+
+async def cancel_siblings() -> tuple[int, ...]:
+    """Let twenty tasks hear of the end of their group; note the order."""
+    heard: list[int] = []
+    litter: list[bytearray] = []
+
+    async def wait(number: int) -> None:
+        # So that no two runs have them at the same addresses.
+        litter.append(bytearray(random.randrange(10, 3_000)))
+        try:
+            if number % 2:
+                await anyio.sleep_forever()
+            with anyio.CancelScope():
+                await anyio.sleep_forever()
+        finally:
+            heard.append(number)
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(wait, number)
+        await anyio.sleep(1)
+        group.cancel_scope.cancel()
+    return tuple(heard)
+
+
+def test_siblings_are_cancelled_in_the_same_order_wherever_they_lie(
+    virtual_time: VirtualTime,
+) -> None:
+    assert len({virtual_time.run(cancel_siblings) for _ in range(10)}) == 1
+
+
+def test_a_loop_beside_it_in_another_thread_is_left_alone() -> None:
+    async def cancel_often() -> int:
+        for turn in range(30):
+            await cancel_siblings_quickly()
+        return turn + 1
+
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(5):
+            beside = pool.submit(anyio.run, cancel_often)
+            assert run_virtually(cancel_siblings) == run_virtually(cancel_siblings)
+            assert beside.result(30) == 30
+
+
+async def cancel_siblings_quickly() -> None:
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(anyio.sleep_forever)
+        await anyio.sleep(0.001)
+        group.cancel_scope.cancel()
 
 
 # Clocks.

@@ -14,8 +14,7 @@ program needs no change to run here. Two runs with the same seed take the same c
 
 Does not promise: anything for programs that wait for threads, sockets or processes. The loop
 does not see them, takes everybody for idle, and lets time pass.
-Hazards: a program that always has something to do never lets time pass. On asyncio, siblings
-that are cancelled together are so in the order of a set, which memory decides.
+Hazards: a program that always has something to do never lets time pass.
 """
 
 from __future__ import annotations
@@ -23,15 +22,14 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 (one of the two loops is made here)
 import math
 import selectors
-import warnings
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import anyio
 import attrs
 
 from federlib.errors import InvalidInput, MissingExtra
+from federlib.testing._loop_order import NumberedTask, scopes_in_order, trio_by_seed
 from federlib.testing.sim.clock import EPOCH_NS
 
 if TYPE_CHECKING:
@@ -74,6 +72,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.jump = _Jump()
         super().__init__(self.jump)
+        self.set_task_factory(NumberedTask.factory())
 
     @property
     def _clock_resolution(self) -> float:
@@ -154,7 +153,7 @@ def run_virtually(
         raise TimeoutError(f"not over after {limit_s:g} s of virtual time")
 
     name, options = virtual_backend(backend)
-    with _trio_by_seed(seed) if name == "trio" else nullcontext():
+    with trio_by_seed(seed) if name == "trio" else scopes_in_order(_VirtualLoop):
         return anyio.run(limited, backend=name, backend_options=options)
 
 
@@ -182,8 +181,8 @@ def virtual_backend(backend: Backend = "asyncio") -> tuple[Backend, dict[str, ob
         def anyio_backend(request):
             return virtual_backend(request.param)
 
-    Every async test of anyio's plugin then runs in virtual time. On trio its order is not
-    that of a seed.
+    Every async test of anyio's plugin then runs in virtual time. Its order is not that of a
+    seed, and may differ from run to run.
 
     Raises:
         InvalidInput: No such backend.
@@ -245,26 +244,3 @@ def _mock_clock() -> MockClock:
     except ImportError as error:
         raise MissingExtra("testing", needed_for="virtual time on trio") from error
     return MockClock(autojump_threshold=0)
-
-
-@contextmanager
-def _trio_by_seed(seed: int) -> Iterator[None]:
-    """Have trio shuffle what is ready by a seed."""
-    try:
-        # Trio has this for Hypothesis alone and under no public name. Without it a program
-        # runs as well, but a failure may not come again.
-        from trio._core import _run as trios
-
-        stream, was = trios._r, trios._ALLOW_DETERMINISTIC_SCHEDULING  # noqa: SLF001 (as above)
-    except (ImportError, AttributeError):
-        warnings.warn("this trio takes no seed: its order is left to chance", stacklevel=3)
-        yield
-        return
-    state = stream.getstate()
-    stream.seed(seed)
-    trios._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001 (as above)
-    try:
-        yield
-    finally:
-        stream.setstate(state)
-        trios._ALLOW_DETERMINISTIC_SCHEDULING = was  # type: ignore[misc]  # noqa: SLF001 (as above)
