@@ -239,8 +239,8 @@ class _Stage:
                 with anyio.CancelScope() as life:
 
                     def kill() -> None:
-                        self.died_at[place] = (anyio.current_time(), self.book.epoch)
-                        if self.book.leader == member.who[0]:
+                        self.died_at[place] = (anyio.current_time(), self.book.known.epoch)
+                        if self.book.known.leader == member.who[0]:
                             self.died_leading.add(place)
                         self.ends[place].set()
                         life.cancel()
@@ -300,16 +300,17 @@ class _Stage:
             wanted = {parent: case.result(parent) for parent in task.task.needs}
             given = {parent: value for parent, value in wanted.items() if value is not None}
             try:
-                run = book.begin(member.who, node, task.attempt)
-                assert task.inputs == given, f"{task.task_id} was given {task.inputs}"
+                effect = book.begin(
+                    member.who, node, task.attempt, inputs=task.inputs, expected=given
+                )
             except AssertionError as problem:
                 self.store.problems.append(str(problem))
                 raise
             if (duration_s := case.duration_s(task.task_id)) > 0:
                 await anyio.sleep(duration_s)
             await member.cable.check()
-            run.is_over = True
-            if task.attempt <= case.failing.get(task.task_id, 0):
+            effect.took_ns, effect.is_good = 0, task.attempt > case.failing.get(task.task_id, 0)
+            if not effect.is_good:
                 raise TaskFailed("as it was told to")
             return case.result(task.task_id)
 
@@ -323,10 +324,10 @@ class _Stage:
         at_s, epoch = self.died_at[place]
         who, book = self.members[place].who, self.book
         await self._until(
-            lambda: book.epoch != epoch or who in book.bereft,
+            lambda: book.known.epoch != epoch or who in book.bereft,
             at_s + 2 * self.case.terms.ttl_s,
         )
-        if self.book.epoch != epoch and place in self.died_leading:
+        if self.book.known.epoch != epoch and place in self.died_leading:
             self.takeover_s[place] = anyio.current_time() - at_s
         sent = self.members[place].cable.sent
         if self.faults[place].how == "killed before" and self.book.state != "success":
@@ -347,14 +348,16 @@ class _Stage:
         keys = self.book.keys
         touched = [*transaction.writes, *transaction.checks]
         theirs = (keys.epoch, keys.logs, keys.dones, keys.progress, f"{keys.root}snap")
-        return self.book.epoch != epoch and any(part.key.startswith(theirs) for part in touched)
+        return self.book.known.epoch != epoch and any(
+            part.key.startswith(theirs) for part in touched
+        )
 
     async def _replay(self, transaction: Transaction, epoch: int) -> None:
         before, is_fenced = self.store.last, self._is_fenced(transaction, epoch)
         result = await self.store.send(transaction)
         is_new = isinstance(result, Committed) and result.revision > before
         if is_fenced and is_new:
-            text = f"of epoch {epoch}, accepted under {self.book.epoch}: {transaction}"
+            text = f"of epoch {epoch}, accepted under {self.book.known.epoch}: {transaction}"
             self.store.problems.append(text[:500])
         self.refused += not is_new
 
@@ -373,11 +376,11 @@ class _Stage:
         log = RunLog(self.store.base, RUN_ID)
         log.keep_plan(self.plan)
         state, _ = await log.fold()
-        assert state.accepted() == [(n, *found) for n, found in book.accepted.items()]
+        assert state.accepted() == [(n, *found) for n, found in book.known.accepted.items()]
         seen = view(state)
         for place, member in self.members.items():
             lived = member.log.lived
-            if place not in self.died_at and lived is not None and lived.epoch == book.epoch:
+            if place not in self.died_at and lived is not None and lived.epoch == book.known.epoch:
                 assert view(lived) == seen, "the fold is not what the leader knows"
 
     async def _judge_leases(self, killed: set[Who]) -> None:
@@ -400,10 +403,10 @@ class _Stage:
                 for place in range(len(self.cast))
             ],
             deaths=sorted(self.died_at),
-            epochs=self.book.epochs,
-            again=len(self.book.executions) - len(self.plan.graph),
+            epochs=self.book.known.reigns,
+            again=len(self.book.known.effects) - len(self.plan.graph),
             refused=self.refused,
-            stale=self.book.refused,
+            stale=self.book.known.refused,
             takeover_s=self.takeover_s,
         )
 
