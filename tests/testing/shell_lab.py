@@ -9,10 +9,11 @@ from itertools import count
 import anyio
 import attrs
 
+from federlib.dag import Runs
 from federlib.fencing import FenceGuard
 from federlib.leadership import Elector
 from federlib.lease import HeldLease, OnLoss, Sessions, StoreLeaseBackend, hold
-from federlib.skewclock import Clock, SkewTolerance
+from federlib.skewclock import Clock, HybridLogicalClock, SkewTolerance, Stamps
 from federlib.storage import RecordStore
 from federlib.storage.backends.memory import MemoryStore
 from federlib.telemetry import RecordingSink, Telemetry
@@ -112,3 +113,25 @@ def play(virtual_time: VirtualTime, scene: Callable[[Lab], Awaitable[None]]) -> 
         assert now_s() > 0
 
     virtual_time.run(main)
+
+
+def runs_of(member: Member) -> Runs:
+    """Return what a process does runs of tasks with."""
+
+    def held(name: str) -> AbstractAsyncContextManager[HeldLease]:
+        return member.hold(name)
+
+    async def identity() -> tuple[str, int]:
+        return member.who, 1
+
+    return Runs(
+        member.view,
+        leases=member.leases,
+        hold=held,
+        identity=identity,
+        clock=member.clock,
+        jitter=lambda: 0.5,
+        new_id=member.draw(),
+        ttl_s=member.ttl_s,
+        stamps=Stamps(HybridLogicalClock(member.clock)),
+    )

@@ -8,10 +8,12 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
+from dag.run_lab import workflow
+from federlib.dag import TaskRun
 from federlib.lease import Holder
 from federlib.lease.records import is_waiter_key, name_prefix
 from federlib.testing import VirtualTime
-from testing.shell_lab import NAME, Lab, Member, now_s
+from testing.shell_lab import NAME, Lab, Member, now_s, runs_of
 
 TTL_S = 3.0
 CLOSE_S = 5.0
@@ -210,3 +212,57 @@ async def lead_and_be_followed(
     await anyio.sleep(0.3)
     with anyio.move_on_after(3):
         await ada.seat().run()
+
+
+# Runs of tasks.
+
+TASKS = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["d"]}
+
+
+@pytest.mark.parametrize("harm", [nothing, cut, hang])
+def test_cancelled_at_any_wait_a_worker_leaves_a_run_that_others_end(
+    virtual_time: VirtualTime, harm: Callable[[Member], None]
+) -> None:
+    def play_to(at: int) -> int:
+        return virtual_time.run(lambda: work_until(at, harm))
+
+    waits = play_to(10**9)
+    assert waits >= 8
+    for at in range(1, waits + 1):
+        try:
+            play_to(at)
+        except Exception as error:
+            error.add_note(f"cancelled at wait {at} of {waits}")
+            raise
+
+
+async def work_until(at: int, harm: Callable[[Member], None]) -> int:
+    lab = Lab()
+    ada, ben = lab.member("ada", ttl_s=TTL_S), lab.member("ben", ttl_s=TTL_S)
+    await runs_of(ben).submit(workflow(TASKS, retries=2), run_id="r")
+    cancelled_s: list[float] = []
+
+    async def handle(_task: TaskRun) -> None:
+        await anyio.sleep(0.3)
+
+    async def work() -> None:
+        await runs_of(ada).work("r", handle, slots=1)
+
+    with anyio.CancelScope() as scope:
+
+        def act() -> None:
+            cancelled_s.append(now_s())
+            harm(ada)
+            scope.cancel()
+
+        stepped = Stepped(work(), at, act)
+        await stepped
+    if cancelled_s:
+        # What is shielded comes one after the other: the worker's word, and two leases.
+        assert now_s() - cancelled_s[0] <= 2 * CLOSE_S + 2.1
+    ended_s = now_s()
+    await runs_of(ben).work("r", handle, slots=2)
+    assert (await runs_of(ben).inspect("r")).outcome == "success"
+    # A ttl for the seat, one for the claims, and the work itself.
+    assert now_s() - ended_s <= 2 * (TTL_S + GRACE_S) + 3
+    return stepped.waits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -12,17 +11,15 @@ import anyio
 import pytest
 
 from dag.run_lab import workflow
-from federlib.dag import Policy, Runs, TaskRun
+from federlib.dag import Policy, TaskRun
 from federlib.errors import Unavailable
 from federlib.fencing import Command, CommandConsumer, issue
 from federlib.fencing.consumer import ActuationStatus
-from federlib.lease import HeldLease
 from federlib.registry import Change
-from federlib.skewclock import HybridLogicalClock, Stamps
 from federlib.testing import LoopClock, VirtualTime
 from federlib.testing.store_view import StoreView
 from registry.worlds import World as RegistryWorld
-from testing.shell_lab import Lab, Member, now_s, play
+from testing.shell_lab import Lab, Member, now_s, play, runs_of
 
 SCOPE = "fleet"
 
@@ -271,23 +268,3 @@ def test_a_run_ends_whatever_its_watches_do(virtual_time: VirtualTime) -> None:
 
     play(virtual_time, scene)
     assert done.keys() == tasks.keys()
-
-
-def runs_of(member: Member) -> Runs:
-    def held(name: str) -> AbstractAsyncContextManager[HeldLease]:
-        return member.hold(name)
-
-    async def identity() -> tuple[str, int]:
-        return member.who, 1
-
-    return Runs(
-        member.view,
-        leases=member.leases,
-        hold=held,
-        identity=identity,
-        clock=member.clock,
-        jitter=lambda: 0.5,
-        new_id=member.draw(),
-        ttl_s=member.ttl_s,
-        stamps=Stamps(HybridLogicalClock(member.clock)),
-    )
