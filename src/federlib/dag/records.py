@@ -5,7 +5,8 @@
     dag/<run>/epoch             EpochRecord: changes only at takeover; every append and every
                                 finish checks it, so that an old leader fails by token
     dag/<run>/log/<seq>         LogBatch: up to 1,024 transitions, the only truth about states
-    dag/<run>/snap/<seq>/<n>    SnapshotPart: arrays; and dag/<run>/snap-head names the newest
+    dag/<run>/snap/<seq>/<n>    SnapshotPart: arrays; and dag/<run>/snap-head names the newest,
+                                which every append checks too, as a log that is cut forgets
     dag/<run>/worker/<worker>   WorkerRecord: its credit, by the worker
     dag/<run>/assign/<worker>   AssignRecord: its present claims, by the leader
     dag/<run>/done/<worker>/<n> DoneRecord: finishes, by the worker
