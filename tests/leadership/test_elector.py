@@ -307,7 +307,7 @@ async def test_a_follower_without_its_store_observes_and_comes_back_by_itself(
             bob.store.is_cut = True
             gone = await bob.until(lambda state: state.role == "observer")
             assert gone.leader is None
-            assert "cut off" in gone.reason
+            assert "unavailable" in gone.reason
             with pytest.raises(NotLeader, match="observer"):
                 bob.seat.check()
             bob.store.is_cut = False
