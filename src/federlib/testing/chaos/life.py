@@ -186,7 +186,9 @@ class Life:
         await anyio.sleep(self.terms.act_s)
         since_ns = self.boot_ns()
         mark = (Put(key, b"%d" % (number + 1)),)
-        once = f"{self.terms.who}.{self.identity.incarnation}.{epoch}.{turn}"
+        # Receipts are the store's, not the election's.
+        life = f"{self.terms.election}.{self.terms.who}.{self.identity.incarnation}"
+        once = f"{life}.{epoch}.{turn}"
         while True:
             try:
                 done = await self.guard.transaction(epoch, mark, (check,), id=once)
