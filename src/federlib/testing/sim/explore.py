@@ -92,7 +92,7 @@ def play(
             some seconds.
         check_history: Keep every call of every process, and ask at the end whether the store
             answered in some order, and whether leases kept to their rules
-            (`federlib.testing.history`). The trace is the same; it takes half as long again.
+            (`federlib.testing.history`). The trace is the same; it takes nearly twice as long.
     """
     with Fleet(seed, terms, has_witness=check_history) as fleet:
         if schedule is None:
