@@ -43,7 +43,7 @@ from federlib.testing.chaos.records import (
     Wear,
 )
 from federlib.testing.chaos.space import Space
-from federlib.testing.history import Recorder
+from federlib.testing.history import RecordedLeases, Recorder
 
 __all__ = ["LEDGER", "Life", "history_name"]
 
@@ -73,18 +73,18 @@ class Life:
         self.terms = terms
         self.identity = identity
         true = SystemClock()
-        self.boot_ns = true.boot_ns
+        self.boot_ns: Callable[[], int] = true.boot_ns
         self.clock: Clock = true if terms.face is None else FacedClock(true, terms.face)
-        self.directory = Path(terms.directory)
-        self.space = Space()
-        self.ledger = Ledger(
+        self.directory: Path = Path(terms.directory)
+        self.space: Space = Space()
+        self.ledger: Ledger = Ledger(
             self.directory / LEDGER, terms.who, true.boot_ns, write=self.space.write
         )
-        self.chance = random.Random(terms.seed)  # noqa: S311 (chaos is no secret)
-        self.is_quiet = False
-        self.doing = anyio.Lock()
-        self.is_open = anyio.Event()
-        self.leaving = anyio.Event()
+        self.chance: random.Random = random.Random(terms.seed)  # noqa: S311 (chaos is no secret)
+        self.is_quiet: bool = False
+        self.doing: anyio.Lock = anyio.Lock()
+        self.is_open: anyio.Event = anyio.Event()
+        self.leaving: anyio.Event = anyio.Event()
         self.hindrance = terms.hindrance
         self.hindered: HinderedStore | None = None
         self.store: RecordStore
@@ -112,11 +112,11 @@ class Life:
         recorder = Recorder(self.boot_ns, sink=partial(self.space.write, file))
         process = f"{self.terms.who}.{self.terms.life}"
         self.store = recorder.store(store, process)
-        self.leases = recorder.leases(
+        self.leases: RecordedLeases = recorder.leases(
             StoreLeaseBackend(self.store, self.clock, SkewTolerance(self.terms.tolerance_s)),
             process,
         )
-        self.guard = FenceGuard(self.store, self.terms.election)
+        self.guard: FenceGuard = FenceGuard(self.store, self.terms.election)
         sessions = Sessions(self.identity.incarnation, self.identity.claims)
         self.seat = Elector(
             self.terms.election,
