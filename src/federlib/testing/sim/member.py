@@ -169,25 +169,38 @@ class Member:
         handler = self._make_handler(self._fleet.audits[run_id], flow)
         while self._fleet.finished <= number:
             try:
-                if await self._goes_on(run_id):
-                    await self._act(log, handler)
+                after = await self._find_end(log)
+                if after is not None:
+                    await self._act(log, handler, after)
             except (Unavailable, OutcomeUnknown):
                 pass  # As whoever starts it again would see it.
             except Exception as error:
                 self._fleet.accuse("no_process_falls", f"{self._node.name}: {error!r}")
             await anyio.sleep(_LOOK_S)
 
-    async def _act(self, log: RunLog, handler: Handler) -> None:
+    async def _find_end(self, log: RunLog) -> int | None:
+        """Return which end of the run is not the last, as somebody has asked more; None if it is.
+
+        Read before it is known that there is a request, as `Runs.work` does: so whatever
+        answers the request comes later.
+        """
+        record, revision = await log.run_at()
+        if record.state == "running":
+            return 0
+        if await self._runs.is_asked(log.run_id):
+            return revision
+        return 0 if (await log.require_run()).state == "running" else None
+
+    async def _act(self, log: RunLog, handler: Handler, after: int) -> None:
         if self._role == "leads and works":
             await self._runs.work(log.run_id, handler, slots=self._slots)
         elif self._role == "leads":
-            await self._lead(log)
+            await self._lead(log, after)
         elif self._role == "works":
-            await self._work(log, handler)
+            await self._work(log, handler, after)
 
-    async def _lead(self, log: RunLog) -> None:
+    async def _lead(self, log: RunLog, after: int) -> None:
         """Lead or wait for the seat until the run ends; do no tasks."""
-        after = await self._ended_at(log)
         seat = Elector(
             log.keys.lease,
             backend=self._leases,
@@ -204,7 +217,7 @@ class Member:
                         break
             group.cancel_scope.cancel()
 
-    async def _work(self, log: RunLog, handler: Handler) -> None:
+    async def _work(self, log: RunLog, handler: Handler, after: int) -> None:
         """Do tasks until the run ends; never lead."""
         worker = RunWorker(
             log=log,
@@ -215,12 +228,7 @@ class Member:
             handler=handler,
             clock=self._node.clock,
         )
-        await worker.run(after=await self._ended_at(log))
-
-    async def _ended_at(self, log: RunLog) -> int:
-        """Say which end of the run is not the last: somebody has asked to resume it."""
-        record, revision = await log.run_at()
-        return 0 if record.state == "running" else revision
+        await worker.run(after=after)
 
     def _make_handler(self, audit: RunAudit, flow: Flow) -> Handler:
         read_ns, sim = self._fleet.timer(self._node), self._fleet.sim
