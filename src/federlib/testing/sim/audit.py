@@ -92,10 +92,14 @@ Invariant = Callable[[Scene], str | None]
 
 
 def tokens_rise(scene: Scene) -> str | None:
-    """A grant has a higher token than all before it on that name."""
-    if scene.now_lease is None or scene.lease is None:
+    """A grant has a higher token than all before it on that name, and no token is forgotten."""
+    if scene.lease is None:
         return None
-    token, before = scene.now_lease.fencing_token, scene.lease.fencing_token
+    before = scene.lease.fencing_token
+    if scene.now_lease is None:
+        is_gone = None in scene.written.values() and lease_key(scene.name) in scene.written
+        return f"the record of token {before} is gone" if is_gone else None
+    token = scene.now_lease.fencing_token
     if token < before:
         return f"token {token} after {before}"
     granted = scene.granted
@@ -105,12 +109,12 @@ def tokens_rise(scene: Scene) -> str | None:
 
 
 def marks_rise(scene: Scene) -> str | None:
-    """The fence's mark never falls."""
+    """The fence's mark never falls, and never goes."""
     key = fence_key(scene.name)
-    record = next((e.record for e in scene.batch.events if e.key == key), None)
-    if record is None:
+    event = next((event for event in scene.batch.events if event.key == key), None)
+    if event is None:
         return None
-    high = decode_mark(record, scene.name).high_water
+    high = 0 if event.record is None else decode_mark(event.record, scene.name).high_water
     return f"mark {high} after {scene.high}" if high < scene.high else None
 
 
