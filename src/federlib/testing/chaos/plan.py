@@ -14,7 +14,7 @@ from federlib.testing.chaos.targets import TargetName, why_not
 from federlib.testing.sim import Fault, Schedule, draw_schedule, preset, read_schedule
 from federlib.testing.sim.faults import KINDS
 
-__all__ = ["Plan", "fitted", "kills", "schedule_for"]
+__all__ = ["Plan", "fitted", "kills", "schedule_for", "seconds_for"]
 
 _LONGEST_SHARE = 0.9
 _SCALED = frozenset({"delay", "store_slow"})

@@ -25,10 +25,11 @@ from federlib.testing.chaos.simulated import run_simulated
 from federlib.testing.chaos.targets import Target, TargetName
 from federlib.testing.chaos.telling import tell_real, tell_simulated
 from federlib.testing.chaos.view import show, tell_failure
+from federlib.testing.sim.schedule import SAFETY_S
 
-__all__ = ["Options", "run_chaos"]
+__all__ = ["Options", "plan_of", "run_chaos"]
 
-_SECONDS = 40.0
+_SECONDS = float(SAFETY_S)
 _SEEDS = 20
 _SEED_BITS = 32
 _TTL_S = (0.8, 2.0)

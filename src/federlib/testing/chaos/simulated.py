@@ -12,9 +12,10 @@ from federlib.testing.chaos.picture import picture_of
 from federlib.testing.chaos.plan import Plan
 from federlib.testing.chaos.records import FaultCount, Note, Result
 from federlib.testing.chaos.targets import is_of_all
-from federlib.testing.sim import Fleet, Played, Schedule, Terms, draw_schedule, shrink
-from federlib.testing.sim.explore import conclude, patience_s
+from federlib.testing.sim import Fleet, Played, Schedule, Terms, shrink
+from federlib.testing.sim.explore import play_in
 from federlib.testing.sim.faults import KINDS
+from federlib.testing.sim.shrinking import breaks_again
 
 __all__ = ["Seed", "Simulated", "result_of", "run_simulated", "terms_of"]
 
@@ -80,16 +81,9 @@ def _play(plan: Plan, number: int, schedule: Schedule | None, terms: Terms) -> S
     """Do as `play` does, and keep what happened."""
     safety_s = max(1, round(plan.seconds))
     with Fleet(number, terms, keep_trace=True, has_witness=True) as fleet:
-        if schedule is None:
-            schedule = draw_schedule(fleet.sim.rng("schedule"), until_ms=safety_s * 1_000)
-        schedule.arm(fleet)
-        fleet.run(safety_s)
-        fleet.heal()
-        healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
-        fleet.run(patience_s(terms))
-        played = conclude(fleet, number, schedule, healed_ns=healed_ns, done=done)
+        played = play_in(fleet, schedule, safety_s=safety_s)
         notes = tuple(_notes(fleet.sim.trace.events))
-    return Seed(played=played, notes=notes, rto_s=_rto_s(notes, schedule))
+    return Seed(played=played, notes=notes, rto_s=_rto_s(notes, played.schedule))
 
 
 def _rto_s(notes: Sequence[Note], schedule: Schedule) -> float:
@@ -114,13 +108,10 @@ def _rto_s(notes: Sequence[Note], schedule: Schedule) -> float:
 
 
 def _shrunk(plan: Plan, played: Played, terms: Terms) -> Schedule:
-    broken = {violation.partition(":")[0] for violation in played.violations}
+    def again(schedule: Schedule) -> tuple[str, ...]:
+        return _play(plan, played.seed, schedule, terms).played.violations
 
-    def is_broken(schedule: Schedule) -> bool:
-        again = _play(plan, played.seed, schedule, terms).played
-        return any(violation.partition(":")[0] in broken for violation in again.violations)
-
-    return shrink(played.schedule, is_broken)
+    return shrink(played.schedule, breaks_again(played.violations, again))
 
 
 def result_of(plan: Plan, simulated: Simulated) -> Result:

@@ -8,12 +8,10 @@ from federlib.testing.shells.fleet import SMALL, ShellFleet
 from federlib.testing.sim.drawing import draw_schedule
 from federlib.testing.sim.explore import Played, conclude, patience_s
 from federlib.testing.sim.fleet import Terms
-from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.schedule import SAFETY_S, Schedule
 from federlib.testing.virtual_time import Backend, run_virtually
 
 __all__ = ["play_shells"]
-
-_SAFETY_S = 40
 
 
 def play_shells(
@@ -22,7 +20,7 @@ def play_shells(
     *,
     backend: Backend = "asyncio",
     terms: Terms = SMALL,
-    safety_s: int = _SAFETY_S,
+    safety_s: int = SAFETY_S,
 ) -> Played:
     """Play one seed to its end with real shells, as `federlib.testing.sim.play` does.
 

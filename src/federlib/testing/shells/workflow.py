@@ -17,13 +17,11 @@ from federlib.testing.shells.store import LoopStore
 from federlib.testing.sim.drawing import draw_schedule
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.play_workflow import WorkflowPlayed, conclude_workflow
-from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.schedule import SAFETY_S, Schedule
 from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 from federlib.testing.virtual_time import Backend, run_virtually
 
 __all__ = ["ShellWorkflowFleet", "play_shell_workflow"]
-
-_SAFETY_S = 40
 
 
 class ShellWorkflowFleet(WorkflowFleet):
@@ -90,7 +88,7 @@ def play_shell_workflow(
     *,
     backend: Backend = "asyncio",
     terms: WorkflowTerms | None = None,
-    safety_s: int = _SAFETY_S,
+    safety_s: int = SAFETY_S,
 ) -> WorkflowPlayed:
     """Play one seed of runs to its end on a real loop, as `play_workflow` does in the simulator.
 

@@ -18,13 +18,12 @@ from federlib.testing.sim.drawing import DRAWN, draw_schedule
 from federlib.testing.sim.fleet import ElectionSite, Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
 from federlib.testing.sim.presets import PRESETS
-from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.schedule import SAFETY_S, Schedule
 from federlib.testing.sim.shrinking import breaks_again, shrink
 from federlib.testing.sim.witness import Judgement
 
-__all__ = ["Played", "conclude", "explore", "patience_s", "play", "shrunk"]
+__all__ = ["Played", "conclude", "explore", "patience_s", "play", "play_in", "shrunk"]
 
-_SAFETY_S = 40
 _SLACK_S = 10.0
 _WORST_CLOCK = 3
 """A process whose clock runs at half its rate is waited for longer."""
@@ -78,7 +77,7 @@ def play(
     schedule: Schedule | None = None,
     *,
     terms: Terms | None = None,
-    safety_s: int = _SAFETY_S,
+    safety_s: int = SAFETY_S,
     check_history: bool = False,
 ) -> Played:
     """Play one seed to its end.
@@ -95,15 +94,20 @@ def play(
             (`federlib.testing.history`). The trace is the same; it takes nearly twice as long.
     """
     with Fleet(seed, terms, has_witness=check_history) as fleet:
-        if schedule is None:
-            rng = fleet.sim.rng("schedule")
-            schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
-        schedule.arm(fleet)
-        fleet.run(safety_s)
-        fleet.heal()
-        healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
-        fleet.run(patience_s(fleet.terms))
-        return conclude(fleet, seed, schedule, healed_ns=healed_ns, done=done)
+        return play_in(fleet, schedule, safety_s=safety_s)
+
+
+def play_in(fleet: Fleet, schedule: Schedule | None, *, safety_s: int) -> Played:
+    """Play a fleet that was just made to its end; see `play`."""
+    if schedule is None:
+        rng = fleet.sim.rng("schedule")
+        schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
+    schedule.arm(fleet)
+    fleet.run(safety_s)
+    fleet.heal()
+    healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
+    fleet.run(patience_s(fleet.terms))
+    return conclude(fleet, fleet.sim.seed, schedule, healed_ns=healed_ns, done=done)
 
 
 def conclude(

@@ -13,14 +13,12 @@ from federlib.errors import CorruptRecord
 from federlib.storage import Page, Record
 from federlib.testing.sim.drawing import draw_schedule
 from federlib.testing.sim.run_audit import Ending, RunAudit
-from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.schedule import SAFETY_S, Schedule
 from federlib.testing.sim.shrinking import breaks_again, shrink
 from federlib.testing.sim.store import StoreClient
 from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 
 __all__ = ["WorkflowPlayed", "conclude_workflow", "play_workflow", "shrunk_workflow"]
-
-_SAFETY_S = 40
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +61,7 @@ def play_workflow(
     schedule: Schedule | None = None,
     *,
     terms: WorkflowTerms | None = None,
-    safety_s: int = _SAFETY_S,
+    safety_s: int = SAFETY_S,
 ) -> WorkflowPlayed:
     """Play one seed to its end.
 
@@ -117,7 +115,7 @@ def conclude_workflow(fleet: WorkflowFleet, seed: int, schedule: Schedule) -> Wo
 
 
 def shrunk_workflow(
-    played: WorkflowPlayed, *, terms: WorkflowTerms | None = None, safety_s: int = _SAFETY_S
+    played: WorkflowPlayed, *, terms: WorkflowTerms | None = None, safety_s: int = SAFETY_S
 ) -> WorkflowPlayed:
     """Play a seed that broke something with as few faults as still break the same.
 

@@ -21,10 +21,13 @@ from federlib.testing.sim.acts import begin
 from federlib.testing.sim.faults import Fault
 from federlib.testing.sim.world import World
 
-__all__ = ["MAX_FAULTS", "Schedule"]
+__all__ = ["MAX_FAULTS", "SAFETY_S", "Schedule"]
 
 MAX_FAULTS = 10_000
 """Of a schedule."""
+
+SAFETY_S = 40
+"""How long faults may last where nothing else is said; seconds."""
 
 _LONGEST_NAME = 200
 _MS = 1_000_000

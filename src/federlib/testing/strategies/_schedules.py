@@ -10,10 +10,11 @@ from federlib.errors import InvalidInput
 from federlib.testing.sim import KINDS, Fault, Kind, Schedule, Terms
 from federlib.testing.sim.drawing import RANGES
 from federlib.testing.sim.faults import MAX_MS
+from federlib.testing.sim.schedule import SAFETY_S
 
 __all__ = ["STRATEGIES", "faults", "schedules", "terms"]
 
-_UNTIL_MS = 40_000
+_UNTIL_MS = SAFETY_S * 1_000
 
 
 def faults(
