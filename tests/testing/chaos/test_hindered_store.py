@@ -10,7 +10,7 @@ from federlib.storage import Batch, Committed, Put, Transaction
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock
 from federlib.testing.chaos.hindered_store import HinderedStore
-from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance, combined
+from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance, combined, way_s
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ async def test_slow_narrow_and_lossy_ways_are_late_and_whole() -> None:
     world.way.hindrance = Hindrance(delay_ms=1, slow_ms=1, bytes_per_s=1_000_000, loss_ppm=400_000)
     began = anyio.current_time()
     assert isinstance(await world.way.commit(PUT), Committed)
-    assert anyio.current_time() - began >= 2 * (0.001 + 0.001 + 0.2)
+    assert anyio.current_time() - began >= 0.001 + 2 * (0.001 + 0.2)
     assert await world.value() == b"v"
 
 
@@ -145,6 +145,15 @@ async def test_a_watch_of_a_store_that_is_down_does_not_begin(world: World) -> N
     with pytest.raises(Unavailable):
         async with world.way.watch("k", after=0):
             pass
+
+
+def test_a_way_takes_its_delay_its_width_and_what_is_sent_again() -> None:
+    late = Hindrance(delay_ms=100, slow_ms=7_000, bytes_per_s=50, loss_ppm=400_000)
+    assert way_s(late, 200, lambda: 0.3, is_request=True) == pytest.approx(0.1 + 7 + 4 + 0.2)
+    assert way_s(late, 200, lambda: 0.3, is_request=False) == pytest.approx(0.1 + 4 + 0.2)
+    assert way_s(late, 200, lambda: 0.1, is_request=False) == pytest.approx(0.1 + 4 + 1.0)
+    assert way_s(late, 200, lambda: 0.5, is_request=True) == pytest.approx(0.1 + 4)
+    assert way_s(CLEAR, 200, lambda: 0.0, is_request=True) == 0
 
 
 def test_several_hindrances_together_are_the_worst_of_each() -> None:

@@ -36,6 +36,7 @@ from federlib.testing.chaos.striking import Striker
 from federlib.testing.chaos.targets import Target
 from federlib.testing.history import History
 from federlib.testing.sim import Schedule
+from federlib.testing.sim.explore import patience_s
 from federlib.testing.sim.faults import OF_CLOCKS
 
 __all__ = ["run_real"]
@@ -45,8 +46,6 @@ _LEAVE_LIMIT_S = 10.0
 _LOOK_S = 0.02
 _CONSUMERS = 3
 _SLACK_S = 10.0
-_SLOWEST_CLOCK = 3
-"""As in the simulator: a process whose clock runs at half its rate is waited for longer."""
 
 Tell = Callable[[str], object]
 
@@ -216,7 +215,7 @@ class _Run:
         """Wait until a leader is there and a command of its is acted on; bounded."""
         self._reader.read()
         healed = len(self._reader.notes)
-        patience_s = _SLOWEST_CLOCK * (self._plan.ttl_s + self._plan.tolerance_s) + _SLACK_S
+        limit_s = patience_s(self._plan.terms)
 
         def issued_since() -> set[str]:
             return {n.id for n in self._reader.notes[healed:] if n.what == "issued"}
@@ -224,13 +223,13 @@ class _Run:
         def acted_since() -> set[str]:
             return {n.id for n in self._reader.notes[healed:] if n.what == "acted"}
 
-        with anyio.move_on_after(patience_s):
+        with anyio.move_on_after(limit_s):
             await self._until(
                 lambda: self._striker.leader is not None and bool(issued_since() & acted_since())
             )
             return
         self._problems.append(
-            f"commands_go_on: {patience_s:g} s after all was healed {self._striker.leader} "
+            f"commands_go_on: {limit_s:g} s after all was healed {self._striker.leader} "
             f"leads, and {len(issued_since() & acted_since())} new commands were acted on"
         )
 

@@ -29,12 +29,12 @@ from federlib.storage import (
     Transaction,
     WatchItem,
 )
-from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance
+from federlib.testing.chaos.hindrance import CLEAR, Hindrance, is_drawn, way_s
 
 __all__ = ["HinderedStore"]
 
-_RESENT_S = (0.2, 1.0)
-"""When TCP sends again what was lost: its first timeout, and after two more."""
+_HEAD_BYTES = 200
+"""Of what a message holds beside keys and values."""
 
 
 class HinderedStore:
@@ -101,19 +101,19 @@ class HinderedStore:
         """Commit, if the request gets through; see `RecordStore.commit`."""
         size = sum(len(w.value) for w in transaction.writes if isinstance(w, Put))
         self._refuse()
-        await self._travel(size)
+        await self._travel(size, is_request=True)
         # It has left: from here on only an answer or the deadline ends it, as the protocol asks.
         with anyio.CancelScope(shield=True):
             if not await self._clear(is_mute=True):
                 self._give_up(transaction)
             now = self._hindrance
             answer = await self._store.commit(transaction)
-            if transaction.id is not None and self._is_drawn(now.repeat_ppm):
+            if transaction.id is not None and is_drawn(now.repeat_ppm, self._draw):
                 answer = await self._store.commit(transaction)
-            if self._is_drawn(now.lost_answer_ppm) or not await self._clear(is_mute=False):
+            if is_drawn(now.lost_answer_ppm, self._draw) or not await self._clear(is_mute=False):
                 self._answer_lost()
                 self._give_up(transaction)
-        await self._travel(0)
+        await self._travel(0, is_request=False)
         return answer
 
     async def outcome(self, transaction_id: str) -> Committed | NotSeen:
@@ -144,7 +144,7 @@ class HinderedStore:
             Unavailable: It does not get there.
         """
         self._refuse()
-        await self._travel(size)
+        await self._travel(size, is_request=True)
         if not await self._clear(is_mute=True):
             raise Unavailable("the store", f"no answer within {self._answer_s:g} s")
 
@@ -156,27 +156,21 @@ class HinderedStore:
         """
         if self._hindrance.is_down or not await self._clear(is_mute=False):
             raise Unavailable("the store", f"no answer within {self._answer_s:g} s")
-        await self._travel(size)
+        await self._travel(size, is_request=False)
 
     def _refuse(self) -> None:
         now = self._hindrance
-        if now.is_down or self._is_drawn(now.refuse_ppm):
+        if now.is_down or is_drawn(now.refuse_ppm, self._draw):
             raise Unavailable("the store", "it refuses, by a fault of this run")
 
     def _give_up(self, transaction: Transaction) -> NoReturn:
         reason = f"no answer within {self._answer_s:g} s, by a fault of this run"
         raise OutcomeUnknown("commit", transaction_id=transaction.id, reason=reason)
 
-    async def _travel(self, size: int) -> None:
+    async def _travel(self, size: int, *, is_request: bool) -> None:
         """Pass the time that one way takes."""
-        now = self._hindrance
-        pause_s = now.delay_ms / 1e3
-        if now.slow_ms and self._draw() < 0.5:
-            pause_s += now.slow_ms / 1e3
-        if now.bytes_per_s:
-            pause_s += (size + 200) / now.bytes_per_s
-        if self._is_drawn(now.loss_ppm):
-            pause_s += _RESENT_S[self._draw() < 0.2]
+        size += _HEAD_BYTES
+        pause_s = way_s(self._hindrance, size, self._draw, is_request=is_request)
         if pause_s:
             await anyio.sleep(pause_s)
 
@@ -187,9 +181,6 @@ class HinderedStore:
                 await self._changed.wait()
             return True
         return False
-
-    def _is_drawn(self, ppm: int) -> bool:
-        return bool(ppm) and self._draw() * PPM < ppm
 
 
 class _Heard:

@@ -6,13 +6,15 @@ stores without a network, and by a proxy in front of a server (`FaultProxy`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-__all__ = ["CLEAR", "PPM", "Hindrance", "combined"]
+__all__ = ["CLEAR", "PPM", "Hindrance", "combined", "is_drawn", "way_s"]
 
 PPM = 1_000_000
+_RESENT_S = (0.2, 1.0)
+"""When TCP sends again what was lost: its first timeout, and after two more."""
 
 
 class Hindrance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,6 +48,23 @@ class Hindrance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 CLEAR = Hindrance()
+
+
+def is_drawn(ppm: int, draw: Callable[[], float]) -> bool:
+    """Say whether it happens this time; `draw` gives a number from 0 to below 1."""
+    return bool(ppm) and draw() * PPM < ppm
+
+
+def way_s(now: Hindrance, size: int, draw: Callable[[], float], *, is_request: bool) -> float:
+    """Return how long so many bytes are under way, one way; seconds."""
+    passed_s = now.delay_ms / 1e3
+    if is_request and now.slow_ms and draw() < 0.5:
+        passed_s += now.slow_ms / 1e3
+    if now.bytes_per_s:
+        passed_s += size / now.bytes_per_s
+    if is_drawn(now.loss_ppm, draw):
+        passed_s += _RESENT_S[draw() < 0.2]
+    return passed_s
 
 
 def combined(parts: Iterable[Hindrance]) -> Hindrance:

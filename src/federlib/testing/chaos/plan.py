@@ -11,7 +11,7 @@ import msgspec
 
 from federlib.errors import InvalidInput
 from federlib.testing.chaos.targets import TargetName, why_not
-from federlib.testing.sim import Fault, Schedule, draw_schedule, preset, read_schedule
+from federlib.testing.sim import Fault, Schedule, Terms, draw_schedule, preset, read_schedule
 from federlib.testing.sim.faults import KINDS
 
 __all__ = ["Plan", "fitted", "kills", "schedule_for", "seconds_for"]
@@ -51,6 +51,11 @@ class Plan:
     ttl_s: float = 2.0
     tolerance_s: float = 1.0
     given: tuple[str, ...] = ()
+
+    @property
+    def terms(self) -> Terms:
+        """What a fleet of the simulator is like that is the same."""
+        return Terms(nodes=self.processes, ttl_s=self.ttl_s, tolerance_s=self.tolerance_s)
 
     def replay(self, seed: int) -> str:
         """Return the command that plays one seed of this again."""

@@ -22,13 +22,11 @@ import anyio
 import anyio.abc
 from anyio.streams.stapled import MultiListener
 
-from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance
+from federlib.testing.chaos.hindrance import CLEAR, Hindrance, is_drawn, way_s
 
 __all__ = ["FaultProxy"]
 
 _CHUNK = 16_384
-_RESENT_S = (0.2, 1.0)
-"""When TCP sends again what was lost: its first timeout, and after two more."""
 
 
 class FaultProxy:
@@ -101,7 +99,7 @@ class FaultProxy:
     async def _serve(self, client: anyio.abc.SocketStream) -> None:
         """Carry one connection until either side ends it."""
         async with client:
-            if self._hindrance.is_down or self._is_drawn(self._hindrance.refuse_ppm):
+            if self._hindrance.is_down or is_drawn(self._hindrance.refuse_ppm, self._draw):
                 return
             link = _Link()
             self._links.add(link)
@@ -130,7 +128,7 @@ class FaultProxy:
                             link.is_asking = True
                         elif link.is_asking:
                             link.is_asking = False
-                            if self._is_drawn(self._hindrance.lost_answer_ppm):
+                            if is_drawn(self._hindrance.lost_answer_ppm, self._draw):
                                 self._answer_lost()
                                 break
                         await sink.send(chunk)
@@ -149,21 +147,11 @@ class FaultProxy:
 
     async def _pass(self, size: int, *, is_request: bool) -> None:
         """Pass the time that some bytes take on their way, and wait while that is cut."""
-        now = self._hindrance
-        pause_s = now.delay_ms / 1e3
-        if is_request and now.slow_ms and self._draw() < 0.5:
-            pause_s += now.slow_ms / 1e3
-        if now.bytes_per_s:
-            pause_s += size / now.bytes_per_s
-        if self._is_drawn(now.loss_ppm):
-            pause_s += _RESENT_S[self._draw() < 0.2]
+        pause_s = way_s(self._hindrance, size, self._draw, is_request=is_request)
         if pause_s:
             await anyio.sleep(pause_s)
         while self._hindrance.is_mute if is_request else self._hindrance.is_deaf:
             await self._changed.wait()
-
-    def _is_drawn(self, ppm: int) -> bool:
-        return bool(ppm) and self._draw() * PPM < ppm
 
 
 class _Link:

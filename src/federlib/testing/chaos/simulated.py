@@ -12,12 +12,12 @@ from federlib.testing.chaos.picture import picture_of
 from federlib.testing.chaos.plan import Plan
 from federlib.testing.chaos.records import FaultCount, Note, Result
 from federlib.testing.chaos.targets import is_of_all
-from federlib.testing.sim import Fleet, Played, Schedule, Terms, shrink
+from federlib.testing.sim import Fleet, Played, Schedule, shrink
 from federlib.testing.sim.explore import play_in
 from federlib.testing.sim.faults import KINDS
 from federlib.testing.sim.shrinking import breaks_again
 
-__all__ = ["Seed", "Simulated", "result_of", "run_simulated", "terms_of"]
+__all__ = ["Seed", "Simulated", "result_of", "run_simulated"]
 
 _SPLIT_BRAIN = frozenset({"stale_epochs_are_refused", "marks_rise", "tokens_rise"})
 _TWICE = frozenset({"applied_at_most_once"})
@@ -56,15 +56,14 @@ class Simulated:
 
 def run_simulated(plan: Plan, tell: Callable[[str], object]) -> Simulated:
     """Play all seeds of a plan, until one breaks something; that one's faults are shrunk."""
-    terms = terms_of(plan)
     found: list[Played] = []
     shown: Seed | None = None
     for number in range(plan.seed, plan.seed + plan.seeds):
-        seed = _play(plan, number, plan.schedule, terms)
+        seed = _play(plan, number, plan.schedule)
         found.append(seed.played)
         if seed.played.violations:
             tell(f"seed {number} breaks something; looking for the fewest faults that do")
-            shrunk = _shrunk(plan, seed.played, terms)
+            shrunk = _shrunk(plan, seed.played)
             return Simulated(seeds=tuple(found), shown=seed, shrunk=shrunk)
         if shown is None or seed.rto_s > shown.rto_s:
             shown = seed
@@ -72,15 +71,10 @@ def run_simulated(plan: Plan, tell: Callable[[str], object]) -> Simulated:
     return Simulated(seeds=tuple(found), shown=shown, shrunk=None)
 
 
-def terms_of(plan: Plan) -> Terms:
-    """Return what the simulated fleet is like."""
-    return Terms(nodes=plan.processes, ttl_s=plan.ttl_s, tolerance_s=plan.tolerance_s)
-
-
-def _play(plan: Plan, number: int, schedule: Schedule | None, terms: Terms) -> Seed:
+def _play(plan: Plan, number: int, schedule: Schedule | None) -> Seed:
     """Do as `play` does, and keep what happened."""
     safety_s = max(1, round(plan.seconds))
-    with Fleet(number, terms, keep_trace=True, has_witness=True) as fleet:
+    with Fleet(number, plan.terms, keep_trace=True, has_witness=True) as fleet:
         played = play_in(fleet, schedule, safety_s=safety_s)
         notes = tuple(_notes(fleet.sim.trace.events))
     return Seed(played=played, notes=notes, rto_s=_rto_s(notes, played.schedule))
@@ -107,9 +101,9 @@ def _rto_s(notes: Sequence[Note], schedule: Schedule) -> float:
     )
 
 
-def _shrunk(plan: Plan, played: Played, terms: Terms) -> Schedule:
+def _shrunk(plan: Plan, played: Played) -> Schedule:
     def again(schedule: Schedule) -> tuple[str, ...]:
-        return _play(plan, played.seed, schedule, terms).played.violations
+        return _play(plan, played.seed, schedule).played.violations
 
     return shrink(played.schedule, breaks_again(played.violations, again))
 
