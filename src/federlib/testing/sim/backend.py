@@ -34,7 +34,7 @@ from federlib.errors import MissingExtra
 from federlib.testing.disk import ProcessEnded
 from federlib.testing.sim.kernel import SECOND_NS
 from federlib.testing.sim.node import Node, Program
-from federlib.testing.sim.tasks import Future, Task, _Alarm
+from federlib.testing.sim.tasks import Alarm, Future, Task
 
 __all__ = ["on_loop"]
 
@@ -186,7 +186,7 @@ class _Scope:
         self._shield = shield
         self._strand: _Strand | None = None
         self._outer: _Scope | None = None
-        self._alarm: _Alarm | None = None
+        self._alarm: Alarm | None = None
 
     @property
     def deadline(self) -> float:
@@ -237,7 +237,7 @@ class _Scope:
             return
         left_s = self._deadline_s - self._loop.now_s()
         if left_s > 0:
-            self._alarm = _Alarm(self._loop.node, left_s, self.cancel)
+            self._alarm = Alarm(self._loop.node, left_s, self.cancel)
         else:
             self.cancel()
 
@@ -382,7 +382,7 @@ class _Backend:
         bell: Future[None] = Future()
         if delay == math.inf:
             await bell
-        alarm = _Alarm(_current().loop.node, delay, partial(bell.set, None))
+        alarm = Alarm(_current().loop.node, delay, partial(bell.set, None))
         try:
             await bell
         finally:

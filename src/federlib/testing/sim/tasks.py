@@ -20,7 +20,7 @@ from federlib.testing.disk import ProcessEnded
 from federlib.testing.sim.clock import SimulatedClock
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
 
-__all__ = ["Future", "Host", "SimulatedPace", "Sleeper", "Task"]
+__all__ = ["Alarm", "Future", "Host", "SimulatedPace", "Sleeper", "Task"]
 
 _T = TypeVar("_T")
 _Program = Coroutine["Future[object]", None, object]
@@ -285,12 +285,12 @@ class _Limit:
         self._task = task
         self._host = host
         self._seconds = seconds
-        self._alarm: _Alarm | None = None
+        self._alarm: Alarm | None = None
 
     def __enter__(self) -> Self:
         self._task.push(self)
         if self._seconds is not None:
-            self._alarm = _Alarm(self._host, self._seconds, self._expire)
+            self._alarm = Alarm(self._host, self._seconds, self._expire)
         return self
 
     def _expire(self) -> None:
@@ -312,7 +312,7 @@ class _Limit:
         return False
 
 
-class _Alarm:
+class Alarm:
     """Rings once the clock of a process has counted so many seconds, whatever it does meanwhile."""
 
     __slots__ = ("_due_ns", "_host", "_ring", "is_off")
@@ -350,7 +350,7 @@ class SimulatedPace:
     async def sleep(self, seconds: float) -> None:
         """Wait; others run meanwhile."""
         bell: Future[None] = Future()
-        _Alarm(self._host, max(0.0, seconds), partial(bell.set, None))
+        Alarm(self._host, max(0.0, seconds), partial(bell.set, None))
         await bell
 
     def limit(
