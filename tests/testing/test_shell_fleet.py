@@ -332,3 +332,22 @@ def test_the_loops_time_cannot_be_moved_by_hand(virtual_time: VirtualTime) -> No
 
     with pytest.raises(InvalidInput, match="until_ns"):
         virtual_time.run(main)
+
+
+def test_a_site_takes_each_name_once_and_only_while_it_is_entered(
+    virtual_time: VirtualTime,
+) -> None:
+    async def idle(_process: Process) -> None:
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        site = ShellSite(1)
+        with pytest.raises(InvalidInput, match="entered"):
+            site.add("ada", idle)
+        async with site:
+            ada = site.add("ada", idle)
+            with pytest.raises(InvalidInput, match="name"):
+                site.add("ada", idle)
+            assert site.nodes == {"ada": ada}
+
+    virtual_time.run(main)

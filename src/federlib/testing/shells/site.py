@@ -10,6 +10,7 @@ from typing import Self
 from anyio.abc import TaskGroup
 
 from federlib._tasks import open_task_group
+from federlib.errors import InvalidInput
 from federlib.storage import Batch
 from federlib.testing.shells.kernel import LoopSimulation
 from federlib.testing.shells.process import Process, ProcessClock, ShellProgram
@@ -111,9 +112,13 @@ class ShellSite(Site):
             program: What it does, each time it is started.
             offset_ms: How far its wall clock may be ahead or behind; milliseconds.
             drift_ppm: How much too fast or too slow its clocks may run; parts per million.
+        Raises:
+            InvalidInput: There is one of that name, or the site was not entered.
         """
-        assert self._group is not None, "the site was not entered"
-        assert name not in self.nodes, f"there is a {name!r}"
+        if self._group is None:
+            raise InvalidInput("site", expected="one that was entered", found=self)
+        if name in self.nodes:
+            raise InvalidInput("name", expected="one that no other has", found=name)
         clock = draw_clock(self._loop_sim, name, offset_ms=offset_ms, drift_ppm=drift_ppm)
         process = Process(self._loop_sim, name, program, clock, group=self._group)
         self.nodes[name] = process
