@@ -100,9 +100,11 @@ def test_the_command_tells_what_it_covered(
     assert main([*given, "--seeds", "5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["first"], document["covered"]["worlds"]) == (40, {"fleet": 5})
-    with pytest.raises(SystemExit) as ended:
-        main(["--jobs", "0"])
-    assert ended.value.code == 2
+    for wrong in (["--jobs", "0"], ["--state", str(state), "--first", "41"]):
+        with pytest.raises(SystemExit) as ended:
+            main(wrong)
+        assert ended.value.code == 2
+        assert wrong[-2] in capsys.readouterr().err
 
 
 def test_fresh_seeds_are_drawn_and_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,9 @@ def _options() -> argparse.ArgumentParser:
 def _begin(given: argparse.Namespace) -> Exploration:
     kept = load(given.state) if given.state is not None else None
     if kept is not None:
+        if given.first not in {None, kept.first}:
+            expected = f"{kept.first}, where {given.state} began"
+            raise InvalidInput("--first", expected=expected, found=given.first)
         return msgspec.structs.replace(kept, seeds=given.seeds)
     first = secrets.randbelow(_ROOM) if given.first is None else given.first
     return Exploration(first=first, seeds=given.seeds)

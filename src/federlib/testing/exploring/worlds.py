@@ -43,7 +43,7 @@ def _runs(seed: int) -> Coverage:
         commits=played.commits,
         leaders=played.reigns,
         done=played.succeeded,
-        violations=bool(played.violations),
+        violations=int(bool(played.violations)),
         findings=_findings(seed, played.violations),
     )
 
