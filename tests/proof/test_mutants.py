@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from proof.mutants.hunt import MUTANTS, SEEDS, apply, hunt
 from proof.mutants.worlds import WORLDS, breaks, world_of
 
 DIFFS = sorted(MUTANTS.glob("*.diff"))
+_INVARIANT = re.compile(r"[a-z_]+(/[a-z_]+)?")
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "mutants.md"
 
 
@@ -22,6 +24,9 @@ def test_there_are_mistakes_to_be_caught_in_every_world() -> None:
 def test_the_simulator_catches_a_planted_mistake(diff: Path, tmp_path: Path) -> None:
     found = hunt(diff, tmp_path, SEEDS)
     assert found is not None, f"{SEEDS} seeds have not shown it: {diff.read_text()}"
+    # A copy that cannot run at all would be caught by anything.
+    named = str(found["violation"]).partition(":")[0]
+    assert _INVARIANT.fullmatch(named), f"no invariant caught it: {found}"
 
 
 @pytest.mark.parametrize("world", WORLDS)
