@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from federlib.errors import InvalidInput
 from federlib.testing.chaos.plan import Plan, fitted, kills, schedule_for
 from federlib.testing.chaos.playing import Options, plan_of
+from federlib.testing.chaos.simulated import run_simulated
 from federlib.testing.chaos.targets import TARGETS, Target, hindrance_of, is_of_all, why_not
-from federlib.testing.sim import PRESETS, Fault, Schedule
+from federlib.testing.sim import PRESETS, Fault, Schedule, Terms, play
 from federlib.testing.sim.faults import KINDS, OF_CLOCKS, OF_ONE, Kind
+from federlib.testing.sim.schedule import SAFETY_S
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -158,3 +160,14 @@ def test_a_server_needs_its_url_and_a_driver(
     with pytest.raises(InvalidInput, match=why) as refused:
         Target.at(name, url, tmp_path)  # type: ignore[arg-type]  # a row
     assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [None, "leader_kill"])
+def test_the_command_of_a_played_seed_plays_it_again(name: str | None) -> None:
+    played = play(7, None if name is None else PRESETS[name])
+    preset = "" if name is None else f" --preset {name}"
+    assert played.replay == f"federlib chaos --target sim --seed 7{preset}"
+    plan = plan_of(Options(target="sim", seed=7, preset=name))
+    assert (plan.terms, plan.seconds) == (Terms(), SAFETY_S)
+    (again,) = run_simulated(plan, lambda _: None).seeds
+    assert again.digest == played.digest

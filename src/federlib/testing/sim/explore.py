@@ -64,7 +64,7 @@ class Played:
 
     @property
     def replay(self) -> str:
-        """The command that plays it again, exactly."""
+        """The command that plays it again, exactly, where `play` was given no terms."""
         command = f"federlib chaos --target sim --seed {self.seed}"
         name = self.schedule.name
         if PRESETS.get(name) == self.schedule:
