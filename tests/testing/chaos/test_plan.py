@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
+from federlib.storage import open_store
 from federlib.testing.chaos.plan import Plan, fitted, kills, schedule_for
 from federlib.testing.chaos.playing import Options, plan_of
 from federlib.testing.chaos.simulated import run_simulated
-from federlib.testing.chaos.targets import TARGETS, Target, hindrance_of, is_of_all, why_not
+from federlib.testing.chaos.targets import (
+    TARGETS,
+    Target,
+    TargetName,
+    hindrance_of,
+    is_of_all,
+    why_not,
+)
 from federlib.testing.sim import PRESETS, Fault, Schedule, Terms, play
 from federlib.testing.sim.faults import KINDS, OF_CLOCKS, OF_ONE, Kind
 from federlib.testing.sim.schedule import SAFETY_S
@@ -144,6 +153,17 @@ def test_embedded_targets_are_new_stores_in_a_directory_of_their_own(tmp_path: P
     assert Target.at("file", None, tmp_path).url == f"file:///{tmp_path}/store"
     with pytest.raises(InvalidInput, match="a new store of its own"):
         Target.at("sqlite", "sqlite:///mine.db", tmp_path)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("target", ["sqlite", "file"])
+async def test_an_embedded_target_may_lie_in_a_directory_of_any_name(
+    target: TargetName, tmp_path: Path
+) -> None:
+    place = tmp_path / "50%20 a#b?c=d é"
+    place.mkdir()
+    async with aclosing(await open_store(Target.at(target, None, place).url)):
+        assert [path.name.partition(".")[0] for path in place.iterdir()][:1] == ["store"]
 
 
 @pytest.mark.parametrize(

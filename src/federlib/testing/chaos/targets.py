@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import quote
 
 import attrs
 
@@ -69,7 +70,7 @@ class Target:
                     found=redact_url(url),
                 )
             place = directory / ("store.db" if name == "sqlite" else "store")
-            return cls(name, f"{scheme}:///{place}", is_embedded=True)
+            return cls(name, f"{scheme}:///{quote(bytes(place))}", is_embedded=True)
         if url is None or url_scheme(url) != scheme:
             found = "none" if url is None else redact_url(url)
             raise InvalidInput("--url", expected=f"{scheme}://host:port/…", found=found)
