@@ -14,7 +14,7 @@ from federlib.testing.chaos.targets import TargetName, why_not
 from federlib.testing.sim import Fault, Schedule, Terms, draw_schedule, preset, read_schedule
 from federlib.testing.sim.faults import KINDS
 
-__all__ = ["Plan", "fitted", "kills", "schedule_for", "seconds_for"]
+__all__ = ["Plan", "fitted", "kills", "people_of", "schedule_for", "seconds_for"]
 
 _LONGEST_SHARE = 0.9
 _SCALED = frozenset({"delay", "store_slow"})
@@ -22,6 +22,12 @@ _SCALED = frozenset({"delay", "store_slow"})
 _MAX_BYTES = 4 << 20
 _KILL_EVERY_MS = 2_500
 _DEAD_MS = 800
+_SOMEBODY = ("leader", "follower", "any")
+
+
+def people_of(number: int) -> tuple[str, ...]:
+    """Name the processes of a run."""
+    return tuple(f"n{one + 1}" for one in range(number))
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +45,8 @@ class Plan:
         ttl_s: Of the leader's lease; seconds.
         tolerance_s: How far clocks may differ; seconds.
         given: How the schedule was asked for, as arguments: `--preset gc_pause`.
+    Raises:
+        InvalidInput: A fault names a process that there is not.
     """
 
     target: TargetName
@@ -51,6 +59,14 @@ class Plan:
     ttl_s: float = 2.0
     tolerance_s: float = 1.0
     given: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse faults that could strike nobody."""
+        known = {"", *_SOMEBODY, *people_of(self.processes)}
+        for fault in () if self.schedule is None else self.schedule.faults:
+            if fault.who not in known:
+                expected = f"n1 to n{self.processes}, {', '.join(_SOMEBODY)}"
+                raise InvalidInput("who", expected=expected, found=fault.who)
 
     @property
     def terms(self) -> Terms:

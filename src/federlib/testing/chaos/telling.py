@@ -10,17 +10,12 @@ from federlib.testing.chaos.judging import judge
 from federlib.testing.chaos.objectives import objectives
 from federlib.testing.chaos.page import Story
 from federlib.testing.chaos.picture import picture_of, planned_strikes
-from federlib.testing.chaos.plan import Plan
+from federlib.testing.chaos.plan import Plan, people_of
 from federlib.testing.chaos.records import Note, Result
 from federlib.testing.chaos.report import Bundle
 from federlib.testing.chaos.simulated import Simulated, result_of
 
-__all__ = ["people_of", "tell_real", "tell_simulated"]
-
-
-def people_of(number: int) -> tuple[str, ...]:
-    """Name the processes of a run."""
-    return tuple(f"n{one + 1}" for one in range(number))
+__all__ = ["tell_real", "tell_simulated"]
 
 
 def tell_real(plan: Plan, evidence: Evidence) -> Bundle:
