@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from fleet import Done, Fleet
+from fleet import Done, Fleet, until
 
 
 @pytest.fixture
@@ -95,3 +96,14 @@ def test_faults_for_somebody_who_is_not_there_are_a_mistake_of_usage(fleet: Flee
     )
     assert done.code == 2, done.out + done.err
     assert "n9" in done.err
+    assert list((fleet.root / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_the_simulator_ends_after_the_present_seed_when_it_is_interrupted(
+    how: signal.Signals, fleet: Fleet
+) -> None:
+    process = fleet.start("chaos", "--seconds", "1", "--seeds", "1000000")
+    until(lambda: "chaos on sim" in fleet.text("out.log"), limit_s=60, what="its beginning")
+    process.send_signal(how)
+    assert process.wait(30) == 130

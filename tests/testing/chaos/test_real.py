@@ -190,12 +190,29 @@ def started(fleet: Fleet) -> tuple[subprocess.Popen[bytes], set[int]]:
     return process, family
 
 
-def test_ctrl_c_leaves_no_process_and_no_file(fleet: Fleet) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_who_interrupts_it_leaves_no_process_and_no_file(how: signal.Signals, fleet: Fleet) -> None:
     process, family = started(fleet)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     assert process.wait(20) == 130
     assert all_gone(family)
     assert kept(fleet) == []
+
+
+def test_more_orders_than_a_pipe_holds_do_not_wait_for_a_stopped_process(fleet: Fleet) -> None:
+    slow = [
+        {"at_ms": 400 + number, "kind": "store_slow", "amount": 1, "for_ms": 1}
+        for number in range(600)
+    ]
+    stop = {"at_ms": 200, "kind": "stop", "who": "n2", "for_ms": 1500}
+    schedule = msgspec.json.encode({"v": 1, "faults": [stop, *slow]})
+    (fleet.root / "faults.json").write_bytes(schedule)
+    done = fleet.call(
+        *("chaos", "--target", "sqlite", "--schedule", "faults.json", "--seconds", "3"),
+        *("--processes", "2", "--json"),
+    )
+    assert (done.code, done.err) == (0, "")
+    assert carried_out(result_of(done)) == {"stop": 1, "store_slow": 600}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a stopped process stays stopped")

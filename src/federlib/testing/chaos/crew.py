@@ -46,6 +46,7 @@ class Member:
         is_stopped: It was stopped by SIGSTOP.
         is_doomed: It was killed by us, or told to leave: its end is no surprise.
         is_wanted: It is to start again as soon as it is gone.
+        unsent: Orders for which its pipe has no room yet.
     """
 
     who: str
@@ -58,6 +59,7 @@ class Member:
     is_stopped: bool = False
     is_doomed: bool = False
     is_wanted: bool = False
+    unsent: bytes = b""
 
     @property
     def is_up(self) -> bool:
@@ -119,6 +121,10 @@ class Crew:
             )
         finally:
             os.close(log)
+        assert member.process.stdin is not None
+        # A stopped process reads nothing, and only we can let it go on: never wait for it.
+        os.set_blocking(member.process.stdin.fileno(), False)
+        member.unsent = b""
         self._write(member, msgspec.json.encode(self._terms(member)))
 
     def revive(self, member: Member) -> None:
@@ -169,9 +175,13 @@ class Crew:
             await anyio.sleep(_LOOK_S)
 
     async def watch(self) -> None:
-        """Notice who ends, until cancelled; start again who was not to end."""
+        """Notice who ends, until cancelled; start again who was not to end.
+
+        Sends what there was no room for too.
+        """
         while True:
             for member in self.members.values():
+                self._write(member)
                 if member.is_up:
                     self._look(member)
                     if member.is_up or (member.is_doomed and not member.is_wanted):
@@ -214,14 +224,16 @@ class Crew:
         if process.poll() is not None and process.stdin is not None:
             process.stdin.close()
 
-    def _write(self, member: Member, line: bytes) -> None:
+    def _write(self, member: Member, *lines: bytes) -> None:
         process = member.process
         if process is None or process.stdin is None or process.stdin.closed:
             return
+        member.unsent += b"".join(line + b"\n" for line in lines)
         try:
-            process.stdin.write(line + b"\n")
+            while member.unsent and (sent := process.stdin.write(member.unsent)):
+                member.unsent = member.unsent[sent:]
         except BrokenPipeError:
-            pass  # It has ended; its next life is told all of it.
+            member.unsent = b""  # It has ended; its next life is told all of it.
 
     def _log(self, member: Member) -> Path:
         return self._logs / f"{member.who}.log"

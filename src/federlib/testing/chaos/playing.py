@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import secrets  # noqa: TID251 (a shell: a seed, where none is given)
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
+import anyio.from_thread
 import anyio.to_thread
 import attrs
 import msgspec
 from rich.console import Console
 
-from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, OK
+from federlib._tasks import open_task_group
+from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, INTERRUPTED, OK
 from federlib.errors import FederlibError, InvalidInput
 from federlib.storage import redact_url
 from federlib.testing.chaos.harness import run_real
@@ -55,7 +60,7 @@ class Options:
 
 
 async def run_chaos(options: Options) -> int:
-    """Play, judge, tell, and return the exit code.
+    """Play, judge, tell, and return the exit code; SIGTERM ends it as Ctrl-C does.
 
     Raises:
         InvalidInput: The options do not go together, or there is no driver for the target.
@@ -67,14 +72,35 @@ async def run_chaos(options: Options) -> int:
     console = Console(soft_wrap=True, stderr=options.as_json)
     if not options.as_json:
         console.print(f"chaos on {plan.target}, seed {plan.seed}", highlight=False)
-    if plan.target == "sim":
-        bundle = await anyio.to_thread.run_sync(_simulate, plan, console)
-    else:
-        bundle = await _play(plan, options, console)
+    bundle = await _unless_terminated(lambda: _bundle(plan, options, console))
+    if bundle is None:
+        return INTERRUPTED
     if options.report is not None:
         write_report(options.report, bundle)
     _tell(console, options, bundle)
     return _code(bundle.result)
+
+
+async def _unless_terminated(work: Callable[[], Awaitable[Bundle]]) -> Bundle | None:
+    """Wait for what is asked for; at SIGTERM cancel it, and return None when it has ended."""
+    bundle = None
+
+    async def cancel_at_signal(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+
+    async with open_task_group() as group:
+        group.start_soon(cancel_at_signal, group.cancel_scope)
+        bundle = await work()
+        group.cancel_scope.cancel()
+    return bundle
+
+
+async def _bundle(plan: Plan, options: Options, console: Console) -> Bundle:
+    if plan.target == "sim":
+        return await anyio.to_thread.run_sync(_simulate, plan, console)
+    return await _play(plan, options, console)
 
 
 def plan_of(options: Options) -> Plan:
@@ -126,7 +152,11 @@ def plan_of(options: Options) -> Plan:
 
 
 def _simulate(plan: Plan, console: Console) -> Bundle:
-    simulated = run_simulated(plan, lambda line: console.print(line, highlight=False))
+    simulated = run_simulated(
+        plan,
+        lambda line: console.print(line, highlight=False),
+        check=anyio.from_thread.check_cancelled,
+    )
     return tell_simulated(plan, simulated)
 
 

@@ -54,16 +54,25 @@ class Simulated:
     shrunk: Schedule | None
 
 
-def run_simulated(plan: Plan, tell: Callable[[str], object]) -> Simulated:
-    """Play all seeds of a plan, until one breaks something; that one's faults are shrunk."""
+def run_simulated(
+    plan: Plan, tell: Callable[[str], object], check: Callable[[], object] = lambda: None
+) -> Simulated:
+    """Play all seeds of a plan, until one breaks something; that one's faults are shrunk.
+
+    Args:
+        plan: What is played.
+        tell: Hears in words how far it is.
+        check: Asked before each play; it raises if all is to end.
+    """
     found: list[Played] = []
     shown: Seed | None = None
     for number in range(plan.seed, plan.seed + plan.seeds):
+        check()
         seed = _play(plan, number, plan.schedule)
         found.append(seed.played)
         if seed.played.violations:
             tell(f"seed {number} breaks something; looking for the fewest faults that do")
-            shrunk = _shrunk(plan, seed.played)
+            shrunk = _shrunk(plan, seed.played, check)
             return Simulated(seeds=tuple(found), shown=seed, shrunk=shrunk)
         if shown is None or seed.rto_s > shown.rto_s:
             shown = seed
@@ -101,8 +110,9 @@ def _rto_s(notes: Sequence[Note], schedule: Schedule) -> float:
     )
 
 
-def _shrunk(plan: Plan, played: Played) -> Schedule:
+def _shrunk(plan: Plan, played: Played, check: Callable[[], object]) -> Schedule:
     def again(schedule: Schedule) -> tuple[str, ...]:
+        check()
         return _play(plan, played.seed, schedule).played.violations
 
     return shrink(played.schedule, breaks_again(played.violations, again))
