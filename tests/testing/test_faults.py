@@ -212,6 +212,14 @@ def test_who_is_not_there_is_not_struck_and_not_counted() -> None:
         assert fleet.troubles.begun == {"kill": 5}
 
 
+def test_a_replay_counts_once_there_is_a_reign_that_is_over() -> None:
+    with armed(fault(3, "replay"), fault(5, "kill", "leader", 5), fault(20, "replay")) as fleet:
+        fleet.run(4)
+        assert fleet.troubles.begun == {}
+        fleet.run(20)
+        assert fleet.troubles.begun == {"kill": 1, "replay": 1}
+
+
 def test_troubles_that_do_the_same_are_still_two() -> None:
     troubles, seen = Troubles(), list[str]()
 

@@ -133,6 +133,7 @@ def test_what_an_old_leader_sent_is_sent_again_and_refused() -> None:
         Schedule(faults=kills + replays).arm(fleet)
         fleet.run(25)
         assert fleet.violations == []
+        assert fleet.troubles.begun["replay"] > 0
         assert max(audit.book.epoch for audit in fleet.audits.values()) > 1
 
 

@@ -98,14 +98,16 @@ class ShellFleet(ElectionSite):
         is_stopped = believer is not None and self.processes[believer].is_stopped
         return None if is_stopped else believer
 
-    def replay_stale(self) -> None:
+    def replay_stale(self) -> bool:
         """Have some process issue a command again in the name of a reign that is over."""
         over = self.ledger.reigns[:-1]
         up = [process for process in self.processes.values() if process.has_begun]
-        if over and up:
-            rng = self.sim.rng("replay")
-            process = rng.choice(up)
-            process.start_soon(partial(_Life(self, process).replay, rng.choice(over).epoch))
+        if not over or not up:
+            return False
+        rng = self.sim.rng("replay")
+        process = rng.choice(up)
+        process.start_soon(partial(_Life(self, process).replay, rng.choice(over).epoch))
+        return True
 
 
 async def _live(fleet: ShellFleet, process: Process, *, is_consumer: bool) -> None:

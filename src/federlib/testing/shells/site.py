@@ -99,8 +99,9 @@ class ShellSite(Site):
         """Whom faults for `leader` strike; nobody, unless a subclass knows."""
         return None
 
-    def replay_stale(self) -> None:
+    def replay_stale(self) -> bool:
         """Have something issued again in the name of a reign that is over; here nothing is."""
+        return False
 
     def add(
         self, name: str, program: ShellProgram, *, offset_ms: int = 0, drift_ppm: int = 0

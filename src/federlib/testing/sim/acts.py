@@ -43,10 +43,9 @@ def _end(lifts: Iterable[Lift]) -> None:
 
 
 def _strike(world: World, fault: Fault) -> tuple[Lift, ...] | None:
-    """Return what ends it; None where it struck nobody."""
+    """Return what ends it; None where it struck nobody, or there was nothing to replay."""
     if fault.kind == "replay":
-        world.replay_stale()
-        return ()
+        return () if world.replay_stale() else None
     name = ""
     if fault.kind in OF_ONE:
         node = _choose(world, fault.who)

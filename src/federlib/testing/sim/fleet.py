@@ -159,14 +159,16 @@ class Fleet(ElectionSite):
         for node in self.nodes.values():
             node.start()
 
-    def replay_stale(self) -> None:
+    def replay_stale(self) -> bool:
         """Have some process issue a command again in the name of a reign that is over."""
         over = self.ledger.reigns[:-1]
         up = [node for node in self.nodes.values() if node.is_up]
-        if over and up:
-            rng = self.sim.rng("replay")
-            node = rng.choice(up)
-            node.spawn("replay", _Life(self, node).replay(rng.choice(over)))
+        if not over or not up:
+            return False
+        rng = self.sim.rng("replay")
+        node = rng.choice(up)
+        node.spawn("replay", _Life(self, node).replay(rng.choice(over)))
+        return True
 
 
 async def _live(fleet: Fleet, is_consumer: bool, node: Node) -> None:  # noqa: FBT001 (bound once)

@@ -163,7 +163,7 @@ class WorkflowFleet(Site):
         """Remember what a process sent."""
         self._sent.append((self.present.book.epoch, transaction))
 
-    def replay_stale(self) -> None:
+    def replay_stale(self) -> bool:
         """Have something sent again that a leader, or a worker under it, sent who is deposed."""
         keys, epoch = self.present.book.keys, self.present.book.epoch
         fenced = (keys.epoch, keys.logs, keys.dones, keys.progress, f"{keys.root}snap")
@@ -173,9 +173,11 @@ class WorkflowFleet(Site):
             if of_epoch < epoch and any(part.key.startswith(fenced) for part in transaction.checks)
         ]
         up = [node for node in self.nodes.values() if node.is_up]
-        if over and up:
-            rng = self.sim.rng("replay")
-            self._send_again(rng.choice(up), rng.choice(over))
+        if not over or not up:
+            return False
+        rng = self.sim.rng("replay")
+        self._send_again(rng.choice(up), rng.choice(over))
+        return True
 
     def _send_again(self, node: Node, transaction: Transaction) -> None:
         node.spawn("replay", self._replay(self.store.client(node), transaction))

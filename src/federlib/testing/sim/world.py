@@ -179,6 +179,6 @@ class World(Protocol):
         """Note that none strikes it any more."""
         ...
 
-    def replay_stale(self) -> None:
-        """Have something issued again in the name of a reign that is over."""
+    def replay_stale(self) -> bool:
+        """Have something issued again in the name of a reign that is over; say if there is one."""
         ...
