@@ -107,3 +107,14 @@ def test_the_simulator_ends_after_the_present_seed_when_it_is_interrupted(
     until(lambda: "chaos on sim" in fleet.text("out.log"), limit_s=60, what="its beginning")
     process.send_signal(how)
     assert process.wait(30) == 130
+
+
+def test_faults_that_were_asked_for_must_come_about_and_drawn_ones_need_not(fleet: Fleet) -> None:
+    drawn = fleet.call("chaos", "--seed", "1", "--seconds", "10", "--ttl", "2", "--json")
+    counts = msgspec.json.decode(drawn.out)["faults"]
+    missed = [kind for kind, n in counts.items() if n["planned"] and not n["carried_out"]]
+    assert (drawn.code, bool(missed)) == (0, True), "a seed in which a fault finds nobody"
+    (fleet.root / "faults.json").write_text(
+        '{"v": 1, "faults": [{"at_ms": 0, "kind": "kill", "who": "leader", "for_ms": 5}]}'
+    )
+    assert simulate(fleet, "--schedule", "faults.json").code == 4

@@ -78,7 +78,7 @@ async def run_chaos(options: Options) -> int:
     if options.report is not None:
         write_report(options.report, bundle)
     _tell(console, options, bundle)
-    return _code(bundle.result)
+    return _code(plan, bundle.result)
 
 
 async def _unless_terminated(work: Callable[[], Awaitable[Bundle]]) -> Bundle | None:
@@ -197,9 +197,11 @@ def _tell(console: Console, options: Options, bundle: Bundle) -> None:
             console.print(f"report: {where}", highlight=False, markup=False)
 
 
-def _code(result: Result) -> int:
+def _code(plan: Plan, result: Result) -> int:
     if not result.passed:
         return FAILED
+    if plan.schedule is None:
+        return OK  # Nobody asked for just these faults, and some strike when nobody leads.
     for count in result.faults.values():
         if count.planned and not count.carried_out and count.not_applicable is None:
             return CHAOS_NOT_FIRED
