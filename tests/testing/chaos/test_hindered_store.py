@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
 import anyio
 import pytest
 
 from federlib.errors import OutcomeUnknown, Unavailable
-from federlib.storage import Batch, Committed, Put, Transaction
+from federlib.skewclock import Clock
+from federlib.storage import Batch, Committed, Conflicted, Put, RecordStore, Transaction
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock
 from federlib.testing.chaos.hindered_store import HinderedStore
 from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance, combined, way_s
+from federlib.testing.store_contract import RecordStoreContract
 
 pytestmark = pytest.mark.anyio
 
 SURE = PPM
+
+
+class TestHinderedStore(RecordStoreContract):
+    """With nothing in the way it is a store as any other."""
+
+    lacks: ClassVar[frozenset[str]] = frozenset({"durable", "shared", "multi_host", "server_clock"})
+
+    @asynccontextmanager
+    async def open_store(self, clock: Clock) -> AsyncIterator[RecordStore]:
+        store = HinderedStore(
+            MemoryStore(clock), draw=lambda: 0.0, answer_s=5, answer_lost=lambda: None
+        )
+        try:
+            yield store
+        finally:
+            await store.aclose()
 
 
 class World:
@@ -83,6 +105,21 @@ async def test_what_was_held_up_goes_on_when_the_way_is_open_again() -> None:
         assert await world.value() == b"v"
         world.way.hindrance = CLEAR
     assert world.lost == []
+
+
+async def test_a_commit_that_was_sent_is_answered_whoever_is_cancelled(world: World) -> None:
+    world.way.hindrance = Hindrance(delay_ms=50)
+    answers: list[Committed | Conflicted] = []
+
+    async def ask() -> None:
+        answers.append(await world.way.commit(PUT))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        while await world.value() is None:
+            await anyio.sleep(0.001)
+        group.cancel_scope.cancel()
+    assert [type(answer) for answer in answers] == [Committed]
 
 
 async def test_a_store_that_is_down_says_so_at_once(world: World) -> None:

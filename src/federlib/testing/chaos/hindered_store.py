@@ -113,7 +113,7 @@ class HinderedStore:
             if is_drawn(now.lost_answer_ppm, self._draw) or not await self._clear(is_mute=False):
                 self._answer_lost()
                 self._give_up(transaction)
-        await self._travel(0, is_request=False)
+            await self._travel(0, is_request=False)
         return answer
 
     async def outcome(self, transaction_id: str) -> Committed | NotSeen:
@@ -170,9 +170,8 @@ class HinderedStore:
     async def _travel(self, size: int, *, is_request: bool) -> None:
         """Pass the time that one way takes."""
         size += _HEAD_BYTES
-        pause_s = way_s(self._hindrance, size, self._draw, is_request=is_request)
-        if pause_s:
-            await anyio.sleep(pause_s)
+        # Where nothing is in the way too: who was cancelled by now sends nothing.
+        await anyio.sleep(way_s(self._hindrance, size, self._draw, is_request=is_request))
 
     async def _clear(self, *, is_mute: bool) -> bool:
         """Wait until one way is open; say whether it was in time."""
