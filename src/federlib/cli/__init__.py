@@ -6,6 +6,9 @@ Exit codes of `federlib run`: 0 every task succeeded, 1 some failed, 2 usage, 3 
 
 from __future__ import annotations
 
+import io
+import sys
+
 __all__ = ["main"]
 
 
@@ -28,4 +31,7 @@ def main() -> None:
     del click, rich, yaml
     from federlib.cli.app import app
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A verdict that a terminal cannot spell is no failure.
+        sys.stdout.reconfigure(errors="replace")
     app(prog_name="federlib")

@@ -87,6 +87,23 @@ def test_a_report_never_overwrites_what_is_not_of_ours(fleet: Fleet) -> None:
     assert fleet.text("report.html") == "mine"
 
 
+def test_the_verdict_is_told_where_the_report_cannot_be_written(fleet: Fleet) -> None:
+    earlier = fleet.root / "report"
+    (earlier / "history.jsonl").mkdir(parents=True)
+    (earlier / "report.json").write_text('{"made_by": "federlib chaos"}')
+    done = simulate(fleet, "--report", "report", "--json")
+    assert done.code == 3, done.out + done.err
+    assert "history.jsonl" in done.err
+    assert msgspec.json.decode(done.out, type=dict[str, object])["violations"] == 0
+
+
+def test_an_output_that_cannot_spell_everything_is_no_failure(fleet: Fleet) -> None:
+    fleet.env["PYTHONIOENCODING"] = "ascii"
+    done = simulate(fleet)
+    assert done.code == 0, done.err
+    assert "passed  seed 7" in done.out
+
+
 def test_faults_for_somebody_who_is_not_there_are_a_mistake_of_usage(fleet: Fleet) -> None:
     (fleet.root / "faults.json").write_text(
         '{"v": 1, "faults": [{"at_ms": 1, "kind": "kill", "who": "n9"}]}'

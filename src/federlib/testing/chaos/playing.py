@@ -75,9 +75,13 @@ async def run_chaos(options: Options) -> int:
     bundle = await _unless_terminated(lambda: _bundle(plan, options, console))
     if bundle is None:
         return INTERRUPTED
+    # The verdict first: a report that cannot be written hides nothing.
+    _tell(console, options, bundle)
     if options.report is not None:
         write_report(options.report, bundle)
-    _tell(console, options, bundle)
+        if not options.as_json:
+            where = options.report / "report.html"
+            console.print(f"report: {where}", highlight=False, markup=False)
     return _code(plan, bundle.result)
 
 
@@ -192,9 +196,6 @@ def _tell(console: Console, options: Options, bundle: Bundle) -> None:
             tell_failure(console, bundle.result, bundle.story)
     else:
         show(console, bundle.result, bundle.story)
-        if options.report is not None:
-            where = options.report / "report.html"
-            console.print(f"report: {where}", highlight=False, markup=False)
 
 
 def _code(plan: Plan, result: Result) -> int:
