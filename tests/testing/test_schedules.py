@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,58 @@ def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingExtra, match=r"federlib\[testing\]"):
         Schedule().to_yaml()
     assert read_schedule("{}") == Schedule()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"name": None}, {"name": 7}, {"faults": None}, {"faults": "x"}, {"faults": (1,)}],
+    ids=str,
+)
+def test_fields_of_a_wrong_type_are_refused(fields: Any) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(fields))):
+        Schedule(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"until_ms": 0}, {"until_ms": 1.5}, {"most": 0}, {"kinds": ()}, {"kinds": ("rain",)}],
+    ids=str,
+)
+def test_nothing_is_drawn_from_nothing(fields: Any) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(fields))):
+        draw_schedule(random.Random(1), **{"until_ms": 1_000, **fields})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"nodes": 0},
+        {"nodes": -1},
+        {"nodes": 2.0},
+        {"nodes": 2**200},
+        {"ttl_s": math.nan},
+        {"ttl_s": "2"},
+        {"tolerance_s": math.inf},
+        {"act_s": -1},
+        {"resign_percent": 101},
+        {"drift_ppm": 1_000_000},
+        {"offset_ms": None},
+    ],
+    ids=str,
+)
+def test_terms_that_no_fleet_can_have_are_refused(fields: Any) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(fields))):
+        Terms(**fields)
+
+
+def test_a_fleet_of_one_is_a_fleet() -> None:
+    assert play(1, terms=Terms(nodes=1)).violations == ()
+
+
+@pytest.mark.parametrize("text", [None, 7, 1.5, []])
+def test_what_is_no_text_is_no_schedule(text: Any) -> None:
+    with pytest.raises(InvalidInput, match="text or bytes"):
+        read_schedule(text)
 
 
 def test_too_many_faults_and_names_that_cannot_be_printed_are_refused() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from federlib.testing.sim.faults import KINDS, Fault, Kind
+from federlib.errors import InvalidInput
+from federlib.testing.sim.faults import KINDS, MAX_MS, Fault, Kind
 from federlib.testing.sim.fleet import Terms
-from federlib.testing.sim.schedule import Schedule
+from federlib.testing.sim.schedule import MAX_FAULTS, Schedule
 
 __all__ = ["DRAWN", "RANGES", "Range", "draw_schedule", "draw_terms"]
 
@@ -69,8 +70,15 @@ def draw_schedule(
         until_ms: No fault lasts longer than this; milliseconds.
         most: How many at most.
         kinds: Of which.
+    Raises:
+        InvalidInput: There is no time, no fault or no kind to draw from.
     Source: Groce et al. 2012, Swarm testing.
     """
+    for name, value, largest in (("until_ms", until_ms, MAX_MS), ("most", most, MAX_FAULTS)):
+        if type(value) is not int or not 0 < value <= largest:
+            raise InvalidInput(name, expected=f"an integer, 1 to {largest}", found=value)
+    if not kinds or set(kinds) - set(KINDS):
+        raise InvalidInput("kinds", expected=f"some of {', '.join(KINDS)}", found=kinds)
     some = rng.sample(kinds, 1 + rng.randrange(len(kinds)))
     faults: list[Fault] = []
     for _ in range(1 + rng.randrange(most)):

@@ -10,12 +10,13 @@ commands do happens outside that store, in a `Ledger` which sees everything and 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import attrs
 
 from federlib._pace import Pace
-from federlib.errors import OutcomeUnknown, StaleToken, Unavailable
+from federlib.errors import InvalidInput, OutcomeUnknown, StaleToken, Unavailable
 from federlib.fencing import Command, CommandConsumer, FenceGuard, Outcome, issue
 from federlib.fencing.consumer import ActuationStatus
 from federlib.lease import Holder, LeaseBackend, StoreLeaseBackend
@@ -25,6 +26,7 @@ from federlib.skewclock import SkewTolerance
 from federlib.storage import Batch, RecordStore
 from federlib.telemetry import SILENT
 from federlib.testing.sim.audit import Audit
+from federlib.testing.sim.faults import MAX_MS
 from federlib.testing.sim.kernel import SECOND_NS, Simulation
 from federlib.testing.sim.ledger import Ledger, Reign
 from federlib.testing.sim.node import Node
@@ -51,6 +53,8 @@ class Terms:
         consumers: How many of the processes act on commands.
         offset_ms: Wall clocks start up to so far from the truth; milliseconds.
         drift_ppm: Clocks run up to so much too fast or too slow; parts per million.
+    Raises:
+        InvalidInput: One of them is no number, or none that can be.
     """
 
     nodes: int = 5
@@ -62,6 +66,27 @@ class Terms:
     consumers: int = 2
     offset_ms: int = 200
     drift_ppm: int = 200
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no fleet can be like."""
+        for name, (low, high) in _WHOLE.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise InvalidInput(name, expected=f"an integer, {low} to {high}", found=value)
+        for name in ("ttl_s", "tolerance_s", "command_every_s", "act_s"):
+            value = getattr(self, name)
+            if type(value) not in {int, float} or not 0 <= value < math.inf:
+                raise InvalidInput(name, expected="seconds, 0 or more", found=value)
+
+
+_WHOLE = {
+    "nodes": (1, 100_000),
+    "resign_percent": (0, 100),
+    "consumers": (0, 100_000),
+    "offset_ms": (0, MAX_MS),
+    "drift_ppm": (0, 999_999),
+}
+"""The least and the most of what is counted in terms."""
 
 
 class ElectionSite(Site):

@@ -41,7 +41,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         name: For people.
         faults: In any order.
     Raises:
-        InvalidInput: They are too many, or the name is no text that can be written down.
+        InvalidInput: They are no faults or too many, or the name is no text that can be
+            written down.
     """
 
     v: Literal[1] = 1
@@ -49,9 +50,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
+        if type(self.faults) is not tuple or {type(fault) for fault in self.faults} - {Fault}:
+            raise InvalidInput("faults", expected="a tuple of faults", found=self.faults)
         if len(self.faults) > MAX_FAULTS:
             raise InvalidInput("faults", expected=f"at most {MAX_FAULTS}", found=len(self.faults))
-        if len(self.name) > _LONGEST_NAME or not self.name.isprintable():
+        is_text = isinstance(self.name, str)
+        if not is_text or len(self.name) > _LONGEST_NAME or not self.name.isprintable():
             expected = f"at most {_LONGEST_NAME} printable characters"
             raise InvalidInput("name", expected=expected, found=self.name)
 

@@ -45,6 +45,8 @@ def read_schedule(text: str | bytes) -> Schedule:
         InvalidInput: It is none; says where and why.
         MissingExtra: It is YAML, and PyYAML is not installed.
     """
+    if not isinstance(text, (str, bytes)):
+        raise InvalidInput(_WHERE, expected="text or bytes", found=text)
     try:
         data = text.encode() if isinstance(text, str) else text
         plain = data[: MAX_BYTES + 1].decode()
