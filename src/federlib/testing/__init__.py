@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         every_choice,
         swarm_choice,
     )
+    from federlib.testing.store_view import StoreView
     from federlib.testing.virtual_time import (
         LoopClock,
         VirtualTime,
@@ -39,6 +40,7 @@ __all__ = [
     "ProcessEnded",
     "SimulatedDisk",
     "SkewedClock",
+    "StoreView",
     "VirtualTime",
     "every_choice",
     "run_virtually",
@@ -55,6 +57,7 @@ _HOMES = {
     "ProcessEnded": "federlib.testing.disk",
     "SimulatedDisk": "federlib.testing.disk",
     "SkewedClock": "federlib.testing.clocks",
+    "StoreView": "federlib.testing.store_view",
     "VirtualTime": "federlib.testing.virtual_time",
     "every_choice": "federlib.testing.disk",
     "run_virtually": "federlib.testing.virtual_time",
