@@ -8,8 +8,8 @@ can go wrong does, then heals everything and asks that it goes on. The processes
 own coroutines. `Simulation`, `Node`, `Network` and `SimulatedStore` are there for programs of
 your own.
 
-Does not promise: to find what depends on real threads, files or sockets. It does not run the
-event loop either: for that there is virtual time of the loop itself.
+Does not promise: to find what depends on real threads, files or sockets. It does not run
+asyncio's or trio's loop either: for that there is virtual time of the loop itself.
 """
 
 from federlib.testing.sim.backend import on_loop
