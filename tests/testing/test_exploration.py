@@ -107,6 +107,29 @@ def test_the_command_tells_what_it_covered(
         assert wrong[-2] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--seeds", "-1"], "seeds"),
+        (["--jobs", "0"], "--jobs"),
+        (["--seconds", "nan"], "--seconds"),
+        (["--seeds", "1", "--jobs", "1", "--state", "nowhere/state"], "nowhere/state"),
+    ],
+)
+def test_a_mistake_of_usage_is_told_in_a_line(
+    options: list[str],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert why in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_fresh_seeds_are_drawn_and_told(capsys: pytest.CaptureFixture[str]) -> None:
     firsts = set()
     for _ in range(2):

@@ -60,6 +60,8 @@ def test_kills_are_as_many_as_asked_for_and_all_in_time() -> None:
 def test_only_one_way_to_name_the_faults_is_taken() -> None:
     with pytest.raises(InvalidInput, match="one of --preset, --schedule, --kills"):
         schedule_for("sqlite", seed=1, seconds=9, name="gc_pause", file=None, number_of_kills=2)
+    with pytest.raises(InvalidInput, match="--schedule and --kills"):
+        schedule_for("sqlite", seed=1, seconds=9, name=None, file=Path("f"), number_of_kills=2)
 
 
 def test_faults_from_a_file_are_read_and_told_apart_from_nonsense(tmp_path: Path) -> None:

@@ -105,8 +105,11 @@ def schedule_for(
         InvalidInput: More than one was given, there is none of that name, or the file cannot
             be read as a schedule.
     """
-    if sum(given is not None for given in (name, file, number_of_kills)) > 1:
-        raise InvalidInput("--preset", expected="one of --preset, --schedule, --kills", found=name)
+    ways = {"--preset": name, "--schedule": file, "--kills": number_of_kills}
+    given = [way for way, value in ways.items() if value is not None]
+    if len(given) > 1:
+        expected = "one of --preset, --schedule, --kills"
+        raise InvalidInput("faults", expected=expected, found=" and ".join(given))
     if name is not None:
         return fitted(preset(name), seconds), ("--preset", name)
     if file is not None:

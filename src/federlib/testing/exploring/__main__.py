@@ -77,12 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = options.parse_args(arguments)
     if given.jobs < 1:
         options.error("--jobs: at least 1")
+    if given.seconds is not None and not given.seconds > 0:
+        options.error("--seconds: more than 0")
     try:
         state = kept = _begin(given)
         for state in kept.run(jobs=given.jobs, seconds=given.seconds):
             if given.state is not None:
                 save(given.state, state)
-    except InvalidInput as error:
+    except (InvalidInput, OSError) as error:
         options.error(str(error))
     covered = state.covered
     is_blind = covered.seeds >= _ENOUGH_FOR_ALL_KINDS and bool(covered.missing)
