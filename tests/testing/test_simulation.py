@@ -475,6 +475,33 @@ def test_a_lost_answer_leaves_the_caller_in_doubt_and_the_commit_in_place() -> N
     assert run_with_store(world, program) == [(True, 5)]
 
 
+@pytest.mark.parametrize(
+    ("identity", "is_receipt_kept", "takes_effect"),
+    [
+        ("x", True, 1),
+        ("x", False, 2),  # So it is its receipt that refuses it, nothing else.
+        (None, False, 1),
+    ],
+)
+def test_a_commit_that_comes_again_takes_effect_once(
+    identity: str | None, is_receipt_kept: bool, takes_effect: int
+) -> None:
+    world = World()
+    world.network.default.repeat_ppm = 1_000_000
+    before = world.store.revision
+
+    async def write(node: Node) -> None:
+        await world.store.client(node).commit(Transaction((Put("k", b"1"),), id=identity))
+
+    world.node(write)
+    while world.store.revision == before:
+        world.sim.run(max_events=1)
+    if not is_receipt_kept:
+        world.store._table._receipts.clear()
+    world.sim.run(until_ns=SECOND_NS)
+    assert world.store.revision - before == takes_effect
+
+
 def test_a_slow_commit_takes_effect_after_its_caller_gave_up() -> None:
     world = World()
 

@@ -174,7 +174,8 @@ class SimulatedStore:
 
     def _receive(self, request: _Request) -> None:
         if request.is_taken:
-            return  # The network repeated it; the connection does not.
+            self._take_again(request)
+            return
         request.is_taken = True
         faults = self.faults
         if faults.is_down:
@@ -187,6 +188,18 @@ class SimulatedStore:
                 self._give_up(request, self.timeout_ns)
         else:
             self._serve(request)
+
+    def _take_again(self, request: _Request) -> None:
+        """Carry out a commit that somebody between has sent again; nobody hears the answer.
+
+        Only with an id: whoever sends anything else twice has broken the store's protocol.
+        """
+        argument = request.argument
+        if isinstance(argument, Transaction) and argument.id and not self.faults.is_down:
+            try:
+                self._commit(argument)
+            except StoreFull:
+                return
 
     def _serve(self, request: _Request) -> None:
         try:
