@@ -1,16 +1,19 @@
-"""What may go into stored JSON when it comes from users: finite, shallow, and small."""
+"""Stored JSON: what may go into it when it comes from users, and records read by version."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 
-from federlib.errors import InvalidInput
+from federlib.errors import CorruptRecord, InvalidInput
 
-__all__ = ["MAX_DEPTH", "encode_json", "json_fault", "repeated_keys"]
+__all__ = ["MAX_DEPTH", "RecordReader", "encode_json", "json_fault", "repeated_keys"]
+
+_T = TypeVar("_T")
 
 MAX_DEPTH = 64
 """Of lists and objects in one another."""
@@ -92,3 +95,42 @@ def repeated_keys(data: bytes, where: str) -> list[str]:
     except (RecursionError, ValueError) as error:
         raise InvalidInput(where, expected="JSON", found=str(error)) from error
     return repeated
+
+
+class _Header(msgspec.Struct):
+    v: int
+
+
+_header = msgspec.json.Decoder(_Header)
+
+
+class RecordReader(Generic[_T]):
+    """Reads stored records of one kind and version.
+
+    Args:
+        kind: The Struct that they are.
+        version: What their field `v` must say.
+    """
+
+    def __init__(self, kind: type[_T], version: int) -> None:
+        self._kind = kind
+        self._version = version
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def read(self, key: str, value: bytes) -> _T:
+        """Read the record that is stored under a key.
+
+        Raises:
+            CorruptRecord: Not a record of this kind and version.
+        """
+        try:
+            # The version first: a newer record may differ in everything else.
+            found = _header.decode(value).v
+            if found == self._version:
+                return self._decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            # msgspec names the field: "Expected `int`, got `str` - at `$.leader_epoch`".
+            expected = f"{self._kind.__name__} ({error})"
+            raise CorruptRecord(key, expected=expected, found=value) from error
+        hint = "a newer federlib wrote it: upgrade this one" if found > self._version else ""
+        raise CorruptRecord(key, expected=f"field v = {self._version}", found=found, hint=hint)

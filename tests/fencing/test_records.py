@@ -114,6 +114,13 @@ def test_an_unknown_status_is_refused(status: str) -> None:
         decode_outcome(stored("outcome", value))
 
 
+def test_a_record_that_does_not_say_its_version_is_refused() -> None:
+    plain = msgspec.json.decode(encode(a_command()))
+    del plain["v"]
+    with pytest.raises(CorruptRecord, match="`v`"):
+        decode_command(stored("issued", msgspec.json.encode(plain)))
+
+
 def test_every_cut_of_a_record_is_refused() -> None:
     value = encode(a_command())
     for length in range(len(value)):

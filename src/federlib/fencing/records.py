@@ -16,12 +16,11 @@ Source: HA plan, phase 0 and §2; design §5, fencing.
 from __future__ import annotations
 
 import math
-import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from federlib._json import encode_json
+from federlib._json import RecordReader, encode_json
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.skewclock import StoredHlc
 from federlib.storage import Record, segment
@@ -83,8 +82,7 @@ _NS = 1_000_000_000
 
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")
-_Id = Annotated[str, msgspec.Meta(pattern=_ID.pattern)]
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")]
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 _Token = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN)]
 _Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
@@ -211,14 +209,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     v: int = FORMAT
 
 
-class _Header(msgspec.Struct):
-    v: int
-
-
-_Stored = TypeVar("_Stored", FenceMark, Command, Started, Outcome)
-_DECODERS: dict[type, Any] = {
-    kind: msgspec.json.Decoder(kind) for kind in (FenceMark, Command, Started, Outcome)
-}
+_marks = RecordReader(FenceMark, FORMAT)
+_commands = RecordReader(Command, FORMAT)
+_starts = RecordReader(Started, FORMAT)
+_outcomes = RecordReader(Outcome, FORMAT)
 
 
 def fence_key(resource: str) -> str:
@@ -245,11 +239,10 @@ def command_prefix(scope: str, command_id: str) -> str:
     Raises:
         InvalidInput: The scope or the id cannot be part of a key.
     """
-    if type(command_id) is not str or _ID.fullmatch(command_id) is None:
-        try:
-            msgspec.convert(command_id, _Id)
-        except msgspec.ValidationError as error:
-            raise InvalidInput("command_id", expected=str(error), found=command_id) from error
+    try:
+        msgspec.convert(command_id, _Id)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("command_id", expected=str(error), found=command_id) from error
     return f"{scope_prefix(scope)}{command_id}/"
 
 
@@ -327,7 +320,7 @@ def decode_mark(record: Record, resource: str) -> FenceMark:
     Raises:
         CorruptRecord: Not a mark of this format, or that of another resource.
     """
-    mark = _decode(record, FenceMark)
+    mark = _marks.read(record.key, record.value)
     if mark.resource != resource:
         raise CorruptRecord(
             record.key, expected=f"field resource = {resource!r}", found=mark.resource
@@ -341,7 +334,7 @@ def decode_command(record: Record) -> Command:
     Raises:
         CorruptRecord: Not a command of this format, or not the one that its key names.
     """
-    command = _decode(record, Command)
+    command = _commands.read(record.key, record.value)
     try:
         encode_payload(command.payload)
         prefix = command_prefix(command.scope, command.command_id)
@@ -360,7 +353,7 @@ def decode_started(record: Record) -> Started:
     Raises:
         CorruptRecord: Not one of this format, or not of the command that its key names.
     """
-    return _of_its_key(record, _decode(record, Started))
+    return _of_its_key(record, _starts.read(record.key, record.value))
 
 
 def decode_outcome(record: Record) -> Outcome:
@@ -369,7 +362,7 @@ def decode_outcome(record: Record) -> Outcome:
     Raises:
         CorruptRecord: Not one of this format, or not of the command that its key names.
     """
-    return _of_its_key(record, _decode(record, Outcome))
+    return _of_its_key(record, _outcomes.read(record.key, record.value))
 
 
 _Part = TypeVar("_Part", Started, Outcome)
@@ -381,30 +374,3 @@ def _of_its_key(record: Record, part: _Part) -> _Part:
             record.key, expected="field command_id as in the key", found=part.command_id
         )
     return part
-
-
-def _decode(record: Record, kind: type[_Stored]) -> _Stored:
-    try:
-        stored: _Stored = _DECODERS[kind].decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # A newer record may differ in everything else.
-        version = _version_of(record.value)
-        if version is None or version == FORMAT:
-            # msgspec names the field: "Expected `int`, got `str` - at `$.leader_epoch`".
-            raise CorruptRecord(
-                record.key, expected=f"{kind.__name__} ({error})", found=record.value
-            ) from error
-        found = version
-    else:
-        found = stored.v
-        if found == FORMAT:
-            return stored
-    hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""
-    raise CorruptRecord(record.key, expected=f"field v = {FORMAT}", found=found, hint=hint)
-
-
-def _version_of(value: bytes) -> int | None:
-    try:
-        return msgspec.json.decode(value, type=_Header).v
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

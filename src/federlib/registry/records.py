@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from federlib._json import RecordReader
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.identity import WorkerIdentity
 from federlib.storage.keys import check_text
@@ -96,12 +97,7 @@ class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
     left_at_ns: _Instant | None = None
 
 
-class _Header(msgspec.Struct):
-    v: int
-
-
-_header = msgspec.json.Decoder(_Header)
-_member = msgspec.json.Decoder(MemberRecord)
+_members = RecordReader(MemberRecord, FORMAT)
 
 
 def member_key(worker_id: str) -> str:
@@ -135,7 +131,7 @@ def decode_member(key: str, value: bytes) -> MemberRecord:
     """
     if len(value) > MAX_RECORD_BYTES:
         raise CorruptRecord(key, expected=f"at most {MAX_RECORD_BYTES} bytes", found=value)
-    record = _decode(key, value)
+    record = _members.read(key, value)
     try:
         host_id = WorkerIdentity.parse(record.worker_id).host_id
     except InvalidInput as error:
@@ -145,18 +141,6 @@ def decode_member(key: str, value: bytes) -> MemberRecord:
     if key != f"{REGISTRY_PREFIX}{record.worker_id}":
         raise CorruptRecord(key, expected="the worker of its key", found=record.worker_id)
     return record
-
-
-def _decode(key: str, value: bytes) -> MemberRecord:
-    try:
-        # The version first: a newer record may differ in everything else.
-        found = _header.decode(value).v
-        if found == FORMAT:
-            return _member.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptRecord(key, expected=f"MemberRecord ({error})", found=value) from error
-    hint = "a newer federlib wrote it: upgrade this one" if found > FORMAT else ""
-    raise CorruptRecord(key, expected=f"field v = {FORMAT}", found=found, hint=hint)
 
 
 def check_kind(kind: str) -> str:
