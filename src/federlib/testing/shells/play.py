@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from federlib.testing.shells.fleet import SMALL, ShellFleet
-from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.drawing import drawn
 from federlib.testing.sim.explore import Played, conclude, patience_s
 from federlib.testing.sim.fleet import Terms
 from federlib.testing.sim.schedule import SAFETY_S, Schedule
@@ -34,12 +34,12 @@ def play_shells(
 
     async def main() -> Played:
         async with ShellFleet(seed, terms) as fleet:
-            faults = schedule or draw_schedule(fleet.sim.rng("schedule"), until_ms=safety_s * 1_000)
+            faults = schedule or drawn(fleet.sim, safety_s)
             faults.arm(fleet)
             await anyio.sleep(safety_s)
             fleet.heal()
             healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
             await anyio.sleep(patience_s(terms))
-            return conclude(fleet, seed, faults, healed_ns=healed_ns, done=done)
+            return conclude(fleet, faults, healed_ns=healed_ns, done=done)
 
     return run_virtually(main, backend, seed=seed)

@@ -14,7 +14,7 @@ from federlib.testing.shells.kernel import LoopSimulation
 from federlib.testing.shells.process import Process
 from federlib.testing.shells.site import draw_clock, go
 from federlib.testing.shells.store import LoopStore
-from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.drawing import drawn
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.play_workflow import WorkflowPlayed, conclude_workflow
 from federlib.testing.sim.schedule import SAFETY_S, Schedule
@@ -103,7 +103,7 @@ def play_shell_workflow(
 
     async def main() -> WorkflowPlayed:
         async with ShellWorkflowFleet.open(seed, terms) as fleet:
-            faults = schedule or draw_schedule(fleet.sim.rng("schedule"), until_ms=safety_s * 1_000)
+            faults = schedule or drawn(fleet.sim, safety_s)
             faults.arm(fleet)
             await anyio.sleep(safety_s)
             fleet.heal()
@@ -111,6 +111,6 @@ def play_shell_workflow(
                 if fleet.finished == len(fleet.flows) or fleet.violations:
                     break
                 await anyio.sleep(1)
-            return conclude_workflow(fleet, seed, faults)
+            return conclude_workflow(fleet, faults)
 
     return run_virtually(main, backend, seed=seed)

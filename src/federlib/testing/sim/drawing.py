@@ -10,9 +10,10 @@ import attrs
 from federlib.errors import InvalidInput
 from federlib.testing.sim.faults import KINDS, MAX_MS, Fault, Kind
 from federlib.testing.sim.fleet import Terms
+from federlib.testing.sim.kernel import Simulation
 from federlib.testing.sim.schedule import MAX_FAULTS, Schedule
 
-__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule", "draw_terms"]
+__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule", "draw_terms", "drawn"]
 
 DRAWN = "drawn"
 """The name of a schedule that was drawn."""
@@ -98,6 +99,16 @@ def draw_schedule(
             )
         )
     return Schedule(name=DRAWN, faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)))
+
+
+def drawn(sim: Simulation, safety_s: int) -> Schedule:
+    """Draw the schedule that a seed is played with unless another is given.
+
+    Args:
+        sim: Of that seed.
+        safety_s: No fault lasts longer than this; seconds.
+    """
+    return draw_schedule(sim.rng("schedule"), until_ms=safety_s * 1_000)
 
 
 def draw_terms(rng: random.Random) -> Terms:

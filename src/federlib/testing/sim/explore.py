@@ -14,7 +14,7 @@ from functools import partial
 
 import attrs
 
-from federlib.testing.sim.drawing import DRAWN, draw_schedule
+from federlib.testing.sim.drawing import DRAWN, drawn
 from federlib.testing.sim.fleet import ElectionSite, Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
 from federlib.testing.sim.presets import PRESETS
@@ -100,24 +100,20 @@ def play(
 def play_in(fleet: Fleet, schedule: Schedule | None, *, safety_s: int) -> Played:
     """Play a fleet that was just made to its end; see `play`."""
     if schedule is None:
-        rng = fleet.sim.rng("schedule")
-        schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
+        schedule = drawn(fleet.sim, safety_s)
     schedule.arm(fleet)
     fleet.run(safety_s)
     fleet.heal()
     healed_ns, done = fleet.sim.now_ns, len(fleet.ledger.calls)
     fleet.run(patience_s(fleet.terms))
-    return conclude(fleet, fleet.sim.seed, schedule, healed_ns=healed_ns, done=done)
+    return conclude(fleet, schedule, healed_ns=healed_ns, done=done)
 
 
-def conclude(
-    fleet: ElectionSite, seed: int, schedule: Schedule, *, healed_ns: int, done: int
-) -> Played:
+def conclude(fleet: ElectionSite, schedule: Schedule, *, healed_ns: int, done: int) -> Played:
     """Ask at the end whether a healed fleet has gone on, and say what became of it.
 
     Args:
         fleet: Healed long enough ago.
-        seed: Of the fleet.
         schedule: What it was played with.
         healed_ns: When it was healed; nanoseconds of the simulation.
         done: How many commands had been acted on by then.
@@ -134,7 +130,7 @@ def conclude(
     for name, found in judged.faults:
         ledger.accuse(name, found)
     return Played(
-        seed=seed,
+        seed=fleet.sim.seed,
         schedule=schedule,
         violations=tuple(ledger.violations),
         digest=fleet.sim.trace.digest,

@@ -11,7 +11,7 @@ from federlib._pace import run_now
 from federlib.dag.runlog import RunLog
 from federlib.errors import CorruptRecord
 from federlib.storage import Page, Record
-from federlib.testing.sim.drawing import draw_schedule
+from federlib.testing.sim.drawing import drawn
 from federlib.testing.sim.run_audit import Ending, RunAudit
 from federlib.testing.sim.schedule import SAFETY_S, Schedule
 from federlib.testing.sim.shrinking import breaks_again, shrink
@@ -74,8 +74,7 @@ def play_workflow(
     """
     with WorkflowFleet(seed, terms) as fleet:
         if schedule is None:
-            rng = fleet.sim.rng("schedule")
-            schedule = draw_schedule(rng, until_ms=safety_s * 1_000)
+            schedule = drawn(fleet.sim, safety_s)
         schedule.arm(fleet)
         fleet.run(safety_s)
         fleet.heal()
@@ -83,22 +82,21 @@ def play_workflow(
             if fleet.finished == len(fleet.flows) or fleet.violations:
                 break
             fleet.run(1)
-        return conclude_workflow(fleet, seed, schedule)
+        return conclude_workflow(fleet, schedule)
 
 
-def conclude_workflow(fleet: WorkflowFleet, seed: int, schedule: Schedule) -> WorkflowPlayed:
+def conclude_workflow(fleet: WorkflowFleet, schedule: Schedule) -> WorkflowPlayed:
     """Judge the runs of a fleet at the end, and say what became of it.
 
     Args:
         fleet: Healed long enough ago.
-        seed: Of the fleet.
         schedule: What it was played with.
     """
     for audit in fleet.audits.values():
         _judge(fleet, audit, is_calm=not schedule.faults)
     books = [audit.book for audit in fleet.audits.values()]
     return WorkflowPlayed(
-        seed=seed,
+        seed=fleet.sim.seed,
         schedule=schedule,
         violations=tuple(fleet.violations),
         digest=fleet.sim.trace.digest,
