@@ -43,12 +43,13 @@ _HOUR = Terms(
     drift_ppm=10,
 )
 _QUIET_NS = 10 * SECOND_NS
+_KILL_EVERY_S = 36
 
 
 def _bare_heap() -> float:
     """Events per second of a heap and seeded draws, with nothing that happens in them."""
-    rng, queue, number = random.Random(1), [], 0  # type: ignore[var-annotated]
-    draw = rng.random
+    queue: list[tuple[int, int, Callable[[int], None]]] = []
+    draw, number = random.Random(1).random, 0
 
     def event(now_ns: int) -> None:
         nonlocal number
@@ -192,9 +193,6 @@ def _hour_row(*, quick: bool) -> Row:
         note=f"{len(fleets)} elections of {_GROUP} in one simulation, ttl {_HOUR.ttl_s:g} s, a "
         f"leader killed every {_KILL_EVERY_S} s; {sim.ran:,} events, {reigns} reigns",
     )
-
-
-_KILL_EVERY_S = 36
 
 
 def _kill_now_and_then(sim: Simulation, fleets: list[Fleet]) -> None:

@@ -97,7 +97,7 @@ def tokens_rise(scene: Scene) -> str | None:
         return None
     before = scene.lease.fencing_token
     if scene.now_lease is None:
-        is_gone = None in scene.written.values() and lease_key(scene.name) in scene.written
+        is_gone = lease_key(scene.name) in scene.written
         return f"the record of token {before} is gone" if is_gone else None
     token = scene.now_lease.fencing_token
     if token < before:
