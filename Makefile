@@ -59,7 +59,7 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml
 .venv-bench/ready: .venv-bench/made $(SOURCES)
 	.venv-bench/bin/python benchmarks/install_peers.py
 	.venv-bench/bin/python $(PIP) --force-reinstall --no-deps .
-	.venv-bench/bin/python $(PIP) '.[cli]'
+	.venv-bench/bin/python $(PIP) '.[cli,testing]'
 	@touch $@
 
 demo: .venv-demo/ready
