@@ -22,7 +22,7 @@ from federlib.storage import (
     Record,
     Transaction,
 )
-from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._blocking.commit_line import Attempt
 
 __all__ = ["Expected", "Found", "Store", "observe"]
 

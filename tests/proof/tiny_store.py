@@ -24,7 +24,7 @@ from federlib.storage import (
     Put,
     Record,
 )
-from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.storage.disk import Disk, DiskFile
 
 __all__ = ["BUGS", "TinyStore"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.storage import Transaction
-from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.testing import ProcessEnded, SimulatedDisk
 from proof.store_model import Expected, Found, Store, observe
 

@@ -24,7 +24,7 @@ from federlib.storage import (
     RecordStore,
     Transaction,
 )
-from federlib.storage.backends._embedded.store import EngineStore
+from federlib.storage.backends._blocking.store import EngineStore
 from federlib.storage.backends.file._engine import FileEngine
 from federlib.storage.backends.file._journal import encode_change
 from federlib.storage.backends.file._load import Tuning

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from federlib.errors import Fenced, Unavailable
-from federlib.storage.backends._embedded.crew import Crew
+from federlib.storage.backends._blocking.crew import Crew
 
 pytestmark = pytest.mark.anyio
 

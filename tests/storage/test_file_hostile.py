@@ -13,7 +13,7 @@ import pytest
 
 from federlib.errors import CorruptRecord
 from federlib.storage import Absent, Committed, Delete, Put, Transaction
-from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.storage.backends.file import open_engine
 from federlib.storage.backends.file._engine import FileEngine
 from federlib.storage.backends.file._load import Tuning

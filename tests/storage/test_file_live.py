@@ -26,7 +26,7 @@ from federlib.errors import (
 )
 from federlib.skewclock import SystemClock
 from federlib.storage import Batch, Committed, NotSeen, Progress, Put, Subscription, Transaction
-from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.storage.backends.file import FileStore, open_engine, open_store, parse_url
 from federlib.storage.backends.file import _engine as _file_engine
 from federlib.storage.backends.file._engine import FileEngine

@@ -13,7 +13,7 @@ import pytest
 
 from federlib.errors import Fenced
 from federlib.storage import Batch, Committed, Put, Resync, Transaction, open_store
-from federlib.storage.backends._embedded.store import EngineStore
+from federlib.storage.backends._blocking.store import EngineStore
 from storage.store_processes import URLS, finish, start
 from storage.store_worker import read_number
 

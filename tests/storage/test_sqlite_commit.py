@@ -17,7 +17,7 @@ import pytest
 
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.storage import Absent, Committed, NotSeen, Put, Transaction
-from federlib.storage.backends._embedded import store as driver
+from federlib.storage.backends._blocking import store as driver
 from federlib.storage.backends.sqlite import SqliteStore
 from storage.store_worker import open_url
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.storage.backends._blocking.commit_line import Attempt, CommitLine
 from federlib.storage.backends._embedded.ticket import Ticket
 from federlib.storage.protocol import Put, Transaction
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from federlib.errors import CorruptRecord, FederlibError, OutcomeUnknown, Unavailable
-from federlib.storage.backends._embedded.commit_line import Attempt
-from federlib.storage.backends._embedded.committing import CommittingEngine, Outcome
+from federlib.storage.backends._blocking.commit_line import Attempt
+from federlib.storage.backends._blocking.committing import CommittingEngine, Outcome
 from federlib.storage.backends._embedded.table import Receipt, Table, digest_of
 from federlib.storage.backends.file._check import find_problems
 from federlib.storage.backends.file._errors import translate
@@ -205,7 +205,7 @@ class FileEngine(CommittingEngine):
         except OSError as error:
             raise self._explain(error) from error
 
-    def open_feed(self) -> FileFeed:
+    def open_feed(self, _wake: Callable[[], None]) -> FileFeed:
         """Open what a watching thread asks."""
         return FileFeed(self.read_revision, self.read_changes)
 

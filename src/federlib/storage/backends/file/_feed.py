@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from federlib.storage.backends._embedded import MAX_PAUSE_S
 from federlib.storage.protocol import Batch
 
 __all__ = ["FileFeed"]
@@ -18,10 +19,12 @@ class FileFeed:
     Attributes:
         read_revision: The engine's.
         read_changes: The engine's.
+        max_pause_s: How long to sleep between two looks, at most; seconds.
     """
 
     read_revision: Callable[[], int]
     read_changes: Callable[[int, int], Sequence[Batch] | None]
+    max_pause_s: float = MAX_PAUSE_S
     _seen: int = attrs.field(init=False, default=-1)
 
     def has_news(self) -> bool:

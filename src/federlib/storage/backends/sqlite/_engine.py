@@ -21,8 +21,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from weakref import WeakSet
 
 from federlib.errors import CorruptRecord, FederlibError, Fenced
-from federlib.storage.backends._embedded.commit_line import Attempt
-from federlib.storage.backends._embedded.committing import CommittingEngine, Outcome
+from federlib.storage.backends._blocking.commit_line import Attempt
+from federlib.storage.backends._blocking.committing import CommittingEngine, Outcome
 from federlib.storage.backends._embedded.filesystem import (
     create_private_file,
     make_private_directory,
@@ -209,7 +209,7 @@ class SqliteEngine(CommittingEngine):
             raise
         return connection
 
-    def open_feed(self) -> SqliteFeed:
+    def open_feed(self, _wake: Callable[[], None]) -> SqliteFeed:
         """Open what a watching thread asks; the caller closes it."""
         with self._translating():
             return SqliteFeed(self.open_reader(), self.explain)

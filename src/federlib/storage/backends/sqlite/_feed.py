@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from federlib.errors import FederlibError
+from federlib.storage.backends._embedded import MAX_PAUSE_S
 from federlib.storage.backends.sqlite._rows import read_changes, read_revision
 from federlib.storage.protocol import Batch
 
@@ -15,6 +16,8 @@ __all__ = ["SqliteFeed"]
 
 class SqliteFeed:
     """`PRAGMA data_version` says in microseconds whether another connection committed."""
+
+    max_pause_s: float = MAX_PAUSE_S
 
     def __init__(
         self, connection: sqlite3.Connection, explain: Callable[[sqlite3.Error], FederlibError]

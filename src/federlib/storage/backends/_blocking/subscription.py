@@ -7,10 +7,10 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from federlib.storage.backends._embedded.crew import Crew, schedule, scheduler
-from federlib.storage.backends._embedded.engine import Engine
-from federlib.storage.backends._embedded.follower import Follower
-from federlib.storage.backends._embedded.watch import Watcher
+from federlib.storage.backends._blocking.crew import Crew, schedule, scheduler
+from federlib.storage.backends._blocking.engine import Engine
+from federlib.storage.backends._blocking.follower import Follower
+from federlib.storage.backends._blocking.watch import Watcher
 from federlib.storage.protocol import WatchItem
 
 __all__ = ["EngineSubscription"]

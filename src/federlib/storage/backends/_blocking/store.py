@@ -1,4 +1,4 @@
-"""A `RecordStore` made of a blocking engine: the same shell for every embedded driver.
+"""A `RecordStore` made of a blocking engine: the same shell for every such driver.
 
 Blocking work runs in threads of the store's own, never in the host's default pool.
 
@@ -19,12 +19,12 @@ import anyio.to_thread
 from federlib._pace import ThreadPace
 from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock
-from federlib.storage.backends._embedded.commit_line import Attempt
-from federlib.storage.backends._embedded.crew import Crew, schedule, scheduler
-from federlib.storage.backends._embedded.direct import DirectStore
-from federlib.storage.backends._embedded.engine import Engine
-from federlib.storage.backends._embedded.subscription import EngineSubscription
-from federlib.storage.backends._embedded.watch import Watcher
+from federlib.storage.backends._blocking.commit_line import Attempt
+from federlib.storage.backends._blocking.crew import Crew, schedule, scheduler
+from federlib.storage.backends._blocking.direct import DirectStore
+from federlib.storage.backends._blocking.engine import Engine
+from federlib.storage.backends._blocking.subscription import EngineSubscription
+from federlib.storage.backends._blocking.watch import Watcher
 from federlib.storage.keys import check_key, check_prefix
 from federlib.storage.limits import check_scan, check_transaction, check_transaction_id
 from federlib.storage.protocol import (
@@ -65,7 +65,7 @@ class EngineStore(Generic[AnyEngine]):
         self._telemetry = telemetry
         self._watcher = Watcher(engine)
         engine.listen(self._watcher.committed)
-        self._crew = Crew(engine.where)
+        self._crew = Crew(engine.where, committers=engine.committers)
         self._is_closed = False
 
     @property
@@ -117,6 +117,7 @@ class EngineStore(Generic[AnyEngine]):
             self._engine.run(attempt)
             schedule(soon, done.set)
 
+        self._engine.expect(attempt)
         self._crew.commit(job)
         try:
             with anyio.move_on_after(COMMIT_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""What an embedded driver is at heart: synchronous, thread-safe, blocking.
+"""What a driver is at heart: synchronous, thread-safe, blocking.
 
 `EngineStore` makes a `RecordStore` of an engine by calling it in threads; a blocking caller
 uses the engine as it is. Arguments are legal already: whoever calls has checked them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from federlib.storage.backends._embedded.commit_line import Attempt
+from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.storage.protocol import (
     Batch,
     Committed,
@@ -28,7 +28,13 @@ class Feed(Protocol):
 
     Every verb raises `FederlibError` where the store cannot be read; the feed is then of
     no more use but to be closed.
+
+    Attributes:
+        max_pause_s: How long the thread may sleep between two looks while it is not woken;
+            seconds.
     """
+
+    max_pause_s: float
 
     def has_news(self) -> bool:
         """Say, in microseconds, whether anybody committed since the last call.
@@ -55,9 +61,11 @@ class Engine(Protocol):
 
     Attributes:
         where: How errors call this store.
+        committers: How many threads may commit at once.
     """
 
     where: str
+    committers: int
 
     @property
     def store_id(self) -> str:
@@ -84,14 +92,26 @@ class Engine(Protocol):
         """Read up to `limit` commits after a revision; None where history lacks them."""
         ...
 
-    def open_feed(self) -> Feed:
-        """Open what a watching thread asks; the caller closes it."""
+    def open_feed(self, wake: Callable[[], None]) -> Feed:
+        """Open what a watching thread asks; the caller closes it.
+
+        Args:
+            wake: An engine that is told of commits calls it, from any thread, to have the
+                watching thread look at once.
+        """
         ...
 
     def listen(self, hear: Callable[[Batch], None]) -> None:
         """Have one listener called with every commit that takes effect, in its own thread.
 
         Of commits by several threads it may hear the later one first.
+        """
+        ...
+
+    def expect(self, attempt: Attempt) -> None:
+        """Hear that `run` will be called with this attempt, from another thread, and soon.
+
+        An engine that commits several at once takes those along that it expects.
         """
         ...
 

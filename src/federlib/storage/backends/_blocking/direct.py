@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from federlib._pace import Bell, ThreadPace
 from federlib.errors import InvalidInput, Unavailable
 from federlib.skewclock import Clock
-from federlib.storage.backends._embedded.commit_line import Attempt
-from federlib.storage.backends._embedded.engine import Engine
-from federlib.storage.backends._embedded.follower import Follower
-from federlib.storage.backends._embedded.watch import Watcher
+from federlib.storage.backends._blocking.commit_line import Attempt
+from federlib.storage.backends._blocking.engine import Engine
+from federlib.storage.backends._blocking.follower import Follower
+from federlib.storage.backends._blocking.watch import Watcher
 from federlib.storage.keys import check_key, check_prefix
 from federlib.storage.limits import check_scan, check_transaction, check_transaction_id
 from federlib.storage.protocol import (

@@ -1,8 +1,9 @@
-"""Watching an embedded store: one thread per open store asks, everybody hears.
+"""Watching a store: one thread per open store asks, everybody hears.
 
 Neither SQLite nor a file can notify another process, but either says in microseconds whether
 anybody has committed. A daemon thread asks through a feed of its own: 1 ms after activity,
-then more and more rarely down to every 50 ms. It reads each new commit once and hands it to
+then more and more rarely down to every 50 ms. A server tells its feed, which wakes the thread;
+then it asks rarely, in case that word got lost. It reads each new commit once and hands it to
 the inbox of every subscription. What this process commits itself need not be read: the
 committing thread hands it out, unless something that was not read yet lies before it.
 
@@ -22,7 +23,7 @@ from collections.abc import Callable, Sequence
 
 from federlib._pace import Bell
 from federlib.errors import FederlibError, Unavailable
-from federlib.storage.backends._embedded.engine import Engine, Feed
+from federlib.storage.backends._blocking.engine import Engine, Feed
 from federlib.storage.protocol import MAX_BEHIND, Batch, Resync
 
 __all__ = ["CHUNK", "Inbox", "Watcher", "narrow"]
@@ -31,7 +32,6 @@ CHUNK = 256
 """Commits read from the log at once."""
 
 _MIN_PAUSE_S = 0.001
-_MAX_PAUSE_S = 0.050
 _PAUSE_GROWTH = 1.5
 _STRIDE_S = 0.002
 _ANSWER_S = 0.005
@@ -212,14 +212,14 @@ class Watcher:
             try:
                 self._engine.check_usable()
                 if feed is None:
-                    feed = self._engine.open_feed()
+                    feed = self._engine.open_feed(self._nudged.ring)
                 if feed.has_news() and self._catch_up(feed):
                     self._pause_s = _MIN_PAUSE_S
                     # Who commits in a row is followed in strides: a look at each commit
                     # would take the interpreter from the one who commits.
                     self._stopped.wait(_STRIDE_S)
                 else:
-                    self._pause_s = min(self._pause_s * _PAUSE_GROWTH, _MAX_PAUSE_S)
+                    self._pause_s = min(self._pause_s * _PAUSE_GROWTH, feed.max_pause_s)
             except FederlibError as error:
                 if feed is not None:
                     feed.close()

@@ -1,4 +1,4 @@
-"""What every embedded engine does around a commit: who is next, who hears, and the end."""
+"""What an engine does around a commit: who is next, who hears, and the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from federlib.errors import Fenced, Unavailable
-from federlib.storage.backends._embedded.commit_line import Attempt, CommitLine
+from federlib.storage.backends._blocking.commit_line import Attempt, CommitLine
 from federlib.storage.protocol import Batch, Committed, Conflicted
 
 __all__ = ["CommittingEngine", "Outcome"]
@@ -25,7 +25,10 @@ class CommittingEngine(ABC):
 
     Attributes:
         where: How errors call this store.
+        committers: More than one would only wait for each other.
     """
+
+    committers: int = 1
 
     def __init__(self, where: str) -> None:
         self.where: str = where
@@ -62,6 +65,9 @@ class CommittingEngine(ABC):
     def listen(self, hear: Callable[[Batch], None]) -> None:
         """Have one listener called with every commit, in the committing thread."""
         self._hear = hear
+
+    def expect(self, attempt: Attempt) -> None:  # noqa: B027 (a default)
+        """Prepare nothing: commits go one at a time."""
 
     def run(self, attempt: Attempt) -> None:
         """Commit, and leave the answer or the error in the attempt. Never raises."""

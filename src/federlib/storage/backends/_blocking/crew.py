@@ -1,4 +1,4 @@
-"""The threads of one open store: one that commits, a few that read, one kept for leases.
+"""The threads of one open store: those that commit, a few that read, one kept for leases.
 
 A pool for any function would do; `anyio.to_thread` is one. It goes through a limiter, a
 context and two turns of the event loop for each call, and for a commit that takes a fifth
@@ -98,17 +98,18 @@ class Crew:
 
     Args:
         where: How errors call the store.
+        committers: How many threads commit.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, committers: int = 1) -> None:
         self._where = where
         self._pid = os.getpid()
-        self._commits = _Lane("federlib-commit", 1)
+        self._commits = _Lane("federlib-commit", committers)
         self._reads = _Lane("federlib-read", _READERS)
         self._leases = _Lane("federlib-lease", 1)
 
     def commit(self, job: _Job) -> None:
-        """Have a commit done after those that came before it. The job must not raise.
+        """Have a commit done; it begins after those that came before it. The job must not raise.
 
         Raises:
             Unavailable: The store was closed.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from federlib.errors import FederlibError
-from federlib.storage.backends._embedded.watch import CHUNK, Watcher, narrow
+from federlib.storage.backends._blocking.watch import CHUNK, Watcher, narrow
 from federlib.storage.protocol import Batch, Progress, Resync, WatchItem
 
 __all__ = ["Follower"]
