@@ -20,7 +20,7 @@ from federlib.dag.worker import Hold
 from federlib.errors import InvalidInput, StoreReplaced
 from federlib.fencing import Commands, FenceGuard
 from federlib.identity import ClaimedIdentity, IdentityStore
-from federlib.lease import LeaseState, Sessions, StoreLeaseBackend, lease_ttl_s
+from federlib.lease import LeaseBackend, LeaseState, Sessions, lease_ttl_s
 from federlib.lease.settings import check_ttl
 from federlib.registry import Registry
 from federlib.skewclock import Clock, HybridLogicalClock, SkewTolerance, Stamps, SystemClock
@@ -111,6 +111,7 @@ class Parts:
     Args:
         store: The record store under everything.
         where: Names the place of the store, without secrets.
+        leases: The lease backend on that store.
         identity: Who we are, or where our identities are kept.
         setup: The rest of what they are built with.
         pace: How they wait.
@@ -129,6 +130,7 @@ class Parts:
         self,
         store: RecordStore,
         *,
+        leases: LeaseBackend,
         where: str,
         identity: ClaimedIdentity | IdentityStore,
         setup: Setup,
@@ -138,9 +140,7 @@ class Parts:
         self.clock: Clock = setup.clock
         self.hlc: HybridLogicalClock = setup.hlc
         self.telemetry: Telemetry = setup.telemetry
-        self.leases: StoreLeaseBackend = StoreLeaseBackend(
-            store, setup.clock, setup.tolerance, telemetry=setup.telemetry
-        )
+        self.leases: LeaseBackend = leases
         self._where = where
         self._identities = identity if isinstance(identity, IdentityStore) else None
         self._claimed = identity if isinstance(identity, ClaimedIdentity) else None
@@ -223,7 +223,7 @@ class Parts:
         seen = await self._pace.run(lambda: identities.remember_store(self._where, store_id))
         if seen is None or seen == store_id:
             return
-        if not (await self.store.scan("lease/", limit=1)).records:
+        if not await self._was_leased_on():
             raise StoreReplaced(
                 f"store {self._where}",
                 expected=f"store {seen}, which this identity has used",
@@ -232,6 +232,11 @@ class Parts:
                 "token of the old one: `federlib store raise-floor --to 1000000`, say",
             )
         await self._pace.run(lambda: identities.remember_store(self._where, store_id, replace=True))
+
+    async def _was_leased_on(self) -> bool:
+        if (await self.store.scan("lease/", limit=1)).records:
+            return True
+        return bool(await self.leases.floor() or await self.leases.names())
 
     async def _worker(self) -> tuple[str, int]:
         identity = await self.identity()

@@ -15,7 +15,8 @@ from federlib._tasks import open_task_group
 from federlib.dag import Runs
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.leadership import Elector
-from federlib.lease import Busy, HeldLease, hold, try_acquire
+from federlib.lease import Busy, HeldLease, LeaseBackend, hold, try_acquire
+from federlib.lease.urls import leases_on
 from federlib.skewclock import Clock, HybridLogicalClock, keep_bound
 from federlib.storage import RecordStore, open_store
 from federlib.storage.urls import store_place
@@ -43,11 +44,12 @@ class Federation(Parts):
         store: RecordStore,
         *,
         group: TaskGroup,
+        leases: LeaseBackend,
         where: str,
         identity: ClaimedIdentity | IdentityStore,
         setup: Setup,
     ) -> None:
-        super().__init__(store, where=where, identity=identity, setup=setup)
+        super().__init__(store, leases=leases, where=where, identity=identity, setup=setup)
         self._group = group
         self._loose: list[HeldLease] = []
         self.dag: Runs = self.runs(self.hold)
@@ -220,11 +222,14 @@ async def open_federation(
     if isinstance(store, str):
         store = await open_store(store, clock=setup.clock, telemetry=telemetry)
     fed: Federation | None = None
+    leases: LeaseBackend | None = None
     try:
+        leases = await leases_on(store, setup.clock, setup.tolerance, telemetry)
         async with open_task_group() as group:
             fed = Federation(
                 store,
                 group=group,
+                leases=leases,
                 where=store_place(url) if isinstance(url, str) else f"store {store.store_id}",
                 identity=identity,
                 setup=setup,
@@ -241,6 +246,8 @@ async def open_federation(
     finally:
         if fed is not None:
             fed.release_identity()
-        if own:
-            with anyio.move_on_after(close_timeout_s, shield=True):
+        with anyio.move_on_after(close_timeout_s, shield=True):
+            if leases is not None:
+                await leases.aclose()
+            if own:
                 await store.aclose()

@@ -22,6 +22,7 @@ from federlib.blocking.registry import Registry
 from federlib.blocking.store import Store
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.lease import Busy, Holder, LeaseState, OnLoss
+from federlib.lease.urls import leases_on
 from federlib.lease.waiting import check_on_loss, check_wait
 from federlib.skewclock import Clock, HybridLogicalClock, keep_bound
 from federlib.storage import RecordStore, open_store
@@ -259,7 +260,11 @@ def _connected(
         answering = _answering(store, portal, pace)
         if isinstance(url, str):
             finally_do(lambda: run_now(answering.aclose()))
-        parts = Parts(answering, where=where, identity=identity, setup=setup, pace=pace)
+        leases = run_now(leases_on(answering, setup.clock, setup.tolerance, setup.telemetry))
+        finally_do(lambda: run_now(leases.aclose()))
+        parts = Parts(
+            answering, leases=leases, where=where, identity=identity, setup=setup, pace=pace
+        )
         finally_do(parts.release_identity)
         if setup.hlc.bound_ahead_s is not None:
             portal.start(partial(keep_bound, setup.hlc, telemetry=setup.telemetry))

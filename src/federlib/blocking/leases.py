@@ -6,7 +6,7 @@ Source: design §4, holder's deadline and `hold`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
@@ -19,11 +19,11 @@ from federlib.lease import (
     Busy,
     Holder,
     Lease,
+    LeaseBackend,
     LeaseCapabilities,
     LeaseState,
     NotHeld,
     Released,
-    StoreLeaseBackend,
 )
 from federlib.lease.holding import CLOSE_TIMEOUT_S, HELD, Holding, OnLoss, retry_pauses_s
 from federlib.lease.waiting import Line
@@ -42,7 +42,7 @@ class HeldLease(Holding):
 
     def __init__(
         self,
-        backend: StoreLeaseBackend,
+        backend: LeaseBackend,
         lease: Lease,
         *,
         sent_boot_ns: int,
@@ -151,7 +151,7 @@ class Grip:
 
     def __init__(
         self,
-        backend: StoreLeaseBackend,
+        backend: LeaseBackend,
         *,
         clock: Clock,
         telemetry: Telemetry,
@@ -265,10 +265,10 @@ class Hold:
 class Leases:
     """The lease backend's own verbs; most programs only need `hold`.
 
-    For arguments and errors see `federlib.lease.LeaseBackend` and `StoreLeaseBackend`.
+    For arguments and errors see `federlib.lease.LeaseBackend`.
     """
 
-    def __init__(self, backend: StoreLeaseBackend, caller: Caller) -> None:
+    def __init__(self, backend: LeaseBackend, caller: Caller) -> None:
         """Wrap a backend whose store answers in the calling thread."""
         self._backend = backend
         self._caller = caller
@@ -309,6 +309,14 @@ class Leases:
     def collect(self, now_ns: int) -> int:
         """Remove names that have been free for 24 h; return how many."""
         return self._caller.call(self._backend.collect, now_ns)
+
+    def names(self) -> Sequence[str]:
+        """List the names that are known, in byte order."""
+        return self._caller.call(self._backend.names)
+
+    def floor(self) -> int:
+        """Return the token that every later grant is above; 0 for none."""
+        return self._caller.call(self._backend.floor)
 
     def raise_floor(self, token: int) -> None:
         """Make every later grant, on any name, higher than `token`."""

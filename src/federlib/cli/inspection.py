@@ -21,12 +21,9 @@ from federlib.cli.stores import logs_root, require_store
 from federlib.federation import Federation, connect
 from federlib.fencing import Entry
 from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
-from federlib.lease.backends.sweep import read_floor
-from federlib.storage import RecordStore, unsegment
 
 __all__ = [
     "acquire_lease",
-    "lease_names",
     "list_commands",
     "list_leases",
     "plain",
@@ -61,26 +58,11 @@ def print_log(url: str, run_id: str, task_id: str, attempt: int | None) -> int:
     return OK
 
 
-async def lease_names(store: RecordStore) -> list[str]:
-    """List the names that have a lease record, in byte order."""
-    names: list[str] = []
-    after: str | None = None
-    while True:
-        page = await store.scan("lease/", after=after, limit=1)
-        if not page.records:
-            return names
-        part = page.records[0].key.split("/")[1]
-        if not part.startswith("~"):
-            names.append(unsegment(part))
-        # One seek a name: its waiters are stepped over. '0' is the byte after '/'.
-        after = f"lease/{part}0"
-
-
 async def list_leases(url: str, *, as_json: bool) -> int:
     """List all leases."""
     require_store(url)
     async with connect(url) as fed:
-        states = [await fed.inspect(name) for name in await lease_names(fed.store)]
+        states = [await fed.inspect(name) for name in await fed.leases.names()]
         now_ns = fed.clock.wall_ns()
     if as_json:
         print_json([_facts(state, now_ns) for state in states])
@@ -189,8 +171,8 @@ async def raise_floor(url: str, token: int) -> int:
     async with connect(url) as fed:
         await fed.leases.raise_floor(token)
         # It never falls: it may have been higher already.
-        floor = await read_floor(fed.store)
-    click.echo(f"every later token is higher than {floor.token}")
+        floor = await fed.leases.floor()
+    click.echo(f"every later token is higher than {floor}")
     return OK
 
 

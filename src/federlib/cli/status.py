@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from federlib.cli.exits import CANNOT_TELL, DEGRADED, HEALTH, HEALTHY, UNHEALTHY
-from federlib.cli.inspection import lease_names, plain, print_json
+from federlib.cli.inspection import plain, print_json
 from federlib.cli.report import printable
 from federlib.cli.stores import require_store
 from federlib.cli.workers import HostLine, health_line, host_lines, host_table
@@ -101,7 +101,7 @@ async def _gather(url: str) -> tuple[Status, int]:
 async def _leases(fed: Federation, problems: list[tuple[int, str]]) -> list[LeaseLine]:
     """Collect the leases of elections and of `hold`; those of a run's workers stay out."""
     lines: list[LeaseLine] = []
-    for name in await lease_names(fed.store):
+    for name in await fed.leases.names():
         if name.startswith("dag/"):
             continue
         try:

@@ -1,6 +1,6 @@
 """The `LeaseBackend` protocol: subclass it to lease from any engine.
 
-Five verbs make a backend; two more have defaults. `federlib.testing.LeaseBackendContract`
+Five verbs make a backend; the others have defaults. `federlib.testing.LeaseBackendContract`
 has a test for every sentence here. Everything that waits, renews and cancels is written
 once, above this line, in `federlib.lease.hold`.
 
@@ -10,11 +10,13 @@ Source: design §4, ChronoWatch (Lease, AcquireLeaseRequest).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
 import msgspec
+
+from federlib.errors import InvalidInput
 
 __all__ = [
     "Busy",
@@ -199,5 +201,78 @@ class LeaseBackend(ABC):
     async def withdraw(self, name: str, holder: Holder) -> None:  # noqa: B027 (a default)
         """Leave the queue. Backends without one need not do anything."""
 
+    @asynccontextmanager
+    async def turns(self, name: str, holder: Holder) -> AsyncIterator[AsyncIterator[object]]:
+        """Tell one who stands in line when asking again may be worth it: an item each time.
+
+        A hint: one too many costs a question, and one that is missed costs the rest of
+        `Busy.retry_in_s`. By default every change that `watch` tells is looked at; a backend
+        that can wake just whoever is next does better.
+        """
+        async with self.watch(name) as states:
+            yield _Turns(states, holder.holder_id, has_queue=self.capabilities.fair_queue)
+
+    async def names(self) -> Sequence[str]:
+        """List the names that are known, in byte order; none where no list is kept."""
+        return ()
+
+    async def floor(self) -> int:
+        """Return the token that every later grant is above, on any name; 0 for none."""
+        return 0
+
+    async def raise_floor(self, token: int) -> None:  # noqa: ARG002 (a default)
+        """Make every later grant, on any name, higher than `token`.
+
+        Raises:
+            InvalidInput: Not an int64 of 0 or more, or the backend has no floor.
+        """
+        raise InvalidInput(
+            "lease backend", expected="one with a token floor", found=type(self).__name__
+        )
+
+    async def collect(self, now_ns: int) -> int:  # noqa: ARG002 (a default)
+        """Forget names that have been free for 24 h, where that is needed; return how many.
+
+        No later grant of theirs has a token that was granted before.
+
+        Args:
+            now_ns: The present; Unix nanoseconds.
+        """
+        return 0
+
     async def aclose(self) -> None:  # noqa: B027 (a default)
         """Let go of what the backend itself opened."""
+
+
+class _Turns:
+    """The states that matter to one who waits: it is first or second in line, or not in it.
+
+    A class, because a cancelled generator would be over.
+    """
+
+    def __init__(
+        self, states: AsyncIterator[LeaseState], holder_id: str, *, has_queue: bool
+    ) -> None:
+        self._states = states
+        self._holder_id = holder_id
+        self._has_queue = has_queue
+        self._look: tuple[bool, int, int | None] | None = None
+
+    def __aiter__(self) -> _Turns:
+        return self
+
+    async def __anext__(self) -> LeaseState:
+        while True:
+            state = await anext(self._states)
+            if self._is_news(state):
+                return state
+
+    def _is_news(self, state: LeaseState) -> bool:
+        mine = self._holder_id
+        place = state.waiters.index(mine) if mine in state.waiters else None
+        look = (state.is_live, state.fencing_token, place)
+        before, self._look = self._look, look
+        if place is None:
+            # Either this backend has no queue, or we were skipped and must stand again.
+            return look != before and (self._has_queue or not state.is_live)
+        return place <= 1 and look != before

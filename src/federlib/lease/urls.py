@@ -2,7 +2,8 @@
 
 A third party's backend is reached like ours: its entry point names an async callable
 ``open_backend(url: str, clock: Clock, tolerance: SkewTolerance, telemetry: Telemetry) ->
-LeaseBackend``. A scheme without one leases on the record store of that URL.
+LeaseBackend``. A scheme without one leases on the record store of that URL. A store that has
+`NativeLeases` names the entry point that is called with the store itself, not with a URL.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import entry_points
 from typing import cast
 
+from federlib.errors import InvalidInput
 from federlib.lease.backends.store import StoreLeaseBackend
 from federlib.lease.protocol import LeaseBackend
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
-from federlib.storage import open_store
+from federlib.storage import NativeLeases, RecordStore, open_store
 from federlib.storage.urls import url_scheme
 from federlib.telemetry import SILENT, Telemetry
 
-__all__ = ["ENTRY_POINTS", "Opener", "from_url"]
+__all__ = ["ENTRY_POINTS", "Opener", "from_url", "leases_on"]
 
 ENTRY_POINTS = "federlib.leases"
-Opener = Callable[[str, Clock, SkewTolerance, Telemetry], Awaitable[LeaseBackend]]
+Opener = Callable[[str | RecordStore, Clock, SkewTolerance, Telemetry], Awaitable[LeaseBackend]]
 
 
 async def from_url(
@@ -53,3 +55,24 @@ async def from_url(
         return await opener(url, clock, tolerance, telemetry)
     store = await open_store(url, clock=clock, telemetry=telemetry)
     return StoreLeaseBackend(store, clock, tolerance, telemetry, owns_store=True)
+
+
+async def leases_on(
+    store: RecordStore, clock: Clock, tolerance: SkewTolerance, telemetry: Telemetry = SILENT
+) -> LeaseBackend:
+    """Return the lease backend of an open store: its engine's own, or one on its records.
+
+    Its `aclose` leaves the store open.
+
+    Raises:
+        InvalidInput: The store names a backend that is not installed.
+        Unavailable: The engine cannot be reached.
+    """
+    if not isinstance(store, NativeLeases):
+        return StoreLeaseBackend(store, clock, tolerance, telemetry)
+    found = entry_points(group=ENTRY_POINTS)
+    name = store.lease_backend
+    if name not in found.names:
+        raise InvalidInput("store", expected="an installed lease backend", found=name)
+    opener = cast("Opener", found[name].load())
+    return await opener(store, clock, tolerance, telemetry)

@@ -16,7 +16,7 @@ from federlib.errors import (
     Unavailable,
 )
 from federlib.lease.holding import CLOSE_TIMEOUT_S, deadline_ns
-from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend, LeaseState
+from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend
 from federlib.skewclock import Clock
 from federlib.telemetry import Metric, Telemetry
 
@@ -67,7 +67,6 @@ class Line:
         self._pace = pace
         self._pause_s = _MIN_PAUSE_S
         self._may_leave_traces = False
-        self._look: tuple[bool, int, int | None] | None = None
 
     async def acquire(self, wait_s: float | None) -> Lease:
         """Get the lease, waiting in its queue for up to `wait_s`; leave no trace if not.
@@ -156,17 +155,17 @@ class Line:
         answer = await self._ask_patiently()
         while isinstance(answer, Busy):
             try:
-                async with self._backend.watch(self._name) as states:
-                    answer = await self._wait_at(states, answer)
+                async with self._backend.turns(self._name, self._holder) as turns:
+                    answer = await self._wait_at(turns, answer)
             except (Unavailable, OutcomeUnknown) as error:
                 await self._pace.sleep(self._away(error).retry_in_s)
                 answer = await self._ask_patiently()
         return answer
 
-    async def _wait_at(self, states: AsyncIterator[LeaseState], busy: Busy) -> Lease | Busy:
+    async def _wait_at(self, turns: AsyncIterator[object], busy: Busy) -> Lease | Busy:
         answer: Lease | Busy = busy
         while isinstance(answer, Busy):
-            is_open = await self._rest(states, answer.retry_in_s)
+            is_open = await self._rest(turns, answer.retry_in_s)
             answer = await self._ask_patiently()
             if not is_open:
                 # An iterator that ends when it is cancelled is opened again.
@@ -202,25 +201,13 @@ class Line:
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MAX_PAUSE_S)
         return Busy(name=self._name, holder=None, expires=None, ahead=0, retry_in_s=pause_s)
 
-    async def _rest(self, states: AsyncIterator[LeaseState], delay_s: float) -> bool:
-        """Rest until asking is worth it; say whether `states` goes on."""
+    async def _rest(self, turns: AsyncIterator[object], delay_s: float) -> bool:
+        """Rest until asking is worth it; say whether `turns` goes on."""
         with self._pace.limit(delay_s) as scope:
-            async for state in states:
-                if self._is_news(state):
-                    return True
+            async for _ in turns:
+                return True
             await self._pace.sleep(_MIN_PAUSE_S)
         return scope.cancelled_caught
-
-    def _is_news(self, state: LeaseState) -> bool:
-        mine = self._holder.holder_id
-        place = state.waiters.index(mine) if mine in state.waiters else None
-        look = (state.is_live, state.fencing_token, place)
-        before, self._look = self._look, look
-        if place is None:
-            # Either this backend has no queue, or we were skipped and must stand again.
-            must_stand = self._backend.capabilities.fair_queue
-            return look != before and (must_stand or not state.is_live)
-        return place <= 1 and look != before
 
     async def leave(self) -> None:
         """Withdraw from the queue, and release what was granted unheard; shielded, bounded."""

@@ -35,6 +35,7 @@ __all__ = [
     "Delete",
     "Event",
     "Mismatch",
+    "NativeLeases",
     "NotSeen",
     "Page",
     "Progress",
@@ -352,6 +353,16 @@ class ServerClock(Protocol):
 
     async def server_now_ns(self) -> int:
         """Read the server's wall clock; Unix nanoseconds."""
+        ...
+
+
+@runtime_checkable
+class NativeLeases(Protocol):
+    """A store whose engine grants leases better than its records would (optional)."""
+
+    @property
+    def lease_backend(self) -> str:
+        """The entry point of `federlib.leases` that opens a backend on this very store."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets  # noqa: TID251 (a shell: transaction ids)
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -39,6 +39,7 @@ from federlib.lease.protocol import (
 )
 from federlib.lease.queue import GRANT_GRACE_S, Decision, Grant, Line, Terms, View, decide
 from federlib.lease.records import (
+    LEASE_PREFIX,
     LeaseRecord,
     decode_lease,
     encode,
@@ -48,6 +49,7 @@ from federlib.lease.records import (
 )
 from federlib.lease.settings import check_ttl
 from federlib.skewclock import Clock, SkewTolerance
+from federlib.storage.keys import unsegment
 from federlib.storage.protocol import (
     Committed,
     Conflicted,
@@ -339,6 +341,24 @@ class StoreLeaseBackend(LeaseBackend):
         """
         self._floor = None
         await raise_floor(self._store, token, self._ids)
+
+    async def floor(self) -> int:
+        """Return the token that every later grant is above; 0 for none."""
+        return (await read_floor(self._store)).token
+
+    async def names(self) -> Sequence[str]:
+        """List the names that have a lease record, in byte order."""
+        names: list[str] = []
+        after: str | None = None
+        while True:
+            page = await self._store.scan(LEASE_PREFIX, after=after, limit=1)
+            if not page.records:
+                return names
+            part = page.records[0].key.split("/")[1]
+            if not part.startswith("~"):
+                names.append(unsegment(part))
+            # One seek a name: its waiters are stepped over. '0' is the byte after '/'.
+            after = f"{LEASE_PREFIX}{part}0"
 
     def _freshest(self, name: str, key: str) -> Mirror | None:
         # Whoever waits has a watch open, and its mirror saves the scan of a whole queue.
