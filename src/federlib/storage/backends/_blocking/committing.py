@@ -1,13 +1,11 @@
-"""What an engine does around a commit: who is next, who hears, and the end."""
+"""What an engine that commits one at a time does around it: who is next, and the end."""
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 
-from federlib.errors import Fenced, Unavailable
 from federlib.storage.backends._blocking.commit_line import Attempt, CommitLine
+from federlib.storage.backends._blocking.opened import OpenedEngine
 from federlib.storage.protocol import Batch, Committed, Conflicted
 
 __all__ = ["CommittingEngine", "Outcome"]
@@ -16,11 +14,7 @@ Outcome = tuple[Committed | Conflicted, Batch | None]
 """The answer, and what was written; nothing if this very call wrote nothing."""
 
 
-def _ignore(_batch: Batch) -> None:
-    """Tell nobody."""
-
-
-class CommittingEngine(ABC):
+class CommittingEngine(OpenedEngine):
     """One open store that lets one commit in at a time. Thread-safe; every verb blocks.
 
     Attributes:
@@ -31,11 +25,8 @@ class CommittingEngine(ABC):
     committers: int = 1
 
     def __init__(self, where: str) -> None:
-        self.where: str = where
-        self._pid = os.getpid()
-        self._is_closed = False
+        super().__init__(where)
         self._line = CommitLine()
-        self._hear: Callable[[Batch], None] = _ignore
 
     @abstractmethod
     def check_usable(self) -> None:
@@ -48,33 +39,6 @@ class CommittingEngine(ABC):
     @abstractmethod
     def _let_go(self) -> None:
         """Let go of what commits need; nobody commits any more. Called once."""
-
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise Fenced(self.where, reason="it was opened before this process was forked")
-        if self._is_closed:
-            raise Unavailable(self.where, "it was closed by this process")
-
-    def _gave_up(self) -> Unavailable:
-        return Unavailable(
-            self.where,
-            "other writers kept it busy until the caller gave up; nothing was sent",
-            hint="retry",
-        )
-
-    def listen(self, hear: Callable[[Batch], None]) -> None:
-        """Have one listener called with every commit, in the committing thread."""
-        self._hear = hear
-
-    def expect(self, attempt: Attempt) -> None:  # noqa: B027 (a default)
-        """Prepare nothing: commits go one at a time."""
-
-    def run(self, attempt: Attempt) -> None:
-        """Commit, and leave the answer or the error in the attempt. Never raises."""
-        try:
-            attempt.finish(self.commit(attempt))
-        except BaseException as error:
-            attempt.finish(error)
 
     def commit(self, attempt: Attempt) -> Committed | Conflicted:
         """Commit the transaction of an attempt, unless it is abandoned on the way.

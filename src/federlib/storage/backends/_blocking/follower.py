@@ -47,8 +47,11 @@ class Follower:
             self._watcher.lose(self._inbox)
             self._log_end = self._position
             return
-        self._position = batches[-1].revision
-        narrowed = (narrow(batch, self._prefix) for batch in batches)
+        self._position = min(batches[-1].revision, self._log_end)
+        # What lies behind the end comes by the inbox. Revisions may have gaps, so as many
+        # commits as were asked for can be more than were wanted.
+        wanted = (batch for batch in batches if batch.revision <= self._log_end)
+        narrowed = (narrow(batch, self._prefix) for batch in wanted)
         self._ready.extend(batch for batch in narrowed if batch is not None)
 
     def next_item(self, now_s: float) -> WatchItem | None:

@@ -1,0 +1,486 @@
+"""A client of etcd's JSON gateway: requests, streams, endpoints, users, TLS. Nothing of stores.
+
+    client = EtcdClient(parse_url("etcds://u:secret@a,b,c?ca=ca.pem"))
+    answer = client.ask(Ask(path=RANGE, body=encode({"key": b"x"}), decode=read_range)).answer
+
+It blocks, and may be used by any number of threads. One endpoint is asked until it fails,
+then the next. What may be asked again is said with each request, for only who asks can know:
+
+* `read`: it changes nothing. Any endpoint may be asked after any failure.
+* `once`: it must not be sent twice. Another endpoint is tried only while nothing was sent;
+  once a byte may have left, a lost answer is `OutcomeUnknown`.
+* `repeatable`: sent twice it takes effect once. It is repeated until there is an answer or
+  the time is over; then it is `OutcomeUnknown` if any of the tries may have been heard.
+
+Whether anything was sent is not guessed from the kind of an error: httpcore tells when the
+first byte is about to leave, and that is also when `before_send` is called.
+
+A kept-alive connection that the server has closed is noticed before it is used again, for
+then its socket is readable; and none is kept for longer than a few seconds. What remains is
+a server that goes down between that look and the first byte.
+
+Environment variables (proxies, netrc) are ignored: what the URL says is what happens.
+
+Hazards: a fork must not use what its parent opened; whoever uses this client sees to that.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Generic, Literal, TypeVar
+
+import attrs
+import msgspec
+
+from federlib.errors import (
+    FederlibError,
+    InvalidInput,
+    MissingExtra,
+    OutcomeUnknown,
+    StoreDenied,
+    Unavailable,
+)
+from federlib.storage.backends.etcd._errors import Compacted, Lost, Refusal, Unusable, read_refusal
+from federlib.storage.backends.etcd._url import EtcdUrl
+from federlib.storage.backends.etcd._wire import AUTHENTICATE, encode, read_auth
+
+try:
+    import httpx
+except ImportError as error:
+    raise MissingExtra("etcd", needed_for="an etcd:// URL") from error
+
+__all__ = ["PATIENCE_S", "Ask", "EtcdClient", "LineStream", "Reply"]
+
+PATIENCE_S = 5.0
+"""How long a request may take in all, on whichever endpoints; seconds."""
+
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+_CONNECT_S = 1.0
+"""While there are other endpoints: one that drops packets is not waited for."""
+
+_KEEP_ALIVE_S = 5.0
+_PAUSE_S = 0.05
+_READ_ROUNDS = 2
+"""A read is tried twice everywhere: a server that restarts takes its connections along."""
+
+_MIN_TRY_S = 0.01
+_FIRST_BYTE = "http11.send_request_headers.started"
+_TLS_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED")
+
+_T = TypeVar("_T")
+_Found = TypeVar("_Found")
+Safety = Literal["read", "once", "repeatable"]
+
+
+@attrs.frozen(kw_only=True)
+class Ask(Generic[_T]):
+    """One request.
+
+    Attributes:
+        path: Of the gateway, for example ``/v3/kv/txn``.
+        body: JSON.
+        decode: Reads the answer's JSON; raises `msgspec.DecodeError`.
+        safety: What may be done when no answer comes; see the module.
+        what: How `OutcomeUnknown` calls it.
+        transaction_id: For `OutcomeUnknown`.
+        before_send: Called in this thread right before the first byte leaves, at each try;
+            what it raises ends the request, and nothing is sent.
+    """
+
+    path: str
+    body: bytes
+    decode: Callable[[bytes], _T]
+    safety: Safety = "read"
+    what: str = "request"
+    transaction_id: str | None = None
+    before_send: Callable[[], None] | None = None
+
+
+@attrs.frozen
+class Reply(Generic[_T]):
+    """An answer.
+
+    Attributes:
+        answer: As decoded.
+        is_late: An earlier try got no answer: it may have taken effect, or may yet.
+    """
+
+    answer: _T
+    is_late: bool
+
+
+class LineStream:
+    """A streaming answer, read by one thread; `abort` may be called by others."""
+
+    def __init__(self, response: httpx.Response, endpoint: int) -> None:
+        self.endpoint: int = endpoint
+        self._response = response
+
+    def lines(self) -> Iterator[bytes]:
+        """Give each line as it comes; ends when the server ends it.
+
+        Raises:
+            Lost: The connection failed, was silent for too long, or was aborted.
+        """
+        rest = b""
+        try:
+            for chunk in self._response.iter_raw():
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
+                if len(rest) > MAX_LINE_BYTES:
+                    raise Lost("it sends a line without an end", may_have_happened=True)
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            raise Lost(_reason(error), may_have_happened=True) from error
+        if rest:
+            yield rest
+
+    def abort(self) -> None:
+        """Wake the reading thread, from any other; for it the stream is over."""
+        stream = self._response.extensions.get("network_stream")
+        plug = stream.get_extra_info("socket") if stream is not None else None
+        if isinstance(plug, socket.socket):
+            # Not the method of an SSL socket, which takes its state from under the reader.
+            with suppress(OSError):
+                socket.socket.shutdown(plug, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the connection; for the thread that reads."""
+        with suppress(httpx.HTTPError, OSError):
+            self._response.close()
+
+
+class EtcdClient:
+    """Talks to one cluster. Thread-safe; every verb blocks.
+
+    Attributes:
+        where: How errors call the cluster.
+    """
+
+    def __init__(self, url: EtcdUrl) -> None:
+        """Prepare to talk; nothing is sent yet.
+
+        Raises:
+            InvalidInput: A file that the URL names cannot be used.
+        """
+        self.where: str = url.where
+        scheme = "https" if url.is_tls else "http"
+        self._bases = [httpx.URL(f"{scheme}://{endpoint}") for endpoint in url.endpoints]
+        self._endpoints = url.endpoints
+        self._first = 0
+        self._user = None if url.user is None else {"name": url.user, "password": url.password}
+        self._token: str | None = None
+        self._token_mutex = threading.Lock()
+        self._streams: set[LineStream] = set()
+        self._mutex = threading.Lock()
+        self._closed = threading.Event()
+        self._http = httpx.Client(
+            verify=_trust(url) if url.is_tls else False,
+            trust_env=False,
+            headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=None,
+                keepalive_expiry=_KEEP_ALIVE_S,
+            ),
+        )
+
+    def ask(self, ask: Ask[_T], *, patience_s: float = PATIENCE_S) -> Reply[_T]:
+        """Send a request, and return its answer.
+
+        Args:
+            ask: The request.
+            patience_s: How long it may take in all; seconds.
+        Raises:
+            Compacted: It asks for a revision that is no longer kept.
+            StoreDenied: User, password, role or certificate are refused.
+            StoreFull: The cluster's space is used up.
+            Unavailable: No endpoint answers; it had no effect.
+            OutcomeUnknown: It was sent, and no answer came that says what became of it.
+        """
+
+        def post(endpoint: int, seconds: float) -> _T:
+            end_s = _now_s() + seconds
+            response = self._send(endpoint, seconds, ask.path, ask.body, ask.before_send)
+            body = _read_whole(response, end_s)
+            try:
+                return ask.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                # Of a proxy, perhaps.
+                reason = f"an answer that is not etcd's ({error})"
+                raise Lost(reason, may_have_happened=True) from error
+
+        return self._try_each(post, ask.safety, patience_s, ask.what, ask.transaction_id)
+
+    def stream(self, path: str, body: bytes, *, silence_s: float | None = None) -> LineStream:
+        """Open a stream; the caller closes it.
+
+        Args:
+            path: Of the gateway, for example ``/v3/watch``.
+            body: JSON.
+            silence_s: The stream is lost when nothing comes for so long; None for never.
+        Raises:
+            StoreDenied: User, password, role or certificate are refused.
+            Unavailable: No endpoint answers.
+        """
+
+        def open_one(endpoint: int, seconds: float) -> LineStream:
+            response = self._send(endpoint, seconds, path, body)
+            # The answer's head came in time; httpcore reads this again for the rest.
+            response.request.extensions["timeout"]["read"] = silence_s
+            return LineStream(response, endpoint)
+
+        stream = self._try_each(open_one, "read", PATIENCE_S, "watch", None).answer
+        with self._mutex:
+            self._streams.add(stream)
+        if self._closed.is_set():
+            self.release(stream)
+            raise self._gone()
+        return stream
+
+    def release(self, stream: LineStream) -> None:
+        """Close a stream, in the thread that reads it."""
+        with self._mutex:
+            self._streams.discard(stream)
+        stream.close()
+
+    def distrust(self, endpoint: int) -> None:
+        """Ask another endpoint first: this one no longer tells what happens."""
+        if self._first == endpoint:
+            self._first = (endpoint + 1) % len(self._endpoints)
+
+    def close(self) -> None:
+        """Let go of all connections; streams end, requests under way fail. Twice is once."""
+        self._closed.set()
+        with self._mutex:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.abort()
+        self._http.close()
+
+    def _gone(self) -> Unavailable:
+        return Unavailable(self.where, "it was closed by this process")
+
+    def _try_each(
+        self,
+        attempt: Callable[[int, float], _Found],
+        safety: Safety,
+        patience_s: float,
+        what: str,
+        transaction_id: str | None,
+    ) -> Reply[_Found]:
+        """Try endpoint after endpoint, for as long and as often as `safety` allows."""
+        end_s = _now_s() + patience_s
+        doubt: Unusable | None = None
+        last: FederlibError = Unavailable(self.where, f"no answer within {patience_s:g} s")
+        rounds = 0
+        while not self._closed.is_set():
+            for endpoint, left in self._turns():
+                seconds = max(_MIN_TRY_S, end_s - _now_s()) / (1 if safety == "once" else left)
+                try:
+                    return Reply(attempt(endpoint, seconds), doubt is not None)
+                except Unusable as error:
+                    if error.may_have_happened and safety != "read":
+                        doubt = error
+                    last = self._explain(error, endpoint)
+                    if isinstance(error, Refusal) and error.kind == "compacted":
+                        raise Compacted from error
+                    is_final = isinstance(error, Refusal) and error.is_everywhere
+                    if is_final or (doubt is not None and safety == "once"):
+                        raise self._verdict(doubt, last, what, transaction_id) from error
+                    self.distrust(endpoint)
+                if _now_s() >= end_s:
+                    raise self._verdict(doubt, last, what, transaction_id)
+            rounds += 1
+            # Where nothing can have happened the caller is told at once, and may retry.
+            if doubt is None and rounds >= (_READ_ROUNDS if safety == "read" else 1):
+                break
+            self._closed.wait(_PAUSE_S)
+        if self._closed.is_set():
+            last = self._gone()
+        raise self._verdict(doubt, last, what, transaction_id)
+
+    def _turns(self) -> Iterator[tuple[int, int]]:
+        count, first = len(self._endpoints), self._first
+        for turn in range(count):
+            yield (first + turn) % count, count - turn
+
+    def _verdict(
+        self, doubt: Unusable | None, last: FederlibError, what: str, transaction_id: str | None
+    ) -> FederlibError:
+        if doubt is None:
+            return last
+        error = OutcomeUnknown(what, transaction_id=transaction_id, reason=doubt.reason)
+        error.__cause__ = doubt
+        return error
+
+    def _explain(self, error: Unusable, endpoint: int) -> FederlibError:
+        if isinstance(error, Refusal):
+            explained = error.translate(self.where)
+        elif error.reason.startswith(_CERTIFICATE):
+            explained = StoreDenied(self.where, error.reason, hint="check ca, cert and key")
+        else:
+            explained = Unavailable(self.where, f"{self._endpoints[endpoint]}: {error.reason}")
+        explained.__cause__ = error
+        return explained
+
+    def _send(
+        self,
+        endpoint: int,
+        seconds: float,
+        path: str,
+        body: bytes,
+        before_send: Callable[[], None] | None = None,
+    ) -> httpx.Response:
+        """Send one request as our user; a token that is no longer taken is renewed once.
+
+        A refused token means that nothing happened, so sending again is always safe.
+        """
+        token = self._find_token(endpoint, seconds, stale=None)
+        try:
+            return self._exchange(endpoint, seconds, path, body, before_send, token=token)
+        except Refusal as error:
+            if error.kind != "stale_token" or self._user is None:
+                raise
+        token = self._find_token(endpoint, seconds, stale=token)
+        return self._exchange(endpoint, seconds, path, body, before_send, token=token)
+
+    def _find_token(self, endpoint: int, seconds: float, *, stale: str | None) -> str | None:
+        if self._user is None:
+            return None
+        with self._token_mutex:
+            if self._token is None or self._token == stale:
+                self._token = self._authenticate(endpoint, seconds)
+            return self._token
+
+    def _authenticate(self, endpoint: int, seconds: float) -> str:
+        """Ask for a token; whatever goes wrong, the request that needs it was not sent."""
+        end_s = _now_s() + seconds
+        try:
+            body = encode(self._user)
+            response = self._exchange(endpoint, seconds, AUTHENTICATE, body, token=None)
+            return read_auth(_read_whole(response, end_s)).token
+        except Unusable as error:
+            if isinstance(error, Refusal) and error.is_everywhere:
+                raise
+            raise Lost(error.reason, may_have_happened=False) from error
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Its text may have the token in it.
+            raise Lost("no token in its answer", may_have_happened=False) from None
+
+    def _exchange(
+        self,
+        endpoint: int,
+        seconds: float,
+        path: str,
+        body: bytes,
+        before_send: Callable[[], None] | None = None,
+        *,
+        token: str | None,
+    ) -> httpx.Response:
+        """Send, and return an answer of status 200, unread; whoever gets it closes it.
+
+        Raises:
+            Lost: It failed on the way; says whether anything was sent.
+            Refusal: The answer is an error.
+        """
+        is_sent = False
+
+        def trace(event: str, _info: dict[str, object]) -> None:
+            nonlocal is_sent
+            if event == _FIRST_BYTE:
+                if before_send is not None:
+                    before_send()
+                is_sent = True
+
+        connect_s = min(_CONNECT_S, seconds) if len(self._endpoints) > 1 else seconds
+        try:
+            request = self._http.build_request(
+                "POST",
+                self._bases[endpoint].copy_with(path=path),
+                content=body,
+                headers=None if token is None else {"Authorization": token},
+                timeout=httpx.Timeout(seconds, connect=connect_s),
+                extensions={"trace": trace},
+            )
+            response = self._http.send(request, stream=True)
+        except (httpx.HTTPError, OSError, UnicodeError) as error:
+            reason = _reason(error)
+            # A certificate is refused before anything is done with what came by it.
+            is_heard = is_sent and not reason.startswith(_CERTIFICATE)
+            raise Lost(reason, may_have_happened=is_heard) from error
+        except RuntimeError as error:
+            # httpx, of a client that was closed meanwhile.
+            raise Lost(str(error), may_have_happened=is_sent) from error
+        if response.status_code == httpx.codes.OK:
+            return response
+        answer = _read_whole(response, _now_s() + seconds)
+        raise read_refusal(response.status_code, answer)
+
+
+_CERTIFICATE = "a certificate is refused"
+
+
+def _reason(error: Exception) -> str:
+    """Say in words why a connection failed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            name = cause.reason or type(cause).__name__
+            if any(mark in name for mark in _TLS_REFUSALS):
+                return f"{_CERTIFICATE}: {cause}"
+            break
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer in time ({type(error).__name__})"
+    return f"{str(error) or 'it failed'} ({type(error).__name__})"
+
+
+def _read_whole(response: httpx.Response, end_s: float) -> bytes:
+    body = bytearray()
+    try:
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise Lost("its answer is too large", may_have_happened=True)
+            if _now_s() > end_s:
+                # It trickles: each piece in time, and never all of it.
+                raise Lost("no whole answer in time", may_have_happened=True)
+    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        raise Lost(_reason(error), may_have_happened=True) from error
+    finally:
+        response.close()
+    return bytes(body)
+
+
+def _trust(url: EtcdUrl) -> ssl.SSLContext:
+    """Make what verifies the servers, and shows them who we are.
+
+    Raises:
+        InvalidInput: A file cannot be read, or is not what it should be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=url.ca)
+    except (OSError, ValueError) as error:
+        expected = f"a PEM file of certificates ({error})"
+        raise InvalidInput("store URL option ca", expected=expected, found=url.ca) from error
+    if url.cert is not None:
+        try:
+            # A password is never asked for: nobody sits at the terminal of a server.
+            context.load_cert_chain(url.cert, url.key, password="")
+        except (OSError, ValueError) as error:
+            expected = f"PEM files of a certificate and its key, without a password ({error})"
+            raise InvalidInput(
+                "store URL options cert and key", expected=expected, found=(url.cert, url.key)
+            ) from error
+    return context
+
+
+def _now_s() -> float:
+    return time.monotonic()  # noqa: TID251 (a shell: deadlines of what it waits for)
