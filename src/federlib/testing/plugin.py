@@ -5,6 +5,9 @@
     def test_my_worker_renews_on_time(virtual_time):
         virtual_time.run(main)          # on asyncio, then on trio; an hour takes milliseconds
 
+    def test_my_worker_on_a_real_server(postgres_server):
+        main(postgres_server.url)
+
     @pytest.mark.anyio
     async def test_my_worker_gives_the_lease_back(lease_backend, manual_clock): ...
 
@@ -29,13 +32,17 @@ if TYPE_CHECKING:
     from federlib.lease import LeaseBackend
     from federlib.storage import RecordStore
     from federlib.testing.clocks import ManualClock
+    from federlib.testing.servers import EtcdCluster, PostgresServer
     from federlib.testing.sim import Simulation
     from federlib.testing.virtual_time import VirtualTime
 
 __all__ = [
+    "etcd_cluster",
+    "etcd_server",
     "lease_backend",
     "manual_clock",
     "memory_store",
+    "postgres_server",
     "pytest_addoption",
     "pytest_runtest_makereport",
     "sim",
@@ -148,3 +155,36 @@ def lease_backend(memory_store: RecordStore, manual_clock: ManualClock) -> Lease
     from federlib.skewclock import SkewTolerance
 
     return StoreLeaseBackend(memory_store, manual_clock, SkewTolerance())
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run a real PostgreSQL for the session; a test that breaks it mends it again.
+
+    Give each test a schema of its own: `postgres_server.url + "?schema=…"`.
+    """
+    from federlib.testing.servers import postgres_server as run
+
+    with run() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def etcd_server() -> Iterator[EtcdCluster]:
+    """Run a real etcd of one member for the session; a test that breaks it mends it again.
+
+    Give each test a prefix of its own: `etcd_server.url + "?prefix=…"`.
+    """
+    from federlib.testing.servers import etcd_server as run
+
+    with run() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def etcd_cluster() -> Iterator[EtcdCluster]:
+    """Run a real etcd of three members for the session; as `etcd_server`."""
+    from federlib.testing.servers import etcd_server as run
+
+    with run(members=3) as cluster:
+        yield cluster

@@ -18,7 +18,8 @@ from anyio.lowlevel import checkpoint
 
 from federlib.errors import InvalidInput, Unavailable
 from federlib.skewclock import Clock
-from federlib.storage.backends._embedded.table import RECEIPTS, Receipt, Table, digest_of
+from federlib.storage.backends._digest import digest_of
+from federlib.storage.backends._embedded.table import RECEIPTS, Receipt, Table
 from federlib.storage.keys import check_key, check_prefix
 from federlib.storage.limits import (
     check_scan,

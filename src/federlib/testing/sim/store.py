@@ -31,7 +31,8 @@ from federlib.storage import (
     Transaction,
     WatchItem,
 )
-from federlib.storage.backends._embedded.table import Receipt, Table, digest_of
+from federlib.storage.backends._digest import digest_of
+from federlib.storage.backends._embedded.table import Receipt, Table
 from federlib.storage.keys import check_key, check_prefix
 from federlib.storage.limits import check_scan, check_transaction, check_transaction_id
 from federlib.storage.protocol import META_KEY, StoreMeta

@@ -93,6 +93,7 @@ class DirectStore:
         attempt = Attempt(
             transaction, now_ns=self._clock.wall_ns(), is_late=lambda: pace.now_s() >= end_s
         )
+        self._engine.expect(attempt)
         try:
             return self._engine.commit(attempt)
         except Unavailable:

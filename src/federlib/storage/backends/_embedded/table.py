@@ -6,7 +6,6 @@ lock: who decides and who applies is the caller's business, and one thread at a 
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
@@ -28,13 +27,11 @@ from federlib.storage.protocol import (
     Transaction,
 )
 
-__all__ = ["RECEIPTS", "RECEIPT_AGE_NS", "Receipt", "Table", "digest_of"]
+__all__ = ["RECEIPTS", "RECEIPT_AGE_NS", "Receipt", "Table"]
 
 RECEIPTS = 100_000
 RECEIPT_AGE_NS = 10 * 60 * 1_000_000_000
 """A receipt is dropped when it is both older than this and behind `RECEIPTS` newer ones."""
-
-_encoder = msgspec.msgpack.Encoder()
 
 
 class Receipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,11 +48,6 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
     digest: bytes
     at_ns: int
-
-
-def digest_of(transaction: Transaction) -> bytes:
-    """Return what tells one transaction from another."""
-    return hashlib.blake2b(_encoder.encode(transaction), digest_size=16).digest()
 
 
 class Table:

@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from federlib.errors import CorruptRecord, FederlibError, OutcomeUnknown, Unavailable
 from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.storage.backends._blocking.committing import CommittingEngine, Outcome
-from federlib.storage.backends._embedded.table import Receipt, Table, digest_of
+from federlib.storage.backends._digest import digest_of
+from federlib.storage.backends._embedded.table import Receipt, Table
 from federlib.storage.backends.file._check import find_problems
 from federlib.storage.backends.file._errors import translate
 from federlib.storage.backends.file._feed import FileFeed

@@ -6,13 +6,13 @@ the newest row is never trimmed.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Sequence
 
 import msgspec
 
 from federlib.errors import InvalidInput
+from federlib.storage.backends._digest import digest_of
 from federlib.storage.backends.sqlite._errors import DamagedRow
 from federlib.storage.limits import MAX_PAGE_BYTES
 from federlib.storage.protocol import (
@@ -185,7 +185,7 @@ class Draft:
         if transaction.id is not None:
             connection.execute(
                 "INSERT INTO receipts (id, revision, digest, at_ns) VALUES (?, ?, ?, ?)",
-                (transaction.id, revision, _digest(transaction), now_ns),
+                (transaction.id, revision, digest_of(transaction), now_ns),
             )
         crosses = grown // _TRIM_EVERY_BYTES > total_bytes // _TRIM_EVERY_BYTES
         if crosses or revision % _TRIM_EVERY_REVISIONS == 0:
@@ -231,15 +231,11 @@ def _find_receipt(
     ).fetchone()
     if row is None:
         return None
-    if row[1] != _digest(transaction):
+    if row[1] != digest_of(transaction):
         raise InvalidInput(
             "id", expected="the transaction first committed under it", found=transaction_id
         )
     return Committed(row[0])
-
-
-def _digest(transaction: Transaction) -> bytes:
-    return hashlib.blake2b(_encoder.encode(transaction), digest_size=16).digest()
 
 
 def record_creation(connection: sqlite3.Connection, key: str, value: bytes) -> None:

@@ -1,0 +1,114 @@
+"""What a `postgresql://` URL says."""
+
+from __future__ import annotations
+
+import ipaddress
+import unicodedata
+from urllib.parse import parse_qsl, urlencode
+
+import attrs
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from federlib.errors import InvalidInput
+from federlib.storage.urls import redact_url
+
+__all__ = ["PostgresUrl", "parse_url"]
+
+_SCHEMES = {"postgresql", "postgres"}
+_MAX_NAME = 63
+_MAX_CONNECTIONS = 1_000
+_DEFAULTS = {
+    "application_name": "federlib",
+    "connect_timeout": "5",
+    "target_session_attrs": "read-write",
+    # A peer that is gone without a word is noticed within some ten seconds.
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+
+@attrs.frozen
+class PostgresUrl:
+    """What the URL says.
+
+    Attributes:
+        where: For errors and logs: no password.
+        conninfo: As libpq takes it; may hold a password.
+        schema: Where the tables are.
+        connections: How many may read at once.
+    """
+
+    where: str
+    conninfo: str = attrs.field(repr=False)
+    schema: str = "federlib"
+    connections: int = 4
+
+
+def parse_url(url: str) -> PostgresUrl:
+    """Read `postgresql://user:password@host:port/database?options`.
+
+    Raises:
+        InvalidInput: It is malformed, or an option is none of libpq's or ours.
+    """
+    shown = redact_url(url)
+    if any(unicodedata.category(c) == "Cc" for c in url):
+        raise InvalidInput("store URL", expected="no control character", found=shown)
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in _SCHEMES or not rest or "#" in rest:
+        raise InvalidInput(
+            "store URL",
+            expected="postgresql://user:password@host:port/database (write # as %23)",
+            found=shown,
+        )
+    body, mark, query = rest.partition("?")
+    options = parse_qsl(query, keep_blank_values=True)
+    ours = {name: value for name, value in options if name in {"schema", "connections"}}
+    theirs = urlencode([(name, value) for name, value in options if name not in ours])
+    try:
+        said = conninfo_to_dict(f"postgresql://{body}{mark and '?'}{theirs}")
+    except psycopg.Error:
+        # Its message quotes the URL, password and all.
+        raise InvalidInput(
+            "store URL", expected="a URL that libpq understands, with options it knows", found=shown
+        ) from None
+    hosts = str(said.get("host") or said.get("hostaddr") or "")
+    if "sslmode" not in said and any(map(_is_elsewhere, hosts.split(","))):
+        said["sslmode"] = "verify-full"
+        said.setdefault("sslrootcert", "system")
+    conninfo = make_conninfo("", **{**_DEFAULTS, **said})
+    return PostgresUrl(
+        f"PostgreSQL store {shown}",
+        conninfo,
+        schema=_schema(ours.get("schema", "federlib")),
+        connections=_connections(ours.get("connections", "4")),
+    )
+
+
+def _is_elsewhere(host: str) -> bool:
+    """Say whether a host is reached over a network; a path is a socket, and nothing is local."""
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+def _schema(name: str) -> str:
+    is_short = 0 < len(name.encode("utf-8", "replace")) <= _MAX_NAME
+    if not is_short or name.startswith("pg_") or name == "information_schema":
+        raise InvalidInput(
+            "store URL option schema", expected="1 to 63 bytes, not pg_…", found=name
+        )
+    return name
+
+
+def _connections(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MAX_CONNECTIONS:
+        raise InvalidInput(
+            "store URL option connections", expected=f"1 to {_MAX_CONNECTIONS}", found=text
+        )
+    return int(text)
