@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from io import BufferedReader
+from typing import Self
 
 import httpx
 import msgspec
@@ -82,3 +86,91 @@ def add_users(cluster: EtcdCluster, names: Sequence[str], *, prefix: str, passwo
     for name in names:
         ask(cluster, "/v3/auth/user/grant", {"user": name, "role": "store"})
     ask(cluster, "/v3/auth/enable", {})
+
+
+class Gateway:
+    """Stands in for a gateway, to fail in ways that a real one does not on demand.
+
+    For each request it takes the next of `answers`: bytes to send, `CLOSE` to hang up, or
+    `HANG` to say nothing. Afterwards it hangs up.
+    """
+
+    CLOSE = b"close"
+    HANG = b"hang"
+
+    def __init__(self, *answers: bytes, idle_close: bool = False) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._answers = list(answers)
+        self._idle_close = idle_close
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = [self._socket]
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                plug, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(plug)
+            self._threads.append(threading.Thread(target=self._serve, args=(plug,), daemon=True))
+            self._threads[-1].start()
+
+    def _serve(self, plug: socket.socket) -> None:
+        with plug, plug.makefile("rb") as stream:
+            while (request := _read_request(stream)) is not None:
+                self.requests.append(request)
+                answer = self._answers.pop(0) if self._answers else self.CLOSE
+                if answer == self.HANG:
+                    self._over.wait(30)
+                if answer in {self.CLOSE, self.HANG}:
+                    return
+                plug.sendall(answer)
+                if self._idle_close:
+                    return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for plug in self._open:
+            with suppress(OSError):
+                plug.shutdown(socket.SHUT_RDWR)
+            plug.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+def _read_request(stream: BufferedReader) -> bytes | None:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = stream.readline()
+        if not line:
+            return None
+        head += line
+    length = next(
+        int(line.split(b":")[1])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length")
+    )
+    return stream.read(length)
+
+
+def answer(body: object, *, status: int = 200) -> bytes:
+    """Put an answer of HTTP together."""
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s" % (status, len(data), data)
+
+
+def refuse(message: str, code: int, *, status: int = 503) -> bytes:
+    """Put a refusal of etcd together."""
+    return answer({"error": message, "message": message, "code": code}, status=status)

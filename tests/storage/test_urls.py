@@ -85,7 +85,7 @@ def test_any_text_can_be_redacted(text: str) -> None:
     ],
 )  # fmt: skip
 async def test_a_url_without_a_driver_is_refused_and_not_shown_whole(url: str) -> None:
-    with pytest.raises(InvalidInput, match=r"memory://, sqlite://") as caught:
+    with pytest.raises(InvalidInput, match=r"memory://.* sqlite://") as caught:
         await open_store(url)
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -27,6 +27,9 @@ _MARKS = frozenset("@?#")
 _FILE_SCHEMES = frozenset({"sqlite", "file"})
 """Schemes whose path is a path: an `@` in it belongs to a file's name."""
 
+_INNER_PLACES = {"etcd": ("prefix", "federlib/"), "etcds": ("prefix", "federlib/")}
+"""Options of which each value is another store on the same server, and their defaults."""
+
 Opener = Callable[[str, Clock, Telemetry], Awaitable[RecordStore]]
 
 
@@ -80,15 +83,24 @@ def redact_url(url: str) -> str:
 
 
 def store_place(url: str) -> str:
-    """Name where a store is, without secrets: a file by its whole path.
+    """Name where a store is, without secrets: a file by its whole path, a server's by its part.
 
     The same from whichever directory a process was started.
     """
     redacted = redact_url(url)
     scheme, _, rest = redacted.partition("://")
     if scheme.lower() not in _FILE_SCHEMES or not rest.startswith("/"):
-        return redacted
+        return redacted + _inner_place(scheme.lower(), rest, url)
     return f"{scheme}:///{os.path.abspath(rest[1:])}"  # noqa: PTH100 (links are not followed)
+
+
+def _inner_place(scheme: str, rest: str, url: str) -> str:
+    """Return the option that parts the stores of one server, unless it says the default."""
+    option = _INNER_PLACES.get(scheme)
+    if option is None or rest == _HIDDEN:
+        return ""
+    found = [part for part in url.partition("?")[2].split("&") if part.startswith(f"{option[0]}=")]
+    return f"?{found[0]}" if found and found[0] != f"{option[0]}={option[1]}" else ""
 
 
 def _split(rest: str) -> tuple[str, str, str]:

@@ -130,6 +130,13 @@ class Plan:
         key = self.place.layout.user(write.key)
         return wire.put(key, write.value) if isinstance(write, Put) else wire.delete(key)
 
+    def decode(self, body: bytes) -> wire.TxnAnswer:
+        """Decode the answer; raises `msgspec.ValidationError` where it cannot be etcd's."""
+        has_id = self.transaction.id is not None
+        success = len(self.transaction.writes) + has_id + 1
+        failure = 1 + has_id + len(self.transaction.checks)
+        return wire.txn_reader(success=success, failure=failure)(body)
+
     def read(self, answer: wire.TxnAnswer) -> Committed | Conflicted:
         """Read what became of it.
 

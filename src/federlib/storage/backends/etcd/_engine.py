@@ -125,11 +125,12 @@ class EtcdEngine(OpenedEngine):
         """Read ranges as one snapshot, and etcd's revision of it; the store's, with a tick."""
         self._check_open()
         body = wire.txn(guard(self.place), ops, [wire.read(self.place.layout.meta)])
-        ask = Ask(path=wire.TXN, body=body, decode=wire.read_txn, what="read")
+        decode = wire.txn_reader(success=len(ops), failure=1)
+        ask = Ask(path=wire.TXN, body=body, decode=decode, what="read")
         answer = self.client.ask(ask, patience_s=patience_s).answer
         ranges = [response.response_range for response in answer.responses]
         if not answer.succeeded:
-            raise other_store(self.place, ranges[0].kvs if ranges else ())
+            raise other_store(self.place, ranges[0].kvs)
         return ranges, answer.header.revision
 
     def _revision_of(self, tick: wire.RangeAnswer) -> int:
@@ -259,7 +260,7 @@ class EtcdEngine(OpenedEngine):
         ask = Ask(
             path=wire.TXN,
             body=plan.body,
-            decode=wire.read_txn,
+            decode=plan.decode,
             safety="once" if transaction.id is None else "repeatable",
             what="commit",
             transaction_id=transaction.id,
@@ -317,7 +318,7 @@ def _open(client: EtcdClient, layout: Layout, new_store_id: str) -> tuple[Place,
             Ask(
                 path=wire.TXN,
                 body=body,
-                decode=wire.read_txn,
+                decode=wire.txn_reader(success=2, failure=0),
                 safety="repeatable",
                 what="creation of the store",
             )

@@ -101,5 +101,6 @@ class Pruner:
         """Delete some, unless another process has done so already."""
         compare = [wire.modified_at(found.key, found.mod_revision) for found in old]
         body = wire.txn(guard(self._place) + compare, [wire.delete(found.key) for found in old], [])
-        ask = Ask(path=wire.TXN, body=body, decode=wire.read_txn, safety="repeatable")
+        decode = wire.txn_reader(success=len(old), failure=0)
+        ask = Ask(path=wire.TXN, body=body, decode=decode, safety="repeatable")
         return len(old) if self._client.ask(ask).answer.succeeded else 0

@@ -89,8 +89,9 @@ def parse_url(url: str) -> EtcdUrl:
         raise InvalidInput("store URL", expected="no control character", found=_shown(url))
     rest = url.partition("://")[2]
     head, _, query = rest.partition("?")
-    if "#" in rest or not _ESCAPES.fullmatch(rest):
-        expected = "# and % only as %23 and %25"
+    if "#" in rest or "@" in query or not _ESCAPES.fullmatch(rest):
+        # An `@` behind `?` may well be the end of a password: nothing of it may be shown.
+        expected = "#, % and, in a password, ? only as %23, %25 and %3F; @ in an option as %40"
         raise InvalidInput("store URL", expected=expected, found=_shown(url))
     place = head.removesuffix("/")
     if "/" in place:

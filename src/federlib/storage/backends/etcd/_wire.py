@@ -8,7 +8,7 @@ Source: etcd's API, `rpc.proto` and `kv.proto`, v3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -36,9 +36,9 @@ __all__ = [
     "read",
     "read_auth",
     "read_range",
-    "read_txn",
     "read_watch",
     "txn",
+    "txn_reader",
     "value_is",
     "watch",
 ]
@@ -137,9 +137,28 @@ class WatchLine(msgspec.Struct, frozen=True):
 encode = msgspec.json.Encoder().encode
 # Not strict: integers come as text.
 read_range = msgspec.json.Decoder(RangeAnswer, strict=False).decode
-read_txn = msgspec.json.Decoder(TxnAnswer, strict=False).decode
+_read_txn = msgspec.json.Decoder(TxnAnswer, strict=False).decode
 read_auth = msgspec.json.Decoder(AuthAnswer, strict=False).decode
 read_watch = msgspec.json.Decoder(WatchLine, strict=False).decode
+
+
+def txn_reader(*, success: int, failure: int) -> Callable[[bytes], TxnAnswer]:
+    """Return what reads the answer of a transaction of so many operations in each branch.
+
+    It raises `msgspec.ValidationError` where the answer cannot be etcd's.
+    """
+
+    def decode(body: bytes) -> TxnAnswer:
+        answer = _read_txn(body)
+        expected = success if answer.succeeded else failure
+        if len(answer.responses) != expected or not answer.header.revision:
+            raise msgspec.ValidationError(
+                f"{len(answer.responses)} of {expected} answers at revision "
+                f"{answer.header.revision}"
+            )
+        return answer
+
+    return decode
 
 
 def range_request(
