@@ -168,8 +168,17 @@ def test_who_thinks_better_of_it_sends_nothing() -> None:
 def test_a_refused_write_is_unknown_unless_etcd_is_sure(
     message: str, code: int, error: type[Exception]
 ) -> None:
-    with Gateway(refuse(message, code)) as gateway, pytest.raises(error):
-        ask(gateway.endpoint, safety="once")
+    refusals = [refuse(message, code)] * 100
+    with Gateway(*refusals) as gateway, pytest.raises(error):
+        ask(gateway.endpoint, safety="once", patience_s=0.2)
+
+
+def test_what_was_refused_for_the_moment_is_asked_again() -> None:
+    busy = refuse("etcdserver: too many requests", 8)
+    with Gateway(busy, busy, GOOD) as gateway:
+        reply = ask(gateway.endpoint, safety="once")
+    assert reply.answer.succeeded
+    assert not reply.is_late
 
 
 def test_a_late_refusal_does_not_make_the_first_try_undone() -> None:

@@ -281,6 +281,7 @@ class EtcdClient:
         last: FederlibError = Unavailable(self.where, f"no answer within {patience_s:g} s")
         rounds = 0
         while not self._closed.is_set():
+            is_passing = False
             for endpoint, left in self._turns():
                 seconds = max(_MIN_TRY_S, end_s - _now_s()) / (1 if safety == "once" else left)
                 try:
@@ -294,12 +295,15 @@ class EtcdClient:
                     is_final = isinstance(error, Refusal) and error.is_everywhere
                     if is_final or (doubt is not None and safety == "once"):
                         raise self._verdict(doubt, last, what, transaction_id) from error
+                    # A member that is there and cannot do it now: an election, perhaps.
+                    is_passing = is_passing or isinstance(error, Refusal)
                     self.distrust(endpoint)
                 if _now_s() >= end_s:
                     raise self._verdict(doubt, last, what, transaction_id)
             rounds += 1
-            # Where nothing can have happened the caller is told at once, and may retry.
-            if doubt is None and rounds >= (_READ_ROUNDS if safety == "read" else 1):
+            # Where nobody is there, and nothing can have happened, the caller is told at once.
+            is_enough = rounds >= (_READ_ROUNDS if safety == "read" else 1)
+            if doubt is None and not is_passing and is_enough:
                 break
             self._closed.wait(_PAUSE_S)
         if self._closed.is_set():
