@@ -132,6 +132,14 @@ def test_a_kept_connection_that_the_server_closed_is_not_used() -> None:
         assert gateway.connections == 3
 
 
+def test_the_clock_of_the_server_comes_with_its_answer() -> None:
+    date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    dated = GOOD.replace(b"\r\n", b"\r\nDate: " + date.encode() + b"\r\n", 1)
+    with Gateway(dated, GOOD) as gateway:
+        assert ask(gateway.endpoint, safety="read").date == date
+        assert not ask(gateway.endpoint, safety="read").date
+
+
 def test_a_connection_is_kept() -> None:
     with Gateway(GOOD, GOOD, GOOD) as gateway:
         ask(gateway.endpoint, safety="once", times=3)

@@ -71,6 +71,7 @@ _READ_ROUNDS = 2
 """A read is tried twice everywhere: a server that restarts takes its connections along."""
 
 _MIN_TRY_S = 0.01
+_HEADERS = [("Accept-Encoding", "identity"), ("Content-Type", "application/json")]
 _FIRST_BYTE = "http11.send_request_headers.started"
 _TLS_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED")
 
@@ -110,10 +111,12 @@ class Reply(Generic[_T]):
     Attributes:
         answer: As decoded.
         is_late: An earlier try got no answer: it may have taken effect, or may yet.
+        date: When it was given by the server's clock: the header `Date`, to the second.
     """
 
     answer: _T
     is_late: bool
+    date: str = ""
 
 
 class LineStream:
@@ -172,6 +175,7 @@ class EtcdClient:
         self.where: str = url.where
         scheme = "https" if url.is_tls else "http"
         self._bases = [httpx.URL(f"{scheme}://{endpoint}") for endpoint in url.endpoints]
+        self._urls: dict[tuple[int, str], httpx.URL] = {}
         self._endpoints = url.endpoints
         self._first = 0
         self._user = None if url.user is None else {"name": url.user, "password": url.password}
@@ -180,16 +184,23 @@ class EtcdClient:
         self._streams: set[LineStream] = set()
         self._mutex = threading.Lock()
         self._closed = threading.Event()
-        self._http = httpx.Client(
+        # The transport alone: a client on top of it costs as much again for each request, for
+        # redirects, cookies and the like, of which there are none.
+        self._http = httpx.HTTPTransport(
             verify=_trust(url) if url.is_tls else False,
             trust_env=False,
-            headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
             limits=httpx.Limits(
                 max_connections=None,
                 max_keepalive_connections=None,
                 keepalive_expiry=_KEEP_ALIVE_S,
             ),
         )
+
+    def _url(self, endpoint: int, path: str) -> httpx.URL:
+        known = self._urls.get((endpoint, path))
+        if known is None:
+            known = self._urls[endpoint, path] = self._bases[endpoint].copy_with(path=path)
+        return known
 
     def ask(self, ask: Ask[_T], *, patience_s: float = PATIENCE_S) -> Reply[_T]:
         """Send a request, and return its answer.
@@ -205,18 +216,26 @@ class EtcdClient:
             OutcomeUnknown: It was sent, and no answer came that says what became of it.
         """
 
-        def post(endpoint: int, seconds: float) -> _T:
+        def post(endpoint: int, seconds: float) -> tuple[_T, str]:
             end_s = _now_s() + seconds
             response = self._send(endpoint, seconds, ask.path, ask.body, ask.before_send)
             body = _read_whole(response, end_s)
             try:
-                return ask.decode(body)
+                return ask.decode(body), response.headers.get("Date", "")
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Of a proxy, perhaps.
                 reason = f"an answer that is not etcd's ({error})"
                 raise Lost(reason, may_have_happened=True) from error
 
-        return self._try_each(post, ask.safety, patience_s, ask.what, ask.transaction_id)
+        try:
+            (answer, date), is_late = self._try_each(
+                post, ask.safety, patience_s, ask.what, ask.transaction_id
+            )
+            return Reply(answer, is_late, date)
+        finally:
+            if self._closed.is_set():
+                # It was closed meanwhile, and this may have opened a connection since.
+                self._http.close()
 
     def stream(self, path: str, body: bytes, *, silence_s: float | None = None) -> LineStream:
         """Open a stream; the caller closes it.
@@ -236,7 +255,7 @@ class EtcdClient:
             response.request.extensions["timeout"]["read"] = silence_s
             return LineStream(response, endpoint)
 
-        stream = self._try_each(open_one, "read", PATIENCE_S, "watch", None).answer
+        stream, _ = self._try_each(open_one, "read", PATIENCE_S, "watch", None)
         with self._mutex:
             self._streams.add(stream)
         if self._closed.is_set():
@@ -274,8 +293,12 @@ class EtcdClient:
         patience_s: float,
         what: str,
         transaction_id: str | None,
-    ) -> Reply[_Found]:
-        """Try endpoint after endpoint, for as long and as often as `safety` allows."""
+    ) -> tuple[_Found, bool]:
+        """Try endpoint after endpoint, for as long and as often as `safety` allows.
+
+        Returns:
+            What was found, and whether an earlier try may have been heard.
+        """
         end_s = _now_s() + patience_s
         doubt: Unusable | None = None
         last: FederlibError = Unavailable(self.where, f"no answer within {patience_s:g} s")
@@ -285,7 +308,7 @@ class EtcdClient:
             for endpoint, left in self._turns():
                 seconds = max(_MIN_TRY_S, end_s - _now_s()) / (1 if safety == "once" else left)
                 try:
-                    return Reply(attempt(endpoint, seconds), doubt is not None)
+                    return attempt(endpoint, seconds), doubt is not None
                 except Unusable as error:
                     if error.may_have_happened and safety != "read":
                         doubt = error
@@ -403,25 +426,24 @@ class EtcdClient:
                     before_send()
                 is_sent = True
 
-        connect_s = min(_CONNECT_S, seconds) if len(self._endpoints) > 1 else seconds
+        connect_s = min(_CONNECT_S, seconds) if len(self._bases) > 1 else seconds
+        limits = {"connect": connect_s, "read": seconds, "write": seconds, "pool": seconds}
+        headers = [*_HEADERS, ("Authorization", token)] if token is not None else _HEADERS
         try:
-            request = self._http.build_request(
+            request = httpx.Request(
                 "POST",
-                self._bases[endpoint].copy_with(path=path),
+                self._url(endpoint, path),
+                headers=headers,
                 content=body,
-                headers=None if token is None else {"Authorization": token},
-                timeout=httpx.Timeout(seconds, connect=connect_s),
-                extensions={"trace": trace},
+                extensions={"timeout": limits, "trace": trace},
             )
-            response = self._http.send(request, stream=True)
+            response = self._http.handle_request(request)
+            response.request = request
         except (httpx.HTTPError, OSError, UnicodeError) as error:
             reason = _reason(error)
             # A certificate is refused before anything is done with what came by it.
             is_heard = is_sent and not reason.startswith(_CERTIFICATE)
             raise Lost(reason, may_have_happened=is_heard) from error
-        except RuntimeError as error:
-            # httpx, of a client that was closed meanwhile.
-            raise Lost(str(error), may_have_happened=is_sent) from error
         if response.status_code == httpx.codes.OK:
             return response
         answer = _read_whole(response, _now_s() + seconds)
