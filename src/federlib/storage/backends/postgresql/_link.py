@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import psycopg
@@ -104,7 +104,11 @@ class Link:
         self.version: int = int(str(row[-1]))
 
     def ask(
-        self, query: str, params: Sequence[object] | None = None, *, patience_s: float = PATIENCE_S
+        self,
+        query: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> list[Row]:
         """Run one statement and return its rows.
 
@@ -115,7 +119,8 @@ class Link:
         self._connection.end_s = now_s() + patience_s
         try:
             self._cursor.execute(query, params)
-            return self._cursor.fetchall() if self._cursor.description is not None else []
+            # Not `description`, which is made anew each time it is asked for.
+            return self._cursor.fetchall() if self._cursor.rownumber is not None else []
         except psycopg.Error as error:
             if is_severed(error) or self._connection.closed:
                 raise Severed(str(error)) from error

@@ -30,6 +30,7 @@ except ImportError as error:
     raise MissingExtra("postgres", needed_for="a postgresql:// store") from error
 
 from federlib.storage.backends._blocking.direct import DirectStore
+from federlib.storage.backends._blocking.site import LoopSite, Site, ThreadSite
 from federlib.storage.backends._blocking.store import EngineStore
 from federlib.storage.backends._embedded.url import open_in_thread
 from federlib.storage.backends.postgresql._engine import PostgresEngine
@@ -37,6 +38,7 @@ from federlib.storage.backends.postgresql._url import parse_url
 
 __all__ = ["DirectPostgresStore", "PostgresStore", "open_engine", "open_store"]
 
+LEASE_BACKEND = "postgresql"
 CAPABILITIES = Capabilities(
     durable=True,
     shared=True,
@@ -80,6 +82,15 @@ class PostgresStore(EngineStore[PostgresEngine]):
         """The blocking engine underneath."""
         return self._engine
 
+    @property
+    def lease_backend(self) -> str:
+        """The entry point of `federlib.leases` that leases on this store."""
+        return LEASE_BACKEND
+
+    def site(self) -> Site:
+        """Return where blocking work of leases on this store is done."""
+        return LoopSite(self._crew)
+
     async def server_now_ns(self) -> int:
         """Read the server's wall clock; Unix nanoseconds."""
         return await self._crew.read(self._engine.server_now_ns)
@@ -99,8 +110,22 @@ class PostgresStore(EngineStore[PostgresEngine]):
 class DirectPostgresStore(DirectStore):
     """The same for one that may block. Thread-safe."""
 
-    async def server_now_ns(self) -> int:
-        """Read the server's wall clock; Unix nanoseconds."""
+    @property
+    def engine(self) -> PostgresEngine:
+        """The blocking engine underneath."""
         engine = self._engine
         assert isinstance(engine, PostgresEngine)
-        return engine.server_now_ns()
+        return engine
+
+    @property
+    def lease_backend(self) -> str:
+        """The entry point of `federlib.leases` that leases on this store."""
+        return LEASE_BACKEND
+
+    def site(self) -> Site:
+        """Return where blocking work of leases on this store is done."""
+        return ThreadSite(self._pace)
+
+    async def server_now_ns(self) -> int:
+        """Read the server's wall clock; Unix nanoseconds."""
+        return self.engine.server_now_ns()
