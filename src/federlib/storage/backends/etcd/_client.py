@@ -26,41 +26,31 @@ Hazards: a fork must not use what its parent opened; whoever uses this client se
 
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Generic, Literal, TypeVar
 
 import attrs
 import msgspec
 
-from federlib.errors import (
-    FederlibError,
-    InvalidInput,
-    MissingExtra,
-    OutcomeUnknown,
-    StoreDenied,
-    Unavailable,
-)
+from federlib.errors import FederlibError, OutcomeUnknown, StoreDenied, Unavailable
 from federlib.storage.backends.etcd._errors import Compacted, Lost, Refusal, Unusable, read_refusal
+from federlib.storage.backends.etcd._transport import (
+    CERTIFICATE,
+    LineStream,
+    httpx,
+    now_s,
+    read_whole,
+    reason_of,
+    trust,
+)
 from federlib.storage.backends.etcd._url import EtcdUrl
 from federlib.storage.backends.etcd._wire import AUTHENTICATE, encode, read_auth
-
-try:
-    import httpx
-except ImportError as error:
-    raise MissingExtra("etcd", needed_for="an etcd:// URL") from error
 
 __all__ = ["PATIENCE_S", "Ask", "EtcdClient", "LineStream", "Reply"]
 
 PATIENCE_S = 5.0
 """How long a request may take in all, on whichever endpoints; seconds."""
-
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
-MAX_LINE_BYTES = 64 * 1024 * 1024
 
 _CONNECT_S = 1.0
 """While there are other endpoints: one that drops packets is not waited for."""
@@ -73,7 +63,6 @@ _READ_ROUNDS = 2
 _MIN_TRY_S = 0.01
 _HEADERS = [("Accept-Encoding", "identity"), ("Content-Type", "application/json")]
 _FIRST_BYTE = "http11.send_request_headers.started"
-_TLS_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED")
 
 _T = TypeVar("_T")
 _Found = TypeVar("_Found")
@@ -119,46 +108,6 @@ class Reply(Generic[_T]):
     date: str = ""
 
 
-class LineStream:
-    """A streaming answer, read by one thread; `abort` may be called by others."""
-
-    def __init__(self, response: httpx.Response, endpoint: int) -> None:
-        self.endpoint: int = endpoint
-        self._response = response
-
-    def lines(self) -> Iterator[bytes]:
-        """Give each line as it comes; ends when the server ends it.
-
-        Raises:
-            Lost: The connection failed, was silent for too long, or was aborted.
-        """
-        rest = b""
-        try:
-            for chunk in self._response.iter_raw():
-                *whole, rest = (rest + chunk).split(b"\n")
-                yield from whole
-                if len(rest) > MAX_LINE_BYTES:
-                    raise Lost("it sends a line without an end", may_have_happened=True)
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise Lost(_reason(error), may_have_happened=True) from error
-        if rest:
-            yield rest
-
-    def abort(self) -> None:
-        """Wake the reading thread, from any other; for it the stream is over."""
-        stream = self._response.extensions.get("network_stream")
-        plug = stream.get_extra_info("socket") if stream is not None else None
-        if isinstance(plug, socket.socket):
-            # Not the method of an SSL socket, which takes its state from under the reader.
-            with suppress(OSError):
-                socket.socket.shutdown(plug, socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Let go of the connection; for the thread that reads."""
-        with suppress(httpx.HTTPError, OSError):
-            self._response.close()
-
-
 class EtcdClient:
     """Talks to one cluster. Thread-safe; every verb blocks.
 
@@ -187,7 +136,7 @@ class EtcdClient:
         # The transport alone: a client on top of it costs as much again for each request, for
         # redirects, cookies and the like, of which there are none.
         self._http = httpx.HTTPTransport(
-            verify=_trust(url) if url.is_tls else False,
+            verify=trust(url) if url.is_tls else False,
             trust_env=False,
             limits=httpx.Limits(
                 max_connections=None,
@@ -217,9 +166,9 @@ class EtcdClient:
         """
 
         def post(endpoint: int, seconds: float) -> tuple[_T, str]:
-            end_s = _now_s() + seconds
+            end_s = now_s() + seconds
             response = self._send(endpoint, seconds, ask.path, ask.body, ask.before_send)
-            body = _read_whole(response, end_s)
+            body = read_whole(response, end_s)
             try:
                 return ask.decode(body), response.headers.get("Date", "")
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -299,14 +248,14 @@ class EtcdClient:
         Returns:
             What was found, and whether an earlier try may have been heard.
         """
-        end_s = _now_s() + patience_s
+        end_s = now_s() + patience_s
         doubt: Unusable | None = None
         last: FederlibError = Unavailable(self.where, f"no answer within {patience_s:g} s")
         rounds = 0
         while not self._closed.is_set():
             is_passing = False
             for endpoint, left in self._turns():
-                seconds = max(_MIN_TRY_S, end_s - _now_s()) / (1 if safety == "once" else left)
+                seconds = max(_MIN_TRY_S, end_s - now_s()) / (1 if safety == "once" else left)
                 try:
                     return attempt(endpoint, seconds), doubt is not None
                 except Unusable as error:
@@ -321,7 +270,7 @@ class EtcdClient:
                     # A member that is there and cannot do it now: an election, perhaps.
                     is_passing = is_passing or isinstance(error, Refusal)
                     self.distrust(endpoint)
-                if _now_s() >= end_s:
+                if now_s() >= end_s:
                     raise self._verdict(doubt, last, what, transaction_id)
             rounds += 1
             # Where nobody is there, and nothing can have happened, the caller is told at once.
@@ -350,7 +299,7 @@ class EtcdClient:
     def _explain(self, error: Unusable, endpoint: int) -> FederlibError:
         if isinstance(error, Refusal):
             explained = error.translate(self.where)
-        elif error.reason.startswith(_CERTIFICATE):
+        elif error.reason.startswith(CERTIFICATE):
             explained = StoreDenied(self.where, error.reason, hint="check ca, cert and key")
         else:
             explained = Unavailable(self.where, f"{self._endpoints[endpoint]}: {error.reason}")
@@ -388,11 +337,11 @@ class EtcdClient:
 
     def _authenticate(self, endpoint: int, seconds: float) -> str:
         """Ask for a token; whatever goes wrong, the request that needs it was not sent."""
-        end_s = _now_s() + seconds
+        end_s = now_s() + seconds
         try:
             body = encode(self._user)
             response = self._exchange(endpoint, seconds, AUTHENTICATE, body, token=None)
-            return read_auth(_read_whole(response, end_s)).token
+            return read_auth(read_whole(response, end_s)).token
         except Unusable as error:
             if isinstance(error, Refusal) and error.is_everywhere:
                 raise
@@ -440,73 +389,11 @@ class EtcdClient:
             response = self._http.handle_request(request)
             response.request = request
         except (httpx.HTTPError, OSError, UnicodeError) as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             # A certificate is refused before anything is done with what came by it.
-            is_heard = is_sent and not reason.startswith(_CERTIFICATE)
+            is_heard = is_sent and not reason.startswith(CERTIFICATE)
             raise Lost(reason, may_have_happened=is_heard) from error
         if response.status_code == httpx.codes.OK:
             return response
-        answer = _read_whole(response, _now_s() + seconds)
+        answer = read_whole(response, now_s() + seconds)
         raise read_refusal(response.status_code, answer)
-
-
-_CERTIFICATE = "a certificate is refused"
-
-
-def _reason(error: Exception) -> str:
-    """Say in words why a connection failed."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            name = cause.reason or type(cause).__name__
-            if any(mark in name for mark in _TLS_REFUSALS):
-                return f"{_CERTIFICATE}: {cause}"
-            break
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.TimeoutException):
-        return f"no answer in time ({type(error).__name__})"
-    return f"{str(error) or 'it failed'} ({type(error).__name__})"
-
-
-def _read_whole(response: httpx.Response, end_s: float) -> bytes:
-    body = bytearray()
-    try:
-        for chunk in response.iter_raw():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise Lost("its answer is too large", may_have_happened=True)
-            if _now_s() > end_s:
-                # It trickles: each piece in time, and never all of it.
-                raise Lost("no whole answer in time", may_have_happened=True)
-    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-        raise Lost(_reason(error), may_have_happened=True) from error
-    finally:
-        response.close()
-    return bytes(body)
-
-
-def _trust(url: EtcdUrl) -> ssl.SSLContext:
-    """Make what verifies the servers, and shows them who we are.
-
-    Raises:
-        InvalidInput: A file cannot be read, or is not what it should be.
-    """
-    try:
-        context = ssl.create_default_context(cafile=url.ca)
-    except (OSError, ValueError) as error:
-        expected = f"a PEM file of certificates ({error})"
-        raise InvalidInput("store URL option ca", expected=expected, found=url.ca) from error
-    if url.cert is not None:
-        try:
-            # A password is never asked for: nobody sits at the terminal of a server.
-            context.load_cert_chain(url.cert, url.key, password="")
-        except (OSError, ValueError) as error:
-            expected = f"PEM files of a certificate and its key, without a password ({error})"
-            raise InvalidInput(
-                "store URL options cert and key", expected=expected, found=(url.cert, url.key)
-            ) from error
-    return context
-
-
-def _now_s() -> float:
-    return time.monotonic()  # noqa: TID251 (a shell: deadlines of what it waits for)

@@ -11,15 +11,14 @@ a stream that does not bring what the cluster has is given up.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from federlib.errors import FederlibError, Unavailable
-from federlib.storage.backends.etcd._client import LineStream
 from federlib.storage.backends.etcd._errors import Compacted, Refusal, Unusable
 from federlib.storage.backends.etcd._events import Assembler, Gap
 from federlib.storage.backends.etcd._history import Source, follow, open_watch, size_of
+from federlib.storage.backends.etcd._transport import LineStream, now_s
 from federlib.storage.protocol import Batch
 
 __all__ = ["EtcdFeed"]
@@ -127,7 +126,7 @@ class EtcdFeed:
         self._wake = wake
         self._collector: _Collector | None = None
         self._breaks = 0
-        self._looked_s = _now_s()
+        self._looked_s = now_s()
         self._owed = 0
 
     def has_news(self) -> bool:
@@ -135,10 +134,10 @@ class EtcdFeed:
         collector = self._collector
         if collector is None or collector.has_something:
             return True
-        if _now_s() - self._looked_s < _LOOK_EVERY_S:
+        if now_s() - self._looked_s < _LOOK_EVERY_S:
             return False
         owed, self._owed = self._owed, self._source.read_revision(patience_s=_LOOK_PATIENCE_S)
-        self._looked_s = _now_s()
+        self._looked_s = now_s()
         if collector.position < owed:
             # It was there at the last look already, and has not come since.
             self._source.client.distrust(collector.endpoint)
@@ -167,7 +166,7 @@ class EtcdFeed:
         if not taken:
             return taken
         self._breaks = 0
-        self._looked_s = _now_s()
+        self._looked_s = now_s()
         is_first = taken[0].revision == collector.after + 1
         if is_first and not self._source.is_kept(collector.after):
             self._drop()
@@ -178,7 +177,7 @@ class EtcdFeed:
         self._drop()
         # Whoever answers this knows the cluster; and it is still the store that was opened.
         self._owed = self._source.read_revision()
-        self._looked_s = _now_s()
+        self._looked_s = now_s()
         self._collector = _Collector(self._source, self._wake, after=after)
         return self._collector
 
@@ -202,7 +201,3 @@ class EtcdFeed:
     def close(self) -> None:
         """End the stream and its thread."""
         self._drop()
-
-
-def _now_s() -> float:
-    return time.monotonic()  # noqa: TID251 (a shell: how long it was silent)
