@@ -357,3 +357,23 @@ async def test_an_id_is_not_read_as_a_path(url: str) -> None:
         with pytest.raises(InvalidInput):
             await store.commit(Transaction((Put("a", b"2"),), (Absent("b"),), id="../t"))
         assert await store.check() == []
+
+
+async def test_a_stream_that_is_cut_again_and_again_in_silence_is_nothing_to_tell_of(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federlib.storage.backends.etcd._feed._STEADY_S", 0.0)
+    async with opened(url) as store:
+        start = await put(store, "a")
+        async with store.watch("", after=start) as changes:
+            await catch_up(changes, await put(store, "a"))
+            cut: list[object] = []
+            with anyio.fail_after(20):
+                while len(cut) < 6:
+                    for stream in store._engine.client._streams.copy():
+                        if stream not in cut:
+                            stream.abort()
+                            cut.append(stream)
+                    await anyio.sleep(0.02)
+            last = await put(store, "b")
+            assert [b.revision for b in await catch_up(changes, last)] == [last]

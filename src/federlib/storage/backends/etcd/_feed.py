@@ -28,7 +28,10 @@ _LOOK_PATIENCE_S = 2.0
 _MAX_WAITING_BYTES = 32 * 1024 * 1024
 """Beyond it the stream is not read on; etcd keeps what follows."""
 
+_STEADY_S = 1.0
 _MAX_BREAKS = 3
+"""In a row, of streams that brought nothing and lasted for less than `_STEADY_S`."""
+
 _JOIN_S = 5.0
 
 
@@ -38,6 +41,8 @@ class _Collector:
     Attributes:
         position: Every commit up to this revision has come.
         after: Where the stream began.
+        endpoint: Who sends it.
+        opened_s: When it was opened.
     """
 
     def __init__(self, source: Source, wake: Callable[[], None], *, after: int) -> None:
@@ -47,6 +52,7 @@ class _Collector:
         self._assembler = Assembler(source.place, after=after)
         self._stream: LineStream = open_watch(source, after)
         self.endpoint: int = self._stream.endpoint
+        self.opened_s: float = now_s()
         self._mutex = threading.Lock()
         self._room = threading.Condition(self._mutex)
         self._batches: deque[Batch] = deque()
@@ -159,10 +165,10 @@ class EtcdFeed:
             self._drop()
             if error.is_everywhere:
                 raise error.translate(self._source.place.where) from error
-            return self._go_on(error)
+            return self._go_on(error, collector)
         except Unusable as error:
             self._drop()
-            return self._go_on(error)
+            return self._go_on(error, collector)
         if not taken:
             return taken
         self._breaks = 0
@@ -181,9 +187,11 @@ class EtcdFeed:
         self._collector = _Collector(self._source, self._wake, after=after)
         return self._collector
 
-    def _go_on(self, error: Unusable) -> Sequence[Batch]:
+    def _go_on(self, error: Unusable, collector: _Collector) -> Sequence[Batch]:
         """Have the stream opened anew at the next look, unless that leads nowhere."""
-        self._breaks += 1
+        # One that lasted may well have been ended by a proxy, for it was silent.
+        is_quick = now_s() - collector.opened_s < _STEADY_S
+        self._breaks = self._breaks + 1 if is_quick else 0
         if self._breaks >= _MAX_BREAKS:
             raise Unavailable(self._source.place.where, error.reason) from error
         self._wake()
