@@ -336,6 +336,12 @@ class RecordedLeases(LeaseBackend):
         """Stream the states of a name."""
         return self._backend.watch(name)
 
+    def turns(
+        self, name: str, holder: Holder
+    ) -> AbstractAsyncContextManager[AsyncIterator[object]]:
+        """As the backend tells; not recorded."""
+        return self._backend.turns(name, holder)
+
     async def withdraw(self, name: str, holder: Holder) -> None:
         """Leave the queue."""
         await self._backend.withdraw(name, holder)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from federlib.errors import Unavailable
@@ -19,6 +20,10 @@ _READY_S = 30.0
 _STOP_S = 10.0
 _LOOK_EVERY_S = 0.02
 _LOG_TAIL = 2_000
+
+
+# What dies with its parent dies with the thread that started it. This one lives to the end.
+_launcher = ThreadPoolExecutor(1, thread_name_prefix="federlib-servers")
 
 
 def free_ports(count: int) -> list[int]:
@@ -80,8 +85,11 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start it, and do not wait until it serves."""
+        self._process = _launcher.submit(self._spawn).result()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

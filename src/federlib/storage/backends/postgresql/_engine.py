@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import psycopg
 
-from federlib.errors import FederlibError, OutcomeUnknown, Unavailable
+from federlib.errors import FederlibError, OutcomeUnknown, StoreDenied, Unavailable
 from federlib.storage.backends._blocking.commit_line import Attempt
 from federlib.storage.backends._blocking.grouping import GroupingEngine
 from federlib.storage.backends.postgresql._check import find_problems
@@ -39,6 +40,7 @@ from federlib.storage.protocol import (
 __all__ = ["PostgresEngine"]
 
 _T = TypeVar("_T")
+_ASK_AGAIN_S = 0.1
 
 
 class PostgresEngine(GroupingEngine):
@@ -186,18 +188,23 @@ class PostgresEngine(GroupingEngine):
     def _inquire(self, group: Sequence[Attempt], reason: str, end_s: float) -> Sequence[Outcome]:
         """Say what became of a group whose answer got lost.
 
-        Who gave an id is sent again, once: the server keeps a receipt of what took effect.
+        Who gave an id is sent again: the server keeps a receipt of what took effect.
         """
         named = [attempt for attempt in group if attempt.transaction.id is not None]
         again: dict[int, Outcome] = {}
-        if named and now_s() < end_s:
+        while named and not again and now_s() < end_s:
             try:
-                self._writer = self.connect()
+                if self._writer is None:
+                    self._writer = self.connect()
                 sent = self._send(named, end_s)
                 again = {id(one): outcome for one, outcome in zip(named, sent, strict=True)}
-            except (Severed, FederlibError):
+            except StoreDenied:
+                break
+            except (Severed, Unavailable):
                 # Nothing is learnt by it.
-                pass
+                time.sleep(_ASK_AGAIN_S)
+            except FederlibError as error:
+                again = {id(one): error for one in named}
         return [
             again.get(id(attempt))
             or OutcomeUnknown("commit", transaction_id=attempt.transaction.id, reason=reason)

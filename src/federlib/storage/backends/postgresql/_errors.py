@@ -19,6 +19,19 @@ _HINTS = {
 }
 
 
+_REFUSALS = {
+    "too many clients": "53300",
+    "remaining connection slots": "53300",
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "no pg_hba.conf entry": "28000",
+    "does not exist": "3D000",
+    "read-only": "25006",
+    "certificate verify failed": "08001",
+}
+"""Of the server's messages in English, which it sends to whoever has no session yet."""
+
+
 class Severed(Exception):  # noqa: N818 (what happened)
     """The connection ended, or nothing came in time: what was asked may have been done."""
 
@@ -31,7 +44,7 @@ def is_severed(error: psycopg.Error) -> bool:
 
 def translate(error: psycopg.Error, where: str) -> FederlibError:
     """Say in our words why a statement failed; nothing has happened."""
-    state = error.sqlstate or ""
+    state = error.sqlstate or _state_in(str(error))
     reason = _reason(error)
     if state in _GONE:
         return CorruptRecord(
@@ -45,6 +58,11 @@ def translate(error: psycopg.Error, where: str) -> FederlibError:
     if state == "53100":
         return StoreFull(where, reason, hint="free some space on the server and retry")
     return Unavailable(where, reason, hint=_HINTS.get(state, ""))
+
+
+def _state_in(text: str) -> str:
+    """Name the state of a refused connection, of which libpq gives the message alone."""
+    return next((state for word, state in _REFUSALS.items() if word in text), "")
 
 
 def _reason(error: psycopg.Error) -> str:
