@@ -17,6 +17,7 @@ __all__ = ["PostgresUrl", "parse_url"]
 
 _SCHEMES = {"postgresql", "postgres"}
 _MAX_NAME = 63
+_MAX_PORT = 65_535
 _MAX_CONNECTIONS = 1_000
 _DEFAULTS = {
     "application_name": "federlib",
@@ -74,6 +75,9 @@ def parse_url(url: str) -> PostgresUrl:
         raise InvalidInput(
             "store URL", expected="a URL that libpq understands, with options it knows", found=shown
         ) from None
+    for port in str(said.get("port") or "").split(","):
+        if port and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= _MAX_PORT):
+            raise InvalidInput("store URL", expected=f"a port of 1 to {_MAX_PORT}", found=shown)
     hosts = str(said.get("host") or said.get("hostaddr") or "")
     if "sslmode" not in said and any(map(_is_elsewhere, hosts.split(","))):
         said["sslmode"] = "verify-full"
