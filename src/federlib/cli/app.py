@@ -21,6 +21,7 @@ from federlib.cli._options import (
 )
 from federlib.cli.added import OpenGroup
 from federlib.cli.chaos import parse_chaos
+from federlib.cli.doctor import tell_findings
 from federlib.cli.exits import runs_async, telling_errors
 from federlib.cli.report import check_target
 from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
@@ -145,6 +146,31 @@ def status_command(*, url: str, as_json: bool) -> None:
     Exit code: 0 healthy, 1 degraded, 2 unhealthy, 3 cannot tell.
     """
     sys.exit(tell_status(url, as_json=as_json))
+
+
+@app.command("doctor")
+@click.argument("url", envvar=STORE_ENV, default=DEFAULT_STORE, callback=hide_credentials)
+@click.option("--read-only", "is_read_only", is_flag=True,
+              help="Commit nothing and make no file: what needs that is left out.")  # fmt: skip
+@click.option("--create", is_flag=True, help="Make a store where there is none; it stays.")
+@ttl_option
+@json_option
+@runs_async
+async def doctor_command(
+    *, url: str, is_read_only: bool, create: bool, ttl_s: float | None, as_json: bool
+) -> int:
+    """Examine the engine and the store at URL, and say what to fix.
+
+    What it writes lies under keys of its own, below doctor/, and is removed again.
+
+    Exit code: 0 healthy, 1 degraded (warnings), 2 unhealthy (something fails), 3 cannot tell
+    (the store was not opened: the engine is away, refuses, or has no store).
+    """
+    if is_read_only and create:
+        raise InvalidInput("--create", expected="no --read-only beside it", found=True)
+    return await tell_findings(
+        url, may_write=not is_read_only, may_create=create, ttl_s=ttl_s, as_json=as_json
+    )
 
 
 @app.command("workers")

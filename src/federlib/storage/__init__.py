@@ -11,6 +11,7 @@ Hazards: a driver is as durable as the disk under it; `Capabilities` says what i
 
 from __future__ import annotations
 
+from federlib.storage.examining import ClockOffset, Examined, Examiner, Finding, find_examiner
 from federlib.storage.keys import check_key, segment, unsegment
 from federlib.storage.protocol import (
     META_KEY,
@@ -51,10 +52,14 @@ __all__ = [
     "Capabilities",
     "Check",
     "Checkable",
+    "ClockOffset",
     "Committed",
     "Conflicted",
     "Delete",
     "Event",
+    "Examined",
+    "Examiner",
+    "Finding",
     "Mismatch",
     "NativeLeases",
     "NotSeen",
@@ -72,6 +77,7 @@ __all__ = [
     "WatchItem",
     "Write",
     "check_key",
+    "find_examiner",
     "open_store",
     "redact_url",
     "segment",

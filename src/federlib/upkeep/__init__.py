@@ -1,4 +1,4 @@
-"""Upkeep of a store: check it, copy it, export it to lines of JSON and import them.
+"""Upkeep of a store: examine it, check it, copy it, export it to lines of JSON and import them.
 
     async with federlib.connect("sqlite:///fleet.db") as fed:
         report = await check_store(fed.store)
@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from federlib.upkeep.check import StoreReport, check_store
 from federlib.upkeep.copying import Copied, copy_store
+from federlib.upkeep.doctor import DoctorReport, examine
 from federlib.upkeep.exporting import Exported, export_store, import_store
 
 __all__ = [
     "Copied",
+    "DoctorReport",
     "Exported",
     "StoreReport",
     "check_store",
     "copy_store",
+    "examine",
     "export_store",
     "import_store",
 ]

@@ -20,6 +20,7 @@ from federlib.errors import InvalidInput, Unavailable
 from federlib.skewclock import Clock
 from federlib.storage.backends._digest import digest_of
 from federlib.storage.backends._embedded.table import RECEIPTS, Receipt, Table
+from federlib.storage.examining import Examined, Finding
 from federlib.storage.keys import check_key, check_prefix
 from federlib.storage.limits import (
     check_scan,
@@ -48,7 +49,7 @@ from federlib.storage.protocol import (
 from federlib.storage.urls import redact_url
 from federlib.telemetry import Telemetry
 
-__all__ = ["CAPABILITIES", "RECEIPTS", "MemoryStore", "open_store"]
+__all__ = ["CAPABILITIES", "RECEIPTS", "MemoryStore", "examine", "open_store"]
 
 CAPABILITIES = Capabilities(
     durable=False,
@@ -76,6 +77,13 @@ async def open_store(url: str, clock: Clock, telemetry: Telemetry) -> RecordStor
     store = MemoryStore(clock)
     telemetry.log("debug", "store_opened", driver="memory", store_id=store.store_id)
     return store
+
+
+async def examine(url: str, clock: Clock, *, may_write: bool) -> Examined:  # noqa: ARG001 (no engine)
+    """Say that there is nothing to look at: each opening makes a store of its own."""
+    await checkpoint()
+    engine = Finding(name="engine", verdict="ok", measured="the memory of one process")
+    return Examined(findings=(engine,), store="there")
 
 
 class MemoryStore:

@@ -21,6 +21,7 @@ __all__ = [
     "create_private_file",
     "find_mount",
     "make_private_directory",
+    "read_mountinfo",
     "refuse_network_filesystem",
     "translate_os_error",
 ]
@@ -108,7 +109,7 @@ def refuse_network_filesystem(path: Path, mountinfo: str | None = None) -> None:
     Raises:
         InvalidInput: It lies on a network file system; names it, and the option.
     """
-    mount = find_mount(_read_mountinfo() if mountinfo is None else mountinfo, str(path))
+    mount = find_mount(read_mountinfo() if mountinfo is None else mountinfo, str(path))
     if mount is not None and mount.kind in NETWORK_FILESYSTEMS:
         raise InvalidInput(
             "store URL",
@@ -117,7 +118,8 @@ def refuse_network_filesystem(path: Path, mountinfo: str | None = None) -> None:
         )
 
 
-def _read_mountinfo() -> str:
+def read_mountinfo() -> str:
+    """Return the mount table of this process; empty where the system has none."""
     try:
         return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

@@ -13,9 +13,9 @@ from federlib.storage.backends.postgresql._link import Link
 from federlib.storage.backends.postgresql._schema import FORMAT, migrations, quote_name
 from federlib.storage.protocol import StoreMeta
 
-__all__ = ["open_schema"]
+__all__ = ["OLDEST", "find_store", "open_schema"]
 
-_OLDEST = 130_000
+OLDEST = 130_000
 _TABLES = {"store", "record", "change", "receipt"}
 _PATIENCE_S = 30.0
 
@@ -29,13 +29,13 @@ def open_schema(link: Link, schema: str, where: str, new_store_id: str) -> str:
     """
     if link.encoding != "UTF8":
         raise Unavailable(where, f"its database is encoded in {link.encoding}, not in UTF8")
-    if link.version < _OLDEST:
+    if link.version < OLDEST:
         raise Unavailable(where, f"PostgreSQL {link.version // 10_000} is older than 13")
     try:
-        found = _find(link, schema, where)
+        found = find_store(link, schema, where)
         if found is None or found[1] < FORMAT:
             _migrate(link, schema, where, new_store_id)
-            found = _find(link, schema, where)
+            found = find_store(link, schema, where)
         if found is None:
             raise CorruptRecord(where, expected="a store just made", found="none")
     except Severed as error:
@@ -53,7 +53,7 @@ def open_schema(link: Link, schema: str, where: str, new_store_id: str) -> str:
     return store_id
 
 
-def _find(link: Link, schema: str, where: str) -> tuple[str, int] | None:
+def find_store(link: Link, schema: str, where: str) -> tuple[str, int] | None:
     """Return the store's id and format; None where the schema is missing or empty."""
     rows = link.ask(
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -84,7 +84,7 @@ def _migrate(link: Link, schema: str, where: str, new_store_id: str) -> None:
     )
     link.script(f"BEGIN; SELECT pg_advisory_xact_lock({lock})", patience_s=_PATIENCE_S)
     try:
-        found = _find(link, schema, where)
+        found = find_store(link, schema, where)
         done = 0 if found is None else found[1]
         if found is None:
             link.script(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}", patience_s=_PATIENCE_S)
