@@ -201,16 +201,16 @@ class LeaseBackend(ABC):
     async def withdraw(self, name: str, holder: Holder) -> None:  # noqa: B027 (a default)
         """Leave the queue. Backends without one need not do anything."""
 
-    @asynccontextmanager
-    async def turns(self, name: str, holder: Holder) -> AsyncIterator[AsyncIterator[object]]:
+    def turns(
+        self, name: str, holder: Holder
+    ) -> AbstractAsyncContextManager[AsyncIterator[object]]:
         """Tell one who stands in line when asking again may be worth it: an item each time.
 
         A hint: one too many costs a question, and one that is missed costs the rest of
         `Busy.retry_in_s`. By default every change that `watch` tells is looked at; a backend
         that can wake just whoever is next does better.
         """
-        async with self.watch(name) as states:
-            yield _Turns(states, holder.holder_id, has_queue=self.capabilities.fair_queue)
+        return _turns(self, name, holder)
 
     async def names(self) -> Sequence[str]:
         """List the names that are known, in byte order; none where no list is kept."""
@@ -242,6 +242,14 @@ class LeaseBackend(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 (a default)
         """Let go of what the backend itself opened."""
+
+
+@asynccontextmanager
+async def _turns(
+    backend: LeaseBackend, name: str, holder: Holder
+) -> AsyncIterator[AsyncIterator[object]]:
+    async with backend.watch(name) as states:
+        yield _Turns(states, holder.holder_id, has_queue=backend.capabilities.fair_queue)
 
 
 class _Turns:

@@ -27,7 +27,11 @@ _MARKS = frozenset("@?#")
 _FILE_SCHEMES = frozenset({"sqlite", "file"})
 """Schemes whose path is a path: an `@` in it belongs to a file's name."""
 
-_INNER_PLACES = {"etcd": ("prefix", "federlib/"), "etcds": ("prefix", "federlib/")}
+_INNER_PLACES = {
+    "etcd": ("prefix", "federlib/"),
+    "etcds": ("prefix", "federlib/"),
+    "postgresql": ("schema", "federlib"),
+}
 """Options of which each value is another store on the same server, and their defaults."""
 
 Opener = Callable[[str, Clock, Telemetry], Awaitable[RecordStore]]

@@ -37,11 +37,11 @@ def test_the_simulator_gives_one_object_with_just_these_fields(fleet: Fleet) -> 
 
 
 def test_a_server_named_in_the_environment_is_for_targets_that_have_one(fleet: Fleet) -> None:
-    fleet.env["FEDERLIB_CHAOS_URL"] = "etcd://u:geheim@h:1"
+    fleet.env["FEDERLIB_CHAOS_URL"] = "etcd://u:geheim@h:99999"
     assert simulate(fleet, "--json").code == 0
     done = fleet.call("chaos", "--target", "etcd")
     assert done.code == 2
-    assert "there is none for etcd://" in done.err
+    assert "etcd://host:port" in done.err
     assert "geheim" not in done.out + done.err
 
 
@@ -65,8 +65,8 @@ def test_people_are_told_the_verdict_and_the_seed(fleet: Fleet) -> None:
     ("options", "why"),
     [
         (["--preset", "nonsense"], "one of leader_kill"),
-        (["--target", "etcd"], "etcd://host:port"),
-        (["--target", "postgres", "--url", "postgresql://u:geheim@h/f"], "driver is installed"),
+        (["--target", "etcd", "--url", "postgresql://u:geheim@h/f"], "etcd://host:port"),
+        (["--target", "postgres", "--url", "postgresql://u:geheim@h:x/f"], "postgresql://host"),
         (["--seconds", "nan"], "--seconds"),
     ],
 )

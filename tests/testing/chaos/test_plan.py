@@ -173,10 +173,10 @@ async def test_an_embedded_target_may_lie_in_a_directory_of_any_name(
     [
         ("etcd", None, "etcd://host:port"),
         ("postgres", "etcd://h:1", "postgresql://host:port"),
-        ("etcd", "etcd://u:geheim@h:1", "there is none for etcd://"),
+        ("etcd", "etcd://u:geheim@h:99999", "etcd://host:port"),
     ],
 )
-def test_a_server_needs_its_url_and_a_driver(
+def test_a_server_is_named_by_a_url_of_its_scheme(
     name: str, url: str | None, why: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInput, match=why) as refused:

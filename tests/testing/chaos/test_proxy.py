@@ -10,7 +10,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from federlib.errors import InvalidInput
-from federlib.testing.chaos.endpoints import server_of, through
+from federlib.testing.chaos.endpoints import servers_of, through
 from federlib.testing.chaos.hindrance import CLEAR, PPM, Hindrance
 from federlib.testing.chaos.proxy import FaultProxy
 
@@ -162,25 +162,26 @@ async def test_a_server_that_is_not_there_looks_like_a_dropped_connection() -> N
 
 
 @pytest.mark.parametrize(
-    ("url", "server", "by_proxy"),
+    ("url", "servers", "by_proxy"),
     [
-        ("postgresql://db/fleet", ("db", 5432), "postgresql://127.0.0.1:9/fleet"),
-        ("postgresql://u:p@db:1/f?x=1", ("db", 1), "postgresql://u:p@127.0.0.1:9/f?x=1"),
-        ("etcd://[::1]:2379", ("::1", 2379), "etcd://127.0.0.1:9"),
-        ("etcd://e", ("e", 2379), "etcd://127.0.0.1:9"),
+        ("postgresql://db/fleet", [("db", 5432)], "postgresql://127.0.0.1:9/fleet"),
+        ("postgresql://u:p@db:1/f?x=1", [("db", 1)], "postgresql://u:p@127.0.0.1:9/f?x=1"),
+        ("etcd://[::1]:2379", [("::1", 2379)], "etcd://127.0.0.1:9"),
+        ("etcd://e", [("e", 2379)], "etcd://127.0.0.1:9"),
+        ("etcd://u:p@a:1,b", [("a", 1), ("b", 2379)], "etcd://u:p@127.0.0.1:9,127.0.0.1:10"),
     ],
 )
-def test_a_url_by_way_of_the_proxy_differs_in_the_place_alone(
-    url: str, server: tuple[str, int], by_proxy: str
+def test_a_url_by_way_of_proxies_differs_in_the_places_alone(
+    url: str, servers: list[tuple[str, int]], by_proxy: str
 ) -> None:
-    assert server_of(url) == server
-    assert through(url, 9) == by_proxy
+    assert list(servers_of(url)) == servers
+    assert through(url, list(range(9, 9 + len(servers)))) == by_proxy
 
 
 @pytest.mark.parametrize(
-    "url", ["etcd://a:1,b:2", "postgresql:///fleet", "etcd://e:99999", "other://u:geheim@h"]
+    "url", ["etcd://a:1,", "postgresql:///fleet", "etcd://e:99999", "other://u:geheim@h"]
 )
-def test_a_url_that_names_no_one_server_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(InvalidInput, match="of one server") as refused:
-        server_of(url)
+def test_a_url_that_names_no_server_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidInput, match="host:port") as refused:
+        servers_of(url)
     assert "geheim" not in str(refused.value)

@@ -283,3 +283,18 @@ def test_a_driver_for_a_server_is_enough_for_faults_of_its_network(fleet: Fleet,
     assert again.code == 0, again.out + again.err
     faults = msgspec.convert(result["faults"], dict[str, dict[str, int | str | None]])
     assert "behind the proxy" in str(faults["store_full"]["not_applicable"])
+
+
+@pytest.mark.parametrize(("target", "seconds"), [("postgres", 12), ("etcd", 16)])
+def test_a_fleet_on_a_server_that_is_killed_now_and_then_passes(
+    fleet: Fleet, target: str, seconds: int
+) -> None:
+    done = fleet.call(
+        "chaos", "--target", target, "--preset", "leader_kill", "--seconds", str(seconds),
+        "--seed", "5", "--json", timeout_s=180,
+    )  # fmt: skip
+    assert done.code == 0, done.out + done.err
+    result = result_of(done)
+    assert measured(result)["split_brain_commands_accepted"] == (0, True)
+    assert carried_out(result)["kill"] >= 1
+    assert kept(fleet) == []

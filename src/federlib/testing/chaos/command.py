@@ -20,7 +20,8 @@ _TARGETS = ("sim", "sqlite", "file", *_SERVERS)
 @click.option("--target", type=click.Choice(_TARGETS), default="sim", show_default=True,
               help="The simulator, or real processes on a real store.")  # fmt: skip
 @click.option("--url", default=None, envvar="FEDERLIB_CHAOS_URL",
-              help="Server of postgres or etcd; a secret belongs into the variable.")  # fmt: skip
+              help="Server of postgres or etcd, else one is started for the run; "
+              "a secret belongs into the variable.")  # fmt: skip
 @click.option("--preset", default=None, metavar="NAME",
               help="Faults with a name: leader_kill, … [default: drawn from the seed]")  # fmt: skip
 @click.option("--schedule", "file", type=click.Path(dir_okay=False, path_type=Path), default=None,

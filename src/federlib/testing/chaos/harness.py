@@ -17,7 +17,7 @@ from federlib.errors import Unavailable
 from federlib.skewclock import SystemClock
 from federlib.storage import RecordStore, open_store
 from federlib.testing.chaos.crew import Crew, Member
-from federlib.testing.chaos.endpoints import server_of, through
+from federlib.testing.chaos.endpoints import servers_of, through
 from federlib.testing.chaos.evidence import Evidence
 from federlib.testing.chaos.faces import Face
 from federlib.testing.chaos.gathering import (
@@ -29,6 +29,7 @@ from federlib.testing.chaos.gathering import (
 from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.chaos.ledger import Ledger, LedgerReader
 from federlib.testing.chaos.life import LEDGER
+from federlib.testing.chaos.own_servers import OwnServers
 from federlib.testing.chaos.plan import Plan
 from federlib.testing.chaos.proxy import FaultProxy
 from federlib.testing.chaos.records import Quiet, Terms
@@ -50,7 +51,14 @@ _SLACK_S = 10.0
 Tell = Callable[[str], object]
 
 
-async def run_real(plan: Plan, target: Target, directory: Path, tell: Tell) -> Evidence:
+async def run_real(
+    plan: Plan,
+    target: Target,
+    directory: Path,
+    tell: Tell,
+    *,
+    servers: OwnServers | None = None,
+) -> Evidence:
     """Play a plan to its end.
 
     Args:
@@ -58,21 +66,29 @@ async def run_real(plan: Plan, target: Target, directory: Path, tell: Tell) -> E
         target: The store.
         directory: Empty; everything is kept there.
         tell: Hears in words how far it is.
+        servers: Those of the target, where they are ours and may be killed.
     Raises:
         Unavailable: The processes did not start, or found no leader before the first fault.
     """
     assert plan.schedule is not None
-    return await _Run(plan, plan.schedule, target, directory, tell).play()
+    return await _Run(plan, plan.schedule, target, directory, tell, servers).play()
 
 
 class _Run:
     def __init__(
-        self, plan: Plan, schedule: Schedule, target: Target, directory: Path, tell: Tell
+        self,
+        plan: Plan,
+        schedule: Schedule,
+        target: Target,
+        directory: Path,
+        tell: Tell,
+        servers: OwnServers | None,
     ) -> None:
         self._plan = plan
         self._target = target
         self._directory = directory
         self._tell = tell
+        self._servers = servers
         self._clock = SystemClock()
         self._chance = random.Random(f"harness {plan.seed}")  # noqa: S311 (chaos is no secret)
         self._problems: list[str] = []
@@ -82,7 +98,7 @@ class _Run:
         self._ledger = Ledger(directory / LEDGER, "", self._clock.boot_ns)
         self._reader = LedgerReader(directory / LEDGER)
         members = [self._member(number) for number in range(plan.processes)]
-        self._proxies: dict[str, FaultProxy] = {}
+        self._proxies: dict[str, list[FaultProxy]] = {}
         self._crew = Crew(
             members,
             terms=self._terms,
@@ -128,24 +144,28 @@ class _Run:
         )
 
     def _url_for(self, member: Member) -> str:
-        proxy = self._proxies.get(member.who)
+        proxies = self._proxies.get(member.who, [])
         url = self._target.url
-        return url if proxy is None else through(url, proxy.port)
+        return through(url, [proxy.port for proxy in proxies]) if proxies else url
 
     def _hinder(self, member: Member, hindrance: Hindrance) -> None:
-        self._proxies[member.who].hindrance = hindrance
+        for proxy in self._proxies[member.who]:
+            proxy.hindrance = hindrance
 
     async def _stand_between(self, stack: AsyncExitStack) -> None:
-        """Put a proxy between each process and the server."""
-        host, port = server_of(self._target.url)
+        """Put a proxy between each process and each server."""
         for who in self._crew.members:
-            proxy = FaultProxy(
-                host,
-                port,
-                draw=self._chance.random,
-                answer_lost=partial(self._ledger.note, "answer_lost", of=who),
-            )
-            self._proxies[who] = await stack.enter_async_context(proxy)
+            self._proxies[who] = [
+                await stack.enter_async_context(
+                    FaultProxy(
+                        host,
+                        port,
+                        draw=self._chance.random,
+                        answer_lost=partial(self._ledger.note, "answer_lost", of=who),
+                    )
+                )
+                for host, port in servers_of(self._target.url)
+            ]
 
     def _died(self, member: Member, how: str) -> None:
         self._ledger.note("ended", of=member.who, text=how)
@@ -169,8 +189,11 @@ class _Run:
     async def _play(self) -> Evidence:
         began_ns = await self._start()
         with anyio.move_on_after(self._plan.seconds):
-            await self._striker.play()
-            await anyio.sleep_forever()
+            async with open_task_group() as group:
+                if self._servers is not None:
+                    group.start_soon(self._servers.ail, self._plan.seconds, self._tell)
+                await self._striker.play()
+                await anyio.sleep_forever()
         self._striker.heal()
         self._tell("healed; waiting for a leader and its commands")
         await self._recover()

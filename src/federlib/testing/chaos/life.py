@@ -26,9 +26,19 @@ from federlib.fencing import (
 from federlib.fencing.consumer import ActuationStatus
 from federlib.identity import ClaimedIdentity
 from federlib.leadership import Elector
-from federlib.lease import HeldLease, Sessions, StoreLeaseBackend, hold
+from federlib.lease import HeldLease, Sessions, hold
+from federlib.lease.urls import leases_on
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
-from federlib.storage import Absent, AtRevision, Check, Conflicted, Put, RecordStore, open_store
+from federlib.storage import (
+    Absent,
+    AtRevision,
+    Check,
+    Conflicted,
+    NativeLeases,
+    Put,
+    RecordStore,
+    open_store,
+)
 from federlib.testing.chaos.faces import FacedClock
 from federlib.testing.chaos.hindered_store import HinderedStore
 from federlib.testing.chaos.hindrance import Hindrance
@@ -112,10 +122,11 @@ class Life:
         recorder = Recorder(self.boot_ns, sink=partial(self.space.write, file))
         process = f"{self.terms.who}.{self.terms.life}"
         self.store = recorder.store(store, process)
-        self.leases: RecordedLeases = recorder.leases(
-            StoreLeaseBackend(self.store, self.clock, SkewTolerance(self.terms.tolerance_s)),
-            process,
-        )
+        # An engine with leases of its own is asked itself; else they lie in recorded records.
+        under = store if isinstance(store, NativeLeases) else self.store
+        tolerance = SkewTolerance(self.terms.tolerance_s)
+        leases = await leases_on(under, self.clock, tolerance)
+        self.leases: RecordedLeases = recorder.leases(leases, process)
         self.guard: FenceGuard = FenceGuard(self.store, self.terms.election)
         sessions = Sessions(self.identity.incarnation, self.identity.claims)
         self.seat = Elector(

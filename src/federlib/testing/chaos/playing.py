@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -22,7 +23,9 @@ from federlib._tasks import open_task_group
 from federlib.cli.exits import CHAOS_NOT_FIRED, FAILED, INTERRUPTED, OK
 from federlib.errors import FederlibError, InvalidInput
 from federlib.storage import redact_url
+from federlib.testing.chaos.evidence import Evidence
 from federlib.testing.chaos.harness import run_real
+from federlib.testing.chaos.own_servers import own_servers
 from federlib.testing.chaos.plan import Plan, schedule_for, seconds_for
 from federlib.testing.chaos.records import Result
 from federlib.testing.chaos.report import Bundle, check_directory, write_report
@@ -133,6 +136,9 @@ def plan_of(options: Options) -> Plan:
     if ttl_s is None:
         ttl_s = min(_TTL_S[1], max(_TTL_S[0], seconds / _TTLS_IN_A_RUN))
         ttl_s = 1.0 if options.kills is not None else ttl_s
+        if options.target == "etcd":
+            # It grants whole seconds, and with its usual settings no less than two.
+            ttl_s = max(2.0, math.ceil(ttl_s))
     schedule, given = schedule_for(
         options.target,
         seed=seed,
@@ -174,11 +180,10 @@ async def _play(plan: Plan, options: Options, console: Console) -> Bundle:
     directory = Path(tempfile.mkdtemp(prefix="federlib-chaos-"))
     is_worth_keeping = False
     try:
-        target = Target.at(plan.target, plan.url, directory)
         try:
-            bundle = tell_real(plan, await run_real(plan, target, directory, tell))
-        except FederlibError:
-            is_worth_keeping = True
+            bundle = tell_real(plan, await _run(plan, directory, tell))
+        except FederlibError as error:
+            is_worth_keeping = not isinstance(error, InvalidInput)
             raise
         is_worth_keeping = not bundle.result.passed
         return bundle
@@ -187,6 +192,16 @@ async def _play(plan: Plan, options: Options, console: Console) -> Bundle:
             console.print(f"what it left is kept in {directory}", highlight=False, markup=False)
         else:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Evidence:
+    with ExitStack() as stack:
+        servers = None
+        if plan.url is None and (plan.target == "postgres" or plan.target == "etcd"):  # noqa: PLR1714 (mypy narrows by it)
+            servers = await anyio.to_thread.run_sync(stack.enter_context, own_servers(plan.target))
+        url = plan.url if servers is None else servers.url
+        target = Target.at(plan.target, url, directory)
+        return await run_real(plan, target, directory, tell, servers=servers)
 
 
 def _tell(console: Console, options: Options, bundle: Bundle) -> None:

@@ -16,7 +16,7 @@ import attrs
 from federlib.errors import InvalidInput
 from federlib.storage import redact_url
 from federlib.storage.urls import ENTRY_POINTS, url_scheme
-from federlib.testing.chaos.endpoints import server_of
+from federlib.testing.chaos.endpoints import servers_of
 from federlib.testing.chaos.hindrance import Hindrance
 from federlib.testing.sim.faults import KINDS, OF_ONE, Fault, Kind
 
@@ -80,7 +80,7 @@ class Target:
                 expected=f"one whose driver is installed; there is none for {scheme}://",
                 found=name,
             )
-        server_of(url)
+        servers_of(url)
         return cls(name, url, is_embedded=False)
 
 

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import tempfile
@@ -69,9 +70,10 @@ def postgres_server(
     Raises:
         Unavailable: There is no PostgreSQL to run, or it does not start.
     """
-    with tempfile.TemporaryDirectory(prefix="federlib-postgres-") as name:
+    user = _other_user()
+    place = None if user is None else _open_place()
+    with tempfile.TemporaryDirectory(prefix="federlib-postgres-", dir=place) as name:
         directory = Path(name)
-        user = _other_user()
         binaries = _usable(_find_binaries(), directory, user)
         if user is not None:
             os.chown(directory, *user)
@@ -95,6 +97,18 @@ def _other_user() -> tuple[int, int] | None:
             continue
         return entry.pw_uid, entry.pw_gid
     raise Unavailable("PostgreSQL for tests", "it refuses root, and there is no user `nobody`")
+
+
+def _open_place() -> str:
+    """Return a directory for temporary files that another user gets to."""
+    places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]  # noqa: S108 (a new one inside)
+    for place in map(Path, places):
+        if all(part.stat().st_mode & stat.S_IXOTH for part in (place, *place.parents)):
+            return str(place)
+    raise Unavailable(
+        "PostgreSQL for tests",
+        f"it may not run as root, and no other user gets into {', '.join(places)}",
+    )
 
 
 def _find_binaries() -> Path:
