@@ -22,6 +22,7 @@ from federlib.skewclock import Clock, SkewTolerance, SystemClock
 from federlib.storage import Record, RecordStore
 from federlib.storage.filling import fill_store
 from federlib.storage.snapshot import Snapshot, take_snapshot
+from federlib.upkeep.native import note_native_leases, raise_native_floor
 
 __all__ = ["Copied", "OnStep", "copy_store", "fill_from"]
 
@@ -108,7 +109,11 @@ async def copy_store(
     clock = clock or SystemClock()
     read = partial(on_step, "read")
     async with take_snapshot(old, on_progress=read) as snapshot:
+        native = await note_native_leases(snapshot, old, clock)
         leases = await _survey(snapshot, clock, tolerance or SkewTolerance.from_env())
+        leases.freed += native.freed
+        leases.waiters += native.waiters
+        leases.live += native.live
         if leases.live and not live:
             raise _at_work(old, leases.live)
         return await _fill(snapshot, new, leases, floor=floor, clock=clock, on_step=on_step)
@@ -135,6 +140,7 @@ async def _fill(
     if type(floor) is not int or not 0 <= floor < MAX_TOKEN:
         raise InvalidInput("floor", expected=f"0 to {MAX_TOKEN - 1}", found=floor)
     floor = max(floor, floor_above(leases.token))
+    await raise_native_floor(new, floor, clock)
     async with aclosing(_moved(snapshot, clock.wall_ns())) as records:
         written = await fill_store(
             new,

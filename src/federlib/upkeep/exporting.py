@@ -32,6 +32,7 @@ from federlib.storage import Record, RecordStore
 from federlib.storage.lines import MAX_LINE_BYTES, ExportHeader, LineReader, LineWriter
 from federlib.storage.snapshot import Snapshot, open_snapshot, take_snapshot
 from federlib.upkeep.copying import Copied, OnStep, fill_from
+from federlib.upkeep.native import note_native_leases
 
 __all__ = ["Exported", "export_store", "import_store"]
 
@@ -90,10 +91,10 @@ async def export_store(
         take_snapshot(store, on_progress=partial(on_step, "read")) as snapshot,
         _in_thread(target, limiter) as file,
     ):
+        clock = clock or SystemClock()
+        await note_native_leases(snapshot, store, clock)
         header = ExportHeader(
-            store_id=snapshot.store_id,
-            revision=snapshot.revision,
-            at=_utc(clock or SystemClock()),
+            store_id=snapshot.store_id, revision=snapshot.revision, at=_utc(clock)
         )
         records = await _write_lines(snapshot, header, file, limiter, on_step)
     return Exported(store_id=snapshot.store_id, revision=snapshot.revision, records=records)
