@@ -12,7 +12,7 @@ from federlib.storage.backends.postgresql._url import parse_url
 
 
 def said(url: str) -> dict[str, object]:
-    return dict(conninfo_to_dict(parse_url(url).conninfo))
+    return dict(conninfo_to_dict(parse_url(url, {}).conninfo))
 
 
 def test_a_url_is_libpqs_with_two_options_of_ours() -> None:
@@ -39,6 +39,40 @@ def test_another_host_is_verified_unless_the_url_says_otherwise(host: str) -> No
     assert said(f"postgresql://{host}/fleet?sslmode=disable")["sslmode"] == "disable"
     own = said(f"postgresql://{host}/fleet?sslrootcert=/etc/ca.pem")
     assert (own["sslmode"], own["sslrootcert"]) == ("verify-full", "/etc/ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("option", "default", "variable"),
+    [
+        ("application_name", "federlib", "PGAPPNAME"),
+        ("connect_timeout", "5", "PGCONNECT_TIMEOUT"),
+        ("target_session_attrs", "read-write", "PGTARGETSESSIONATTRS"),
+        ("sslmode", "verify-full", "PGSSLMODE"),
+        ("sslrootcert", "system", "PGSSLROOTCERT"),
+    ],
+)
+def test_the_url_wins_over_libpqs_variable_and_that_over_our_default(
+    option: str, default: str, variable: str
+) -> None:
+    values = {"target_session_attrs": ("any", "primary"), "sslmode": ("require", "verify-ca")}
+    of_url, of_environ = values.get(option, ("7", "8"))
+    bare, with_option = "postgresql://db.example/d", f"postgresql://db.example/d?{option}={of_url}"
+
+    def left(url: str, environ: dict[str, str]) -> object:
+        return conninfo_to_dict(parse_url(url, environ).conninfo).get(option)
+
+    assert left(bare, {}) == left(bare, {variable: ""}) == default
+    # Left to libpq, which reads the variable itself.
+    assert left(bare, {variable: of_environ}) is None
+    assert left(with_option, {variable: of_environ}) == left(with_option, {}) == of_url
+
+
+@pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR"])
+def test_a_host_that_only_the_environment_names_is_verified_too(variable: str) -> None:
+    place = parse_url("postgresql:///fleet", {variable: "10.0.0.5"})
+    assert conninfo_to_dict(place.conninfo)["sslmode"] == "verify-full"
+    near = parse_url("postgresql:///fleet", {variable: "127.0.0.1"})
+    assert "sslmode" not in conninfo_to_dict(near.conninfo)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import unicodedata
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
 import attrs
@@ -29,6 +31,16 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
+_VARIABLES = {
+    "application_name": "PGAPPNAME",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+"""Where libpq itself looks for what a URL leaves out; our own defaults come after that."""
 
 
 @attrs.frozen
@@ -48,9 +60,12 @@ class PostgresUrl:
     connections: int = 4
 
 
-def parse_url(url: str) -> PostgresUrl:
+def parse_url(url: str, environ: Mapping[str, str] | None = None) -> PostgresUrl:
     """Read `postgresql://user:password@host:port/database?options`.
 
+    Args:
+        url: What it says wins over the environment, and that over our defaults.
+        environ: Libpq's variables; `os.environ` by default.
     Raises:
         InvalidInput: It is malformed, or an option is none of libpq's or ours.
     """
@@ -78,17 +93,26 @@ def parse_url(url: str) -> PostgresUrl:
     for port in str(said.get("port") or "").split(","):
         if port and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= _MAX_PORT):
             raise InvalidInput("store URL", expected=f"a port of 1 to {_MAX_PORT}", found=shown)
-    hosts = str(said.get("host") or said.get("hostaddr") or "")
-    if "sslmode" not in said and any(map(_is_elsewhere, hosts.split(","))):
-        said["sslmode"] = "verify-full"
-        said.setdefault("sslrootcert", "system")
-    conninfo = make_conninfo("", **{**_DEFAULTS, **said})
+    found = _with_variables(said, os.environ if environ is None else environ)
+    hosts = ",".join(found.get(name, "") for name in ("host", "hostaddr"))
+    defaults = dict(_DEFAULTS)
+    if "sslmode" not in found and any(map(_is_elsewhere, hosts.split(","))):
+        defaults |= {"sslmode": "verify-full", "sslrootcert": "system"}
+    left_out = {name: value for name, value in defaults.items() if name not in found}
+    conninfo = make_conninfo("", **{**left_out, **said})
     return PostgresUrl(
         f"PostgreSQL store {shown}",
         conninfo,
         schema=_schema(ours.get("schema", "federlib")),
         connections=_connections(ours.get("connections", "4")),
     )
+
+
+def _with_variables(said: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what is known of a connection before our defaults; empty counts as not said."""
+    of_environ = {name: environ.get(variable, "") for name, variable in _VARIABLES.items()}
+    of_url = {name: str(value) for name, value in said.items() if value not in {None, ""}}
+    return {**{name: value for name, value in of_environ.items() if value}, **of_url}
 
 
 def _is_elsewhere(host: str) -> bool:
