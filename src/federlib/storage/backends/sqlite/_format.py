@@ -11,6 +11,7 @@ back no journal and writes nothing beside the file.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -54,7 +55,7 @@ def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
         sqlite3.Error: It cannot be opened.
     """
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw",
+        f"file:{quote(os.fsencode(path))}?mode=rw",
         uri=True,
         timeout=_BUSY_TIMEOUT_S,
         isolation_level=None,
@@ -105,7 +106,7 @@ def inspect_header(path: Path, where: str) -> None:
 
 
 def _read_header(path: Path, where: str) -> tuple[int, int]:
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+    connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
     try:
         # Else SQLite refuses a header that promises more pages than the main file has,
         # and while a checkpoint is running that is no sign of damage.
