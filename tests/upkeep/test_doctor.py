@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from federlib.errors import StoreDenied, Unavailable
@@ -186,6 +187,19 @@ async def test_what_is_no_store_is_left_as_it_is(kind: str, tmp_path: Path) -> N
     assert found(report, "store").verdict == "fail"
     assert found(report, "store").fix
     assert path.read_bytes() == b"somebody's diary" * 100
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", EMBEDDED)
+async def test_a_name_that_is_no_text_is_told_as_well_as_can_be(kind: str, tmp_path: Path) -> None:
+    url = place(kind, tmp_path, "%ff fleet")
+    report = await examine(url, may_create=True)
+    assert report.health == "healthy"
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    files = found(await examine(url), "files")
+    assert ("chmod 600 '" in files.fix, "? fleet" in files.fix) == (True, True)
+    assert msgspec.json.encode(files)
 
 
 @pytest.mark.anyio
@@ -519,8 +533,14 @@ async def test_an_examiner_that_hangs_or_fails_is_a_finding(
     async def away(url: str, clock: Clock, *, may_write: bool) -> Examined:
         raise Unavailable("theirs", "gone")
 
+    async def blunders(url: str, clock: Clock, *, may_write: bool) -> Examined:
+        raise KeyError("s3cret")
+
     monkeypatch.setattr(doctor, "_ENGINE_S", 0.1)
-    for examiner, said in ((hangs, "given up"), (fails, "the disk burns"), (away, "gone")):
+    for examiner, said in (
+        (hangs, "given up"), (fails, "the disk burns"), (away, "gone"),
+        (blunders, "the driver fails with KeyError"),
+    ):  # fmt: skip
         install(monkeypatch, open_store=open_theirs, examine=examiner)
         report = await examine("theirs://")
         assert report.health == "cannot tell"

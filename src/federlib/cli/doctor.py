@@ -12,7 +12,7 @@ from federlib.cli.workers import health_line
 from federlib.storage import Finding
 from federlib.upkeep import DoctorReport, examine
 
-__all__ = ["tell_findings", "view"]
+__all__ = ["remedies", "tell_findings", "view"]
 
 _STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red", "skip": "dim"}
 
@@ -25,22 +25,30 @@ async def tell_findings(
     if as_json:
         print_json(report)
     else:
-        Console().print(view(report))
+        console = Console()
+        console.print(view(report))
+        for line in remedies(report):
+            # A command is copied from here: it must not be broken into lines.
+            console.print(line, soft_wrap=True)
     return HEALTH.index(report.health)
 
 
 def view(report: DoctorReport) -> RenderableType:
     """Lay out a report for people."""
     store = f"store   {report.store}" + (f" ({report.store_id})" if report.store_id else "")
-    parts: list[RenderableType] = [
-        health_line(HEALTH.index(report.health)),
-        plain(store),
-        _table(report.findings),
+    health = health_line(HEALTH.index(report.health))
+    return Group(health, plain(store), _table(report.findings))
+
+
+def remedies(report: DoctorReport) -> list[Text]:
+    """Say what to fix, a line each; nothing where all is well."""
+    lines = [
+        Text.assemble(
+            f"{number:>2}. ", (finding.name, _STYLES[finding.verdict]), ": ", plain(finding.fix)
+        )
+        for number, finding in enumerate(report.urgent(), 1)
     ]
-    urgent = report.urgent()
-    if urgent:
-        parts += [Text("\nWhat to fix", style="bold"), _remedies(urgent)]
-    return Group(*parts)
+    return [Text("\nWhat to fix", style="bold"), *lines] if lines else []
 
 
 def _table(findings: tuple[Finding, ...]) -> Table:
@@ -55,13 +63,3 @@ def _table(findings: tuple[Finding, ...]) -> Table:
             measured.stylize("dim")
         table.add_row(plain(finding.name), Text(finding.verdict, style=style), measured)
     return table
-
-
-def _remedies(findings: list[Finding]) -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for number, finding in enumerate(findings, 1):
-        line = Text.assemble((finding.name, _STYLES[finding.verdict]), ": ", plain(finding.fix))
-        grid.add_row(f"{number}.", line)
-    return grid

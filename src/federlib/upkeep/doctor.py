@@ -116,8 +116,15 @@ async def examine(
         store=redact_url(url),
         store_id=store_id,
         health=diagnosis.health_of(findings, is_open=bool(store_id)),
-        findings=tuple(findings),
+        findings=tuple(map(_printable, findings)),
     )
+
+
+def _printable(finding: Finding) -> Finding:
+    """Replace what is no text, such as of the name of a file."""
+    texts = (finding.measured, finding.fix)
+    measured, fix = (text.encode("utf-8", "replace").decode() for text in texts)
+    return msgspec.structs.replace(finding, measured=measured, fix=fix)
 
 
 async def _examine_engine(
@@ -140,7 +147,7 @@ async def _examine_engine(
         findings.append(_too_long("engine", _ENGINE_S))
     except (InvalidInput, MissingExtra) as error:
         findings[:] = [diagnosis.judge_error("URL", error)]
-    except (FederlibError, OSError) as error:
+    except Exception as error:  # A driver may be anybody's.
         findings.append(_told("engine", error))
     return None
 
@@ -179,7 +186,7 @@ async def _opened(
             store = await open_store(url, clock=clock)
     except TimeoutError:
         findings.append(_too_long("store", _OPEN_S))
-    except (FederlibError, OSError) as error:
+    except Exception as error:  # A driver may be anybody's.
         findings.append(_told("store", error))
     if store is not None:
         took_ms = (clock.monotonic_ns() - began_ns) / 1e6
@@ -246,15 +253,20 @@ async def _bounded(name: str, check: Callable[[], Awaitable[Finding]]) -> Findin
             return await check()
     except TimeoutError:
         return _too_long(name, _CHECK_S)
-    except (FederlibError, OSError) as error:
+    except Exception as error:  # A driver may be anybody's.
         return _told(name, error)
 
 
-def _told(name: str, error: FederlibError | OSError) -> Finding:
-    if isinstance(error, FederlibError):
-        return diagnosis.judge_error(name, error)
-    said = f"{error.strerror or error} ({type(error).__name__})"
-    return Finding(name=name, verdict="fail", measured=said, fix="look at this machine's own log")
+def _told(name: str, error: Exception) -> Finding:
+    match error:
+        case FederlibError():
+            return diagnosis.judge_error(name, error)
+        case OSError(strerror=str(reason)):
+            said, fix = f"{reason} ({type(error).__name__})", "look at this machine's own log"
+        case _:
+            # Its text may hold anything, secrets too.
+            said, fix = f"the driver fails with {type(error).__name__}", "report it to its authors"
+    return Finding(name=name, verdict="fail", measured=said, fix=fix)
 
 
 def _too_long(name: str, limit_s: float) -> Finding:

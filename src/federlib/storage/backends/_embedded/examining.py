@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterable
@@ -128,7 +129,7 @@ def examine_files(seen: Iterable[Seen], *, user: int | None) -> Finding:
         wanted = 0o700 if stat.S_ISDIR(one.mode) else 0o600
         if one.mode & _OTHERS:
             problems.append(f"{one.path} has mode {stat.S_IMODE(one.mode):04o}")
-            fixes.append(f"chmod {wanted:o} {one.path}")
+            fixes.append(f"chmod {wanted:o} {shlex.quote(str(one.path))}")
         if user is not None and one.owner != user:
             problems.append(f"{one.path} belongs to user {one.owner}, and this is user {user}")
             fixes.append(f"run as user {one.owner}, or chown -R the store to the user that runs it")
