@@ -18,7 +18,7 @@ help:
 	@echo "make explore  2,000 fresh seeds of the simulated worlds, and what they have covered"
 	@echo "make check   lint, types, import contracts, docs and examples"
 	@echo "make bench   measure against named peers; writes benchmarks/results.json"
-	@echo "make chaos   break a fleet, in the simulator and on real stores; under a minute"
+	@echo "make chaos   break a fleet, in the simulator and on real stores; two minutes"
 	@echo "make soak    the long runs: hundreds of kills, a million seeds"
 	@echo "make docs    build the documentation into site/"
 
@@ -82,6 +82,8 @@ chaos: .venv-test/ready
 	.venv-test/bin/federlib chaos --seeds 12
 	.venv-test/bin/federlib chaos --target sqlite --preset stale_epoch_replay --seconds 7
 	.venv-test/bin/federlib chaos --target file --preset delayed_commands --seconds 7
+	.venv-test/bin/federlib chaos --target postgres --seconds 25
+	.venv-test/bin/federlib chaos --target etcd --seconds 30
 
 soak: soak-kills soak-seeds
 
@@ -90,6 +92,8 @@ soak-kills: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_kill.py tests/skewclock/test_hlc_history.py tests/proof
 	.venv-test/bin/federlib chaos --target sqlite --kills 150
 	.venv-test/bin/federlib chaos --target file --kills 150
+	.venv-test/bin/federlib chaos --target postgres --seconds 600
+	.venv-test/bin/federlib chaos --target etcd --seconds 600
 
 # SOAK_ARGS="--seconds 3600" ends it in time; the next run goes on where it was.
 soak-seeds: .venv-test/ready
