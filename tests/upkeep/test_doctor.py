@@ -327,15 +327,36 @@ async def test_a_lock_that_cannot_be_made_proves_nothing(tmp_path: Path) -> None
         await exclusion.prove_exclusion(tmp_path, ("sqlite",), open_lock=refuse)
 
 
-def test_sqlite_must_be_able_to_keep_its_log(tmp_path: Path) -> None:
-    holder = sqlite3.connect(tmp_path / "probe.db", isolation_level=None)
-    try:
-        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
-        holder.execute("CREATE TABLE t (x)")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            exclusion.open_lock("sqlite", tmp_path)
-    finally:
-        holder.close()
+@pytest.mark.anyio
+async def test_sqlite_must_be_able_to_keep_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*_given: object, **_named: object) -> sqlite3.Connection:
+        return real(":memory:", isolation_level=None, check_same_thread=False)
+
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    finding = await examining.examine_locks(tmp_path, ("sqlite",), may_write=True)
+    assert finding.verdict == "fail"
+    assert "SQLite cannot keep a write-ahead log here (mode memory)" in finding.measured
+
+
+@pytest.mark.anyio
+async def test_where_no_second_process_starts_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exclusion, "_PATIENCE_S", 0.2)
+    holder = (sys.executable, "-c", "input()")
+    with pytest.raises(exclusion.NoProof, match="did not start within") as raised:
+        await exclusion.prove_exclusion(tmp_path, ("file",), holder=holder)
+    assert not raised.value.is_of_place
+
+    async def unproven(*_given: object) -> str | None:
+        raise raised.value
+
+    monkeypatch.setattr(examining, "prove_exclusion", unproven)
+    finding = await examining.examine_locks(tmp_path, ("file",), may_write=True)
+    assert (finding.verdict, sys.executable in finding.fix) == ("warn", True)
 
 
 # The place

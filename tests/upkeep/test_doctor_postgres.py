@@ -268,7 +268,15 @@ def test_a_format_that_opening_would_change_is_not_opened() -> None:
      ("hostaddr=127.0.0.1", ["127.0.0.1:5432"]), ("host=/run/pg", ["/run/pg:5432"])],
 )  # fmt: skip
 def test_each_host_is_asked_by_itself(conninfo: str, names: list[str]) -> None:
-    assert [name for name, _ in postgres._split(conninfo)] == names
+    assert [name for name, _ in postgres._split(conninfo, {})] == names
+
+
+def test_hosts_that_the_environment_names_are_asked_each() -> None:
+    environ = {"PGHOST": "a,b", "PGPORT": "1,2"}
+    split = postgres._split("dbname=x", environ)
+    assert [name for name, _ in split] == ["a:1", "b:2"]
+    assert "host=b" in split[1][1]
+    assert [name for name, _ in postgres._split("host=c", environ)] == ["c:5432"]
 
 
 def test_a_server_that_says_no_hint_gets_ours() -> None:

@@ -83,7 +83,7 @@ def judge_durability(capabilities: Capabilities) -> Finding:
     """Say whether commits outlive their process, as the driver declares it."""
     if capabilities.durable:
         hosts = "several hosts" if capabilities.multi_host else "the processes of one host"
-        measured = f"a commit survives every process and the machine; for {hosts}"
+        measured = f"declared: a commit outlives every process and the machine; for {hosts}"
         return Finding(name="durability", verdict="ok", measured=measured)
     return Finding(
         name="durability",

@@ -206,11 +206,14 @@ async def examine_locks(place: Path, kinds: tuple[LockKind, ...], *, may_write: 
     try:
         gap = await prove_exclusion(place, kinds)
     except NoProof as error:
+        fix = f"let this user write in {place}, on a local disk"
+        if not error.is_of_place:
+            fix = f"see why {sys.executable} cannot be started here, and ask again"
         return Finding(
             name=name,
-            verdict="fail",
+            verdict="fail" if error.is_of_place else "warn",
             measured=f"not proven: {error}",
-            fix=f"let this user write in {place}, on a local disk",
+            fix=fix,
         )
     return judge_locks(gap, kinds)
 

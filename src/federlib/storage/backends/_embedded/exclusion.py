@@ -51,7 +51,15 @@ class Lock(Protocol):
 
 
 class NoProof(Exception):  # noqa: N818 (what it is)
-    """The trial could not be made; says why."""
+    """The trial could not be made; says why.
+
+    Attributes:
+        is_of_place: The place does not let us; otherwise it is the second process.
+    """
+
+    def __init__(self, reason: str, *, is_of_place: bool = True) -> None:
+        super().__init__(reason)
+        self.is_of_place = is_of_place
 
 
 class _SqliteLock:
@@ -178,7 +186,8 @@ async def _wait_until_taken(child: anyio.abc.Process) -> None:
             while not said.endswith(b"\n"):
                 said += await child.stdout.receive()
     except TimeoutError:
-        raise NoProof(f"a second process did not start within {_PATIENCE_S:g} s") from None
+        reason = f"a second process did not start within {_PATIENCE_S:g} s"
+        raise NoProof(reason, is_of_place=False) from None
     except anyio.EndOfStream:
         pass
     if said != _TAKEN:
@@ -189,7 +198,8 @@ async def _wait_until_taken(child: anyio.abc.Process) -> None:
         except anyio.EndOfStream:
             pass
         last = why.decode(errors="replace").strip().splitlines()[-1:]
-        raise NoProof(f"a second process could not take it: {(last or ['it ended'])[0]}")
+        reason = f"a second process could not take it: {(last or ['it ended'])[0]}"
+        raise NoProof(reason, is_of_place=False)
 
 
 def _hold(kind: LockKind, directory: Path) -> None:

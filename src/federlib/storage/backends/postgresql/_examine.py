@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from functools import partial
 
 import anyio
@@ -61,7 +63,7 @@ async def examine(url: str, clock: Clock, *, may_write: bool) -> Examined:
         InvalidInput: The URL is malformed.
     """
     place = parse_url(url)
-    hosts = _split(place.conninfo)
+    hosts = _split(place.conninfo, os.environ)
     found: list[_Server | Unavailable] = [Unavailable(place.where, "not asked")] * len(hosts)
     limiter = anyio.CapacityLimiter(_TURNS)
 
@@ -100,9 +102,16 @@ async def examine(url: str, clock: Clock, *, may_write: bool) -> Examined:
     return Examined(findings=tuple(findings), store="missing" if store is None else "there")
 
 
-def _split(conninfo: str) -> list[tuple[str, str]]:
-    """Name each host of a connection string, with a connection string of its own."""
+def _split(conninfo: str, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Name each host of a connection string, with a connection string of its own.
+
+    Where it names none, libpq's variables do.
+    """
     said = conninfo_to_dict(conninfo)
+    if not said.get("host") and not said.get("hostaddr"):
+        variables = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT"}
+        told = {name: environ.get(variable) for name, variable in variables.items()}
+        said = {**{name: value for name, value in told.items() if value}, **said}
     hosts, addresses, ports = (
         str(said.get(name) or "").split(",") for name in ("host", "hostaddr", "port")
     )
