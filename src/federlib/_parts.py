@@ -21,6 +21,7 @@ from federlib.errors import InvalidInput, StoreReplaced
 from federlib.fencing import Commands, FenceGuard
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.lease import LeaseBackend, LeaseState, Sessions, lease_ttl_s
+from federlib.lease.policy import LeasePolicy, check_policy
 from federlib.lease.settings import check_ttl
 from federlib.registry import Registry
 from federlib.skewclock import Clock, HybridLogicalClock, SkewTolerance, Stamps, SystemClock
@@ -38,7 +39,7 @@ def named_store(url: str | RecordStore | None) -> str | RecordStore:
     Raises:
         InvalidInput: Neither names a store.
     """
-    found = os.environ.get(STORE_ENV, "") if url is None else url
+    found = os.environ.get(STORE_ENV, "").strip() if url is None else url
     if found == "":
         raise InvalidInput("url", expected=f"a store URL, here or in {STORE_ENV}", found=url)
     # A path is what people give by mistake.
@@ -68,6 +69,7 @@ class Setup:
     telemetry: Telemetry
     tolerance: SkewTolerance
     ttl_s: float
+    policy: LeasePolicy
 
     @classmethod
     def of(
@@ -78,6 +80,7 @@ class Setup:
         telemetry: Telemetry | None,
         skew_tolerance_s: float | None,
         ttl_s: float | None,
+        policy: LeasePolicy | None,
     ) -> Self:
         """Fill in what is not given, as `connect` says.
 
@@ -102,6 +105,7 @@ class Setup:
             telemetry=telemetry.stamped(Stamps(hlc).text),
             tolerance=tolerance,
             ttl_s=ttl_s,
+            policy=check_policy(policy),
         )
 
 
@@ -111,7 +115,7 @@ class Parts:
     Args:
         store: The record store under everything.
         where: Names the place of the store, without secrets.
-        leases: The lease backend on that store.
+        leases: The lease backend; as a rule on that store.
         identity: Who we are, or where our identities are kept.
         setup: The rest of what they are built with.
         pace: How they wait.
@@ -147,6 +151,7 @@ class Parts:
         self._pace = pace
         self._claiming = pace.lock()
         self._ttl_s = setup.ttl_s
+        self._policy = setup.policy
         self._stamps = Stamps(setup.hlc, setup.telemetry)
         self.commands: Commands = Commands(
             store,

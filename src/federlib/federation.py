@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random  # noqa: TID251  # jitter between tries, drawn by the shell
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -15,8 +17,8 @@ from federlib._tasks import open_task_group
 from federlib.dag import Runs
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.leadership import Elector
-from federlib.lease import Busy, HeldLease, LeaseBackend, hold, try_acquire
-from federlib.lease.urls import leases_on
+from federlib.lease import Busy, HeldLease, LeaseBackend, LeasePolicy, hold, try_acquire
+from federlib.lease.environment import NamedLeases, named_leases, open_leases
 from federlib.skewclock import Clock, HybridLogicalClock, keep_bound
 from federlib.storage import RecordStore, open_store
 from federlib.storage.urls import store_place
@@ -62,12 +64,13 @@ class Federation(Parts):
         ttl_s: float | None = None,
         wait_s: float | None = None,
         on_loss: Literal["cancel", "mark"] = "cancel",
+        policy: LeasePolicy | None = None,
     ) -> AsyncGenerator[HeldLease, None]:
         """Hold a lease for as long as the body runs.
 
-        It is renewed every ttl/3 and released at the end. If it is lost, the body is
-        cancelled and the `with` raises `LeaseLost`. Pass `lease.token` to whatever the body
-        changes, and call `lease.check()` before each effect.
+        It is renewed every ttl/3, unless its policy says otherwise, and released at the end.
+        If it is lost, the body is cancelled and the `with` raises `LeaseLost`. Pass
+        `lease.token` to whatever the body changes, and call `lease.check()` before each effect.
 
         Args:
             name: Which lease.
@@ -75,6 +78,7 @@ class Federation(Parts):
                 `OPAL_LEASE_TTL_SECS`, or 15.
             wait_s: How long to stand in its queue; None: as long as it takes.
             on_loss: `mark` lets the body go on; `lease.lost` and `lease.check()` tell.
+            policy: How patiently it is acquired and kept; by default that of `connect`.
         Raises:
             LeaseBusy: It was not acquired within `wait_s`.
             LeaseLost: It was lost while the body ran.
@@ -91,10 +95,14 @@ class Federation(Parts):
             on_loss=on_loss,
             clock=self.clock,
             telemetry=self.telemetry,
+            policy=policy or self._policy,
+            jitter=random.random,
         ) as lease:
             yield lease
 
-    async def try_acquire(self, name: str, *, ttl_s: float | None = None) -> HeldLease | Busy:
+    async def try_acquire(
+        self, name: str, *, ttl_s: float | None = None, policy: LeasePolicy | None = None
+    ) -> HeldLease | Busy:
         """Take a lease if it is free and nobody waits for it.
 
         What comes back is `Busy`, or a lease to enter: ``async with lease: …`` renews it
@@ -109,6 +117,8 @@ class Federation(Parts):
             ttl_s=self._ttl_s if ttl_s is None else ttl_s,
             clock=self.clock,
             telemetry=self.telemetry,
+            policy=policy or self._policy,
+            jitter=random.random,
         )
         if isinstance(got, HeldLease):
             self._loose = [held for held in self._loose if not held.is_over]
@@ -160,12 +170,14 @@ class Federation(Parts):
 def connect(
     url: str | RecordStore | None = None,
     *,
+    leases: str | LeaseBackend | None = None,
     identity: ClaimedIdentity | IdentityStore | None = None,
     clock: Clock | None = None,
     hlc: HybridLogicalClock | None = None,
     telemetry: Telemetry | None = None,
     skew_tolerance_s: float | None = None,
     ttl_s: float | None = None,
+    policy: LeasePolicy | None = None,
     close_timeout_s: float = 5.0,
 ) -> AbstractAsyncContextManager[Federation]:
     """Open a store, and give every component on it.
@@ -177,6 +189,10 @@ def connect(
     Args:
         url: The store, by URL or already open (it is then not closed); by default
             `FEDERLIB_STORE`.
+        leases: Where leases are, if not in the store: a URL of another engine, or an open
+            backend (it is then not closed). By default the engine of `url`; where no `url`
+            is given, what `ORXAQ_AUTONOMY_LEADER_LEASE_BACKEND` names, or the store's own.
+            All who use one store must agree on it.
         identity: Who we are, or where our identities are kept; by default in
             `OPAL_IDENTITY_ROOT`. Claimed on first use.
         clock: The system's by default.
@@ -187,14 +203,18 @@ def connect(
         skew_tolerance_s: How far wall clocks may differ; seconds. By default
             `OPAL_CLOCK_SKEW_TOLERANCE_SECS`, or 3.
         ttl_s: Of leases where none is given; by default `OPAL_LEASE_TTL_SECS`, or 15.
+        policy: How patiently leases are acquired and kept; by default `LeasePolicy()`.
         close_timeout_s: Bounds each step of closing: leases released, store closed; seconds.
     Raises:
-        InvalidInput: No store is named, or an argument is out of range.
+        InvalidInput: No store is named, an argument or variable is out of range, or the
+            leases hold on one host only and the store is used from several.
         Unavailable: The store cannot be reached.
         CorruptRecord: What lies there is not a store that this version can read.
     """
+    store = named_store(url)
     return open_federation(
-        named_store(url),
+        store,
+        leases=named_leases(leases, store_argument=url, store=store, environ=os.environ),
         identity=identity or IdentityStore(),
         setup=Setup.of(
             clock=clock,
@@ -202,6 +222,7 @@ def connect(
             telemetry=telemetry,
             skew_tolerance_s=skew_tolerance_s,
             ttl_s=ttl_s,
+            policy=policy,
         ),
         close_timeout_s=check_close_timeout(close_timeout_s),
     )
@@ -211,6 +232,7 @@ def connect(
 async def open_federation(
     url: str | RecordStore,
     *,
+    leases: NamedLeases | None,
     identity: ClaimedIdentity | IdentityStore,
     setup: Setup,
     close_timeout_s: float,
@@ -222,14 +244,16 @@ async def open_federation(
     if isinstance(store, str):
         store = await open_store(store, clock=setup.clock, telemetry=telemetry)
     fed: Federation | None = None
-    leases: LeaseBackend | None = None
+    backend: LeaseBackend | None = None
     try:
-        leases = await leases_on(store, setup.clock, setup.tolerance, telemetry)
+        backend = await open_leases(
+            leases, store, clock=setup.clock, tolerance=setup.tolerance, telemetry=telemetry
+        )
         async with open_task_group() as group:
             fed = Federation(
                 store,
                 group=group,
-                leases=leases,
+                leases=backend,
                 where=store_place(url) if isinstance(url, str) else f"store {store.store_id}",
                 identity=identity,
                 setup=setup,
@@ -247,7 +271,7 @@ async def open_federation(
         if fed is not None:
             fed.release_identity()
         with anyio.move_on_after(close_timeout_s, shield=True):
-            if leases is not None:
-                await leases.aclose()
+            if backend is not None and (leases is None or backend is not leases.where):
+                await backend.aclose()
             if own:
                 await store.aclose()

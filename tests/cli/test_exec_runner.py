@@ -15,6 +15,7 @@ import pytest
 from cli.exec_workshop import Workshop, is_alive, until
 from federlib.cli.exec import Exec, ExecResult, TaskRunner
 from federlib.errors import InvalidInput, Unavailable
+from federlib.lease.environment import LEASE_SECRET_ENVS
 
 pytestmark = pytest.mark.anyio
 
@@ -83,8 +84,11 @@ async def test_a_failure_says_how_it_ended(
     assert result.message == message
 
 
-async def test_the_store_url_stays_out_of_a_task(shop: Workshop) -> None:
-    await run(shop.spec("env", env={"FEDERLIB_STORE": "postgresql://u:hunter2@h/db"}))
+async def test_the_urls_of_store_and_leases_stay_out_of_a_task(shop: Workshop) -> None:
+    secret = ("FEDERLIB_STORE", *LEASE_SECRET_ENVS)
+    assert len(secret) == 3
+    env = dict.fromkeys(secret, "postgresql://u:hunter2@h/db")
+    await run(shop.spec("env", env=env))
     names = {line.partition("=")[0] for line in shop.text().splitlines()}
     assert "hunter2" not in shop.text()
     assert {"FEDERLIB_RESULT", "FEDERLIB_INPUTS"} <= names

@@ -279,6 +279,8 @@ async def test_whoever_resigns_stands_at_the_end_of_the_queue(store: RecordStore
         assert (await second.leads()).epoch > before
         seen = await first.until(lambda state: state.leader == second.who)
         assert seen.role == "follower"
+        while first.who not in (await second.backend.inspect(NAME)).waiters:
+            await anyio.sleep(0.01)
         second.seat.resign()
         assert (await first.leads()).epoch > before + 1
 

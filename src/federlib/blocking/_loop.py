@@ -19,6 +19,7 @@ from federlib.blocking._caller import Caller
 from federlib.blocking._portal import Portal, wait_for
 from federlib.federation import Federation, open_federation
 from federlib.identity import ClaimedIdentity
+from federlib.lease.environment import NamedLeases
 from federlib.storage import RecordStore
 
 __all__ = ["Loop"]
@@ -32,6 +33,7 @@ class Loop:
     Args:
         portal: Where it runs.
         store: The store as event loops use it; borrowed.
+        leases: The lease backend as event loops use it; None for the store's own.
         identity: Claims who we are, in the calling thread.
         setup: As the blocking federation was built with.
         caller: Says whether verbs may be used.
@@ -44,6 +46,7 @@ class Loop:
         portal: Portal,
         store: RecordStore,
         *,
+        leases: NamedLeases | None,
         identity: Callable[[], ClaimedIdentity],
         setup: Setup,
         caller: Caller,
@@ -52,6 +55,7 @@ class Loop:
     ) -> None:
         self.portal = portal
         self._store = store
+        self._leases = leases
         self._identity = identity
         self._setup = setup
         self._caller = caller
@@ -69,6 +73,7 @@ class Loop:
                 opening = partial(
                     open_federation,
                     self._store,
+                    leases=self._leases,
                     identity=identity,
                     setup=self._setup,
                     close_timeout_s=self._close_timeout_s,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -29,10 +29,9 @@ from federlib.storage import (
     RecordStore,
     Subscription,
     Transaction,
-    WatchItem,
 )
 
-__all__ = ["Portal", "PortalStore"]
+__all__ = ["Portal", "PortalItems", "PortalStore", "call_within", "wait_for"]
 
 _T = TypeVar("_T")
 _START_S = 30.0
@@ -191,19 +190,7 @@ class PortalStore:
         return self._store.store_id
 
     def _call(self, verb: Callable[[], Awaitable[_T]]) -> _T:
-        """Run a verb, cancelled by its own loop once this thread's limit is over."""
-        left_s = self._pace.left_s()
-        answers: list[_T] = []
-
-        async def within() -> None:
-            with anyio.move_on_after(left_s):
-                answers.append(await verb())
-
-        self._portal.call(within)
-        if not answers:
-            self._pace.check()
-            raise Unavailable("the store", "its answer was cancelled")
-        return answers[0]
+        return call_within(self._portal, self._pace, verb, what="the store")
 
     async def get(self, key: str) -> Record | None:
         """Read one record; see `RecordStore.get`."""
@@ -225,40 +212,80 @@ class PortalStore:
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[Subscription]:
         """Subscribe to changes under `prefix`; see `RecordStore.watch`."""
         with self._portal.entered(partial(self._store.watch, prefix, after=after)) as changes:
-            yield _PortalSubscription(changes, self._portal, self._pace)
+            yield PortalItems(changes, self._portal, self._pace, what="the store")
 
     async def aclose(self) -> None:
         """Close the store."""
         self._portal.call(self._store.aclose)
 
 
-class _PortalSubscription:
-    """Waits for the next item in the portal's loop; belongs to the thread that asks."""
+class PortalItems(Generic[_T]):
+    """Waits for each item in the portal's loop; belongs to the thread that asks.
 
-    def __init__(self, changes: Subscription, portal: Portal, pace: ThreadPace) -> None:
-        self._changes = changes
+    Args:
+        items: Belongs to the portal's loop.
+        portal: Where it runs.
+        pace: Bounds how long each item is waited for.
+        what: Whose items, for errors.
+    """
+
+    def __init__(
+        self, items: AsyncIterator[_T], portal: Portal, pace: ThreadPace, *, what: str
+    ) -> None:
+        self._items = items
         self._portal = portal
         self._pace = pace
+        self._what = what
 
-    def __aiter__(self) -> Subscription:
+    def __aiter__(self) -> PortalItems[_T]:
         return self
 
-    async def __anext__(self) -> WatchItem:
+    async def __anext__(self) -> _T:
         """Block until the next item."""
         self._pace.check()
         left_s = self._pace.left_s()
-        items: list[WatchItem] = []
+        got: list[_T] = []
+        is_over = False
 
         async def within() -> None:
+            nonlocal is_over
             # In the loop, so that an item which comes at the last moment is not lost.
             with anyio.move_on_after(left_s):
-                items.append(await anext(self._changes))
+                try:
+                    got.append(await anext(self._items))
+                except StopAsyncIteration:
+                    # A future cannot carry it.
+                    is_over = True
 
         wait_for(self._portal.start(within), self._pace)
-        if not items:
+        if is_over:
+            raise StopAsyncIteration
+        if not got:
             self._pace.check()
-            raise Unavailable("the store", "its watch was cancelled")
-        return items[0]
+            raise Unavailable(self._what, "its watch was cancelled")
+        return got[0]
+
+
+def call_within(
+    portal: Portal, pace: ThreadPace, verb: Callable[[], Awaitable[_T]], *, what: str
+) -> _T:
+    """Run a verb in the portal, cancelled by its own loop once this thread's limit is over.
+
+    Raises:
+        Unavailable: It was cancelled by somebody else.
+    """
+    left_s = pace.left_s()
+    answers: list[_T] = []
+
+    async def within() -> None:
+        with anyio.move_on_after(left_s):
+            answers.append(await verb())
+
+    portal.call(within)
+    if not answers:
+        pace.check()
+        raise Unavailable(what, "its answer was cancelled")
+    return answers[0]
 
 
 def wait_for(future: Future[_T], pace: ThreadPace) -> _T:

@@ -5,6 +5,8 @@ Source: design §4, `hold`; §6.
 
 from __future__ import annotations
 
+import os
+import random  # noqa: TID251  # jitter between tries, drawn by the shell
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -14,6 +16,7 @@ from federlib._parts import Parts, Setup, check_close_timeout, named_store
 from federlib.blocking._caller import Caller
 from federlib.blocking._loop import Loop
 from federlib.blocking._portal import Portal, PortalStore
+from federlib.blocking._portal_leases import PortalLeases
 from federlib.blocking.dag import Runs
 from federlib.blocking.election import Seat
 from federlib.blocking.fencing import Commands, FenceGuard
@@ -21,11 +24,12 @@ from federlib.blocking.leases import Grip, HeldLease, Hold, Leases
 from federlib.blocking.registry import Registry
 from federlib.blocking.store import Store
 from federlib.identity import ClaimedIdentity, IdentityStore
-from federlib.lease import Busy, Holder, LeaseState, OnLoss
-from federlib.lease.urls import leases_on
+from federlib.lease import Busy, Holder, LeaseBackend, LeasePolicy, LeaseState, OnLoss
+from federlib.lease.environment import NamedLeases, named_leases, open_leases
+from federlib.lease.policy import check_policy
 from federlib.lease.waiting import check_on_loss, check_wait
 from federlib.skewclock import Clock, HybridLogicalClock, keep_bound
-from federlib.storage import RecordStore, open_store
+from federlib.storage import NativeLeases, RecordStore, open_store
 from federlib.storage.direct import Embedded
 from federlib.storage.urls import store_place
 from federlib.telemetry import Telemetry
@@ -57,7 +61,7 @@ class Federation:
         caller: Caller,
         pace: ThreadPace,
         loop: Loop,
-        ttl_s: float,
+        setup: Setup,
     ) -> None:
         """Wrap parts whose store answers in the calling thread; `connect` makes them."""
         self.store: Store = Store(parts.store, caller)
@@ -72,9 +76,15 @@ class Federation:
         self._caller = caller
         self._pace = pace
         self._loop = loop
-        self._ttl_s = ttl_s
+        self._ttl_s = setup.ttl_s
+        self._policy = setup.policy
         self._grip = Grip(
-            parts.leases, clock=parts.clock, telemetry=parts.telemetry, pace=pace, caller=caller
+            parts.leases,
+            clock=parts.clock,
+            telemetry=parts.telemetry,
+            pace=pace,
+            caller=caller,
+            jitter=random.random,
         )
 
     def identity(self) -> ClaimedIdentity:
@@ -102,13 +112,14 @@ class Federation:
         ttl_s: float | None = None,
         wait_s: float | None = None,
         on_loss: OnLoss = "cancel",
+        policy: LeasePolicy | None = None,
     ) -> AbstractContextManager[HeldLease]:
         """Hold a lease for as long as the body runs.
 
-        A thread of federlib renews it every ttl/3; it is released at the end. The body is
-        never interrupted: call `lease.check()` before each effect, and pass `lease.token` to
-        whatever it changes. If the lease was lost and the body raised nothing, the `with`
-        ends in `LeaseLost`.
+        A thread of federlib renews it every ttl/3, unless its policy says otherwise; it is
+        released at the end. The body is never interrupted: call `lease.check()` before each
+        effect, and pass `lease.token` to whatever it changes. If the lease was lost and the
+        body raised nothing, the `with` ends in `LeaseLost`.
 
         Args:
             name: Which lease.
@@ -117,6 +128,7 @@ class Federation:
             wait_s: How long to stand in its queue; None: as long as it takes.
             on_loss: With `mark` the `with` does not raise; `lease.lost` and `lease.check()`
                 tell.
+            policy: How patiently it is acquired and kept; by default that of `connect`.
         Raises:
             LeaseBusy: It was not acquired within `wait_s`.
             LeaseLost: It was lost while the body ran.
@@ -124,6 +136,7 @@ class Federation:
         """
         check_wait(wait_s)
         check_on_loss(on_loss)
+        policy = check_policy(policy or self._policy)
 
         def acquire() -> HeldLease:
             return self._grip.acquire(
@@ -132,18 +145,22 @@ class Federation:
                 ttl_s=self._ttl_s if ttl_s is None else ttl_s,
                 wait_s=wait_s,
                 on_loss=on_loss,
+                policy=policy,
             )
 
         return Hold(acquire)
 
-    def try_acquire(self, name: str, *, ttl_s: float | None = None) -> HeldLease | Busy:
+    def try_acquire(
+        self, name: str, *, ttl_s: float | None = None, policy: LeasePolicy | None = None
+    ) -> HeldLease | Busy:
         """Take a lease if it is free and nobody waits for it.
 
         What comes back is `Busy`, or a lease to enter: ``with lease: …`` renews it and
         releases it at the end.
         """
         ttl_s = self._ttl_s if ttl_s is None else ttl_s
-        return self._grip.try_acquire(name, self._holder(), ttl_s=ttl_s)
+        policy = check_policy(policy or self._policy)
+        return self._grip.try_acquire(name, self._holder(), ttl_s=ttl_s, policy=policy)
 
     def _holder(self) -> Holder:
         worker_id, sessions = self._caller.call(self._parts.holder)
@@ -185,12 +202,14 @@ class Federation:
 def connect(
     url: str | RecordStore | None = None,
     *,
+    leases: str | LeaseBackend | None = None,
     identity: ClaimedIdentity | IdentityStore | None = None,
     clock: Clock | None = None,
     hlc: HybridLogicalClock | None = None,
     telemetry: Telemetry | None = None,
     skew_tolerance_s: float | None = None,
     ttl_s: float | None = None,
+    policy: LeasePolicy | None = None,
     close_timeout_s: float = 5.0,
 ) -> AbstractContextManager[Federation]:
     """Open a store, and give every component on it, for threads.
@@ -209,6 +228,8 @@ def connect(
     Args:
         url: The store, by URL or already open (it is then not closed; unless its driver is
             embedded, nobody else may use it meanwhile); by default `FEDERLIB_STORE`.
+        leases: Where leases are, if not in the store; see `federlib.connect`. That thread
+            talks to them; an open backend belongs to it meanwhile.
         identity: Who we are, or where our identities are kept; by default in
             `OPAL_IDENTITY_ROOT`. Claimed on first use.
         clock: The system's by default.
@@ -217,15 +238,19 @@ def connect(
         skew_tolerance_s: How far wall clocks may differ; seconds. By default
             `OPAL_CLOCK_SKEW_TOLERANCE_SECS`, or 3.
         ttl_s: Of leases where none is given; by default `OPAL_LEASE_TTL_SECS`, or 15.
+        policy: How patiently leases are acquired and kept; by default `LeasePolicy()`.
         close_timeout_s: Bounds each step of closing: waits ended, leases released, stepped
             down, store closed; seconds.
     Raises:
-        InvalidInput: No store is named, or an argument is out of range.
+        InvalidInput: No store is named, an argument or variable is out of range, or the
+            leases hold on one host only and the store is used from several.
         Unavailable: The store cannot be reached.
         CorruptRecord: What lies there is not a store that this version can read.
     """
+    store = named_store(url)
     return _connected(
-        named_store(url),
+        store,
+        named=named_leases(leases, store_argument=url, store=store, environ=os.environ),
         identity=identity or IdentityStore(),
         setup=Setup.of(
             clock=clock,
@@ -233,6 +258,7 @@ def connect(
             telemetry=telemetry,
             skew_tolerance_s=skew_tolerance_s,
             ttl_s=ttl_s,
+            policy=policy,
         ),
         close_timeout_s=check_close_timeout(close_timeout_s),
     )
@@ -242,6 +268,7 @@ def connect(
 def _connected(
     url: str | RecordStore,
     *,
+    named: NamedLeases | None,
     identity: ClaimedIdentity | IdentityStore,
     setup: Setup,
     close_timeout_s: float,
@@ -260,8 +287,9 @@ def _connected(
         answering = _answering(store, portal, pace)
         if isinstance(url, str):
             finally_do(lambda: run_now(answering.aclose()))
-        leases = run_now(leases_on(answering, setup.clock, setup.tolerance, setup.telemetry))
-        finally_do(lambda: run_now(leases.aclose()))
+        leases, shared = _leases(named, store, answering, portal, pace, setup)
+        if named is None or shared is not named.where:
+            finally_do(lambda: run_now(leases.aclose()))
         parts = Parts(
             answering, leases=leases, where=where, identity=identity, setup=setup, pace=pace
         )
@@ -271,13 +299,14 @@ def _connected(
         loop = Loop(
             portal,
             store,
+            leases=None if shared is None else NamedLeases(shared, "leases"),
             identity=lambda: run_now(parts.identity()),
             setup=setup,
             caller=caller,
             pace=pace,
             close_timeout_s=close_timeout_s,
         )
-        fed = Federation(parts, caller=caller, pace=pace, loop=loop, ttl_s=setup.ttl_s)
+        fed = Federation(parts, caller=caller, pace=pace, loop=loop, setup=setup)
         for step in reversed(fed.steps_of_closing(close_timeout_s)):
             finally_do(step)
         yield fed
@@ -294,3 +323,28 @@ def _open(url: str, portal: Portal, setup: Setup) -> RecordStore:
 def _answering(store: RecordStore, portal: Portal, pace: ThreadPace) -> RecordStore:
     """Return the store as one that answers in the calling thread."""
     return store.direct(pace) if isinstance(store, Embedded) else PortalStore(store, portal, pace)
+
+
+def _leases(
+    named: NamedLeases | None,
+    store: RecordStore,
+    answering: RecordStore,
+    portal: Portal,
+    pace: ThreadPace,
+    setup: Setup,
+) -> tuple[LeaseBackend, LeaseBackend | None]:
+    """Open the lease backend as one that answers in the calling thread.
+
+    Returns:
+        It, and the same for the event loop; None where that makes its own on the store.
+    """
+    opening = partial(
+        open_leases, clock=setup.clock, tolerance=setup.tolerance, telemetry=setup.telemetry
+    )
+    is_native = isinstance(store, NativeLeases)
+    if named is None and isinstance(answering, NativeLeases) == is_native:
+        return run_now(opening(None, answering)), None
+    # Behind the portal a store no longer shows that its engine grants leases. The threads
+    # must not lease on its records while the loop leases from the engine.
+    backend = portal.call(lambda: opening(named, store))
+    return PortalLeases(backend, portal, pace), backend

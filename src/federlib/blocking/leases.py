@@ -25,7 +25,8 @@ from federlib.lease import (
     NotHeld,
     Released,
 )
-from federlib.lease.holding import CLOSE_TIMEOUT_S, HELD, Holding, OnLoss, retry_pauses_s
+from federlib.lease.holding import CLOSE_TIMEOUT_S, HELD, Holding, OnLoss
+from federlib.lease.policy import Jitter, LeasePolicy
 from federlib.lease.waiting import Line
 from federlib.skewclock import Clock
 from federlib.telemetry import Telemetry
@@ -50,6 +51,8 @@ class HeldLease(Holding):
         telemetry: Telemetry,
         on_loss: OnLoss,
         pace: Pace,
+        policy: LeasePolicy,
+        jitter: Jitter,
         caller: Caller,
         keeper: Keeper,
     ) -> None:
@@ -62,12 +65,14 @@ class HeldLease(Holding):
             telemetry=telemetry,
             on_loss=on_loss,
             pace=pace,
+            policy=policy,
+            jitter=jitter,
         )
         self._caller = caller
         self._keeper = keeper
         # Held while it is renewed, so that no renewal comes after the release.
         self._turn = threading.Lock()
-        self._pauses = retry_pauses_s(self.ttl_s)
+        self._pauses = self._pauses_s()
 
     def __enter__(self) -> Self:
         """Start to keep the lease renewed.
@@ -128,7 +133,7 @@ class HeldLease(Holding):
                 if self._state != "kept" or self.lost:
                     return None
                 if self._caller.force(self._try_to_renew):
-                    self._pauses = retry_pauses_s(self.ttl_s)
+                    self._pauses = self._pauses_s()
                     return None if self._find_loss() is not None else self._renewal_due_ns
         except Exception as failure:
             # A keeper that fell would leave a holder that believes: that is a loss.
@@ -147,6 +152,7 @@ class Grip:
         telemetry: Where everything emits.
         pace: How waiting passes.
         caller: Runs the verbs.
+        jitter: Shortens the pauses between tries.
     """
 
     def __init__(
@@ -157,30 +163,41 @@ class Grip:
         telemetry: Telemetry,
         pace: Pace,
         caller: Caller,
+        jitter: Jitter,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._telemetry = telemetry
         self._pace = pace
         self._caller = caller
+        self._jitter = jitter
         self._keeper = Keeper(clock)
         self._mutex = threading.Lock()
         self._held: dict[HeldLease, None] = {}
 
     def acquire(
-        self, name: str, holder: Holder, *, ttl_s: float, wait_s: float | None, on_loss: OnLoss
+        self,
+        name: str,
+        holder: Holder,
+        *,
+        ttl_s: float,
+        wait_s: float | None,
+        on_loss: OnLoss,
+        policy: LeasePolicy,
     ) -> HeldLease:
         """Wait for a lease and take it; leave no trace if it comes to nothing."""
-        line = self._line(name, holder, ttl_s)
-        return self._hold(self._caller.wait(line.acquire, wait_s), line, on_loss)
+        line = self._line(name, holder, ttl_s, policy)
+        return self._hold(self._caller.wait(line.acquire, wait_s), line, on_loss, policy)
 
-    def try_acquire(self, name: str, holder: Holder, *, ttl_s: float) -> HeldLease | Busy:
+    def try_acquire(
+        self, name: str, holder: Holder, *, ttl_s: float, policy: LeasePolicy
+    ) -> HeldLease | Busy:
         """Try once."""
-        line = self._line(name, holder, ttl_s)
+        line = self._line(name, holder, ttl_s, policy)
         answer = self._caller.wait(line.try_once)
-        return answer if isinstance(answer, Busy) else self._hold(answer, line, "cancel")
+        return answer if isinstance(answer, Busy) else self._hold(answer, line, "cancel", policy)
 
-    def _line(self, name: str, holder: Holder, ttl_s: float) -> Line:
+    def _line(self, name: str, holder: Holder, ttl_s: float, policy: LeasePolicy) -> Line:
         return Line(
             self._backend,
             name,
@@ -189,9 +206,11 @@ class Grip:
             clock=self._clock,
             telemetry=self._telemetry,
             pace=self._pace,
+            policy=policy,
+            jitter=self._jitter,
         )
 
-    def _hold(self, lease: Lease, line: Line, on_loss: OnLoss) -> HeldLease:
+    def _hold(self, lease: Lease, line: Line, on_loss: OnLoss, policy: LeasePolicy) -> HeldLease:
         self._telemetry.log(
             "info",
             "lease_acquired",
@@ -207,6 +226,8 @@ class Grip:
             telemetry=self._telemetry,
             on_loss=on_loss,
             pace=self._pace,
+            policy=policy,
+            jitter=self._jitter,
             caller=self._caller,
             keeper=self._keeper,
         )

@@ -20,6 +20,7 @@ from federlib.lease.environment import LEASE_BACKEND_ENV, from_env, lease_url
 from federlib.lease.hold import Sessions, hold, try_acquire
 from federlib.lease.holding import OnLoss
 from federlib.lease.keeper import HeldLease
+from federlib.lease.policy import LeasePolicy
 from federlib.lease.protocol import (
     Busy,
     Holder,
@@ -43,6 +44,7 @@ __all__ = [
     "Lease",
     "LeaseBackend",
     "LeaseCapabilities",
+    "LeasePolicy",
     "LeaseState",
     "NotHeld",
     "OnLoss",

@@ -15,9 +15,12 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+import attrs
+
 from federlib.errors import InvalidInput
 from federlib.lease.holding import OnLoss
 from federlib.lease.keeper import HeldLease
+from federlib.lease.policy import Jitter, LeasePolicy, check_policy, no_jitter
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend
 from federlib.lease.settings import DEFAULT_TTL_S
 from federlib.lease.waiting import Line, check_on_loss, check_wait
@@ -61,6 +64,8 @@ def hold(
     on_loss: OnLoss = "cancel",
     sessions: Sessions | None = None,
     telemetry: Telemetry = SILENT,
+    policy: LeasePolicy | None = None,
+    jitter: Jitter = no_jitter,
 ) -> AbstractAsyncContextManager[HeldLease]:
     """Hold a lease while the body runs: acquired, renewed, released.
 
@@ -79,19 +84,22 @@ def hold(
             `check`, and the `with` does not raise.
         sessions: Names this claim; None draws a random session.
         telemetry: Where events and numbers go.
+        policy: How patiently it is acquired and kept; by default `LeasePolicy()`.
+        jitter: Draws from 0 to 1 by how much pauses are shortened, for example
+            `random.random`; by default they are not.
     Raises:
         LeaseBusy: Not acquired within `wait_s`.
         LeaseLost: Lost while the body ran (`on_loss` ``cancel``).
         Unavailable: The backend gave no answer within `wait_s`.
         OutcomeUnknown: As above, and a request had left.
-        InvalidInput: A name, ttl or wait that cannot be.
+        InvalidInput: A name, ttl, wait or policy that cannot be.
     Source: design §4, `hold`.
     """
     check_wait(wait_s)
     check_on_loss(on_loss)
     holder = _holder(holder_id, sessions)
-    line = Line(backend, name, holder, ttl_s=ttl_s, clock=clock, telemetry=telemetry)
-    return _Hold(backend, line, wait_s=wait_s, on_loss=on_loss, clock=clock, telemetry=telemetry)
+    ways = _Ways(backend, clock, telemetry, check_policy(policy), jitter)
+    return _Hold(ways, ways.line(name, holder, ttl_s), wait_s=wait_s, on_loss=on_loss)
 
 
 async def try_acquire(
@@ -104,6 +112,8 @@ async def try_acquire(
     on_loss: OnLoss = "cancel",
     sessions: Sessions | None = None,
     telemetry: Telemetry = SILENT,
+    policy: LeasePolicy | None = None,
+    jitter: Jitter = no_jitter,
 ) -> HeldLease | Busy:
     """Try once, without waiting and without passing anybody who waits.
 
@@ -112,49 +122,72 @@ async def try_acquire(
 
     Raises:
         Unavailable: The backend cannot be reached.
-        OutcomeUnknown: The request left and no answer came; what it may have got is released.
+        OutcomeUnknown: The request left and no answer came in the time that the policy
+            gives it; what it may have got is released.
     """
-    line = Line(
-        backend,
-        name,
-        _holder(holder_id, sessions),
-        ttl_s=ttl_s,
-        clock=clock,
-        telemetry=telemetry,
-    )
+    ways = _Ways(backend, clock, telemetry, check_policy(policy), jitter)
+    line = ways.line(name, _holder(holder_id, sessions), ttl_s)
     answer = await line.try_once()
-    if isinstance(answer, Busy):
-        return answer
-    return _held(backend, answer, line, on_loss, clock, telemetry)
+    return answer if isinstance(answer, Busy) else ways.held(answer, line, on_loss)
+
+
+@attrs.frozen
+class _Ways:
+    """What every lease of one caller is acquired and kept with."""
+
+    backend: LeaseBackend
+    clock: Clock
+    telemetry: Telemetry
+    policy: LeasePolicy
+    jitter: Jitter
+
+    def line(self, name: str, holder: Holder, ttl_s: float) -> Line:
+        return Line(
+            self.backend,
+            name,
+            holder,
+            ttl_s=ttl_s,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            policy=self.policy,
+            jitter=self.jitter,
+        )
+
+    def held(self, lease: Lease, line: Line, on_loss: OnLoss) -> HeldLease:
+        self.telemetry.log(
+            "info",
+            "lease_acquired",
+            lease_name=lease.name,
+            holder_id=lease.holder_id,
+            token=lease.fencing_token,
+        )
+        return HeldLease(
+            self.backend,
+            lease,
+            sent_boot_ns=line.sent_boot_ns,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            on_loss=on_loss,
+            policy=self.policy,
+            jitter=self.jitter,
+        )
 
 
 class _Hold:
     """What `hold` returns: acquiring on entry, `HeldLease` from then on."""
 
-    def __init__(
-        self,
-        backend: LeaseBackend,
-        line: Line,
-        *,
-        wait_s: float | None,
-        on_loss: OnLoss,
-        clock: Clock,
-        telemetry: Telemetry,
-    ) -> None:
-        self._backend = backend
+    def __init__(self, ways: _Ways, line: Line, *, wait_s: float | None, on_loss: OnLoss) -> None:
+        self._ways = ways
         self._line = line
         self._wait_s = wait_s
         self._on_loss: OnLoss = on_loss
-        self._clock = clock
-        self._telemetry = telemetry
         self._held: HeldLease | None = None
 
     async def __aenter__(self) -> HeldLease:
         if self._held is not None:
             raise InvalidInput("hold", expected="entered once", found="a second entry")
         lease = await self._line.acquire(self._wait_s)
-        held = _held(self._backend, lease, self._line, self._on_loss, self._clock, self._telemetry)
-        self._held = held
+        self._held = held = self._ways.held(lease, self._line, self._on_loss)
         return await held.__aenter__()
 
     async def __aexit__(
@@ -165,31 +198,6 @@ class _Hold:
     ) -> bool:
         assert self._held is not None
         return await self._held.__aexit__(exc_type, error, traceback)
-
-
-def _held(
-    backend: LeaseBackend,
-    lease: Lease,
-    line: Line,
-    on_loss: OnLoss,
-    clock: Clock,
-    telemetry: Telemetry,
-) -> HeldLease:
-    telemetry.log(
-        "info",
-        "lease_acquired",
-        lease_name=lease.name,
-        holder_id=lease.holder_id,
-        token=lease.fencing_token,
-    )
-    return HeldLease(
-        backend,
-        lease,
-        sent_boot_ns=line.sent_boot_ns,
-        clock=clock,
-        telemetry=telemetry,
-        on_loss=on_loss,
-    )
 
 
 def _holder(holder_id: str, sessions: Sessions | None) -> Holder:

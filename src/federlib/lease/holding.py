@@ -19,6 +19,7 @@ from typing import Literal
 
 from federlib._pace import LOOP, Pace
 from federlib.errors import FederlibError, LeaseLost, OutcomeUnknown, Unavailable
+from federlib.lease.policy import DEADLINE_SHARE, DEFAULT_POLICY, Jitter, LeasePolicy, no_jitter
 from federlib.lease.protocol import Lease, LeaseBackend, NotHeld
 from federlib.skewclock import Clock
 from federlib.telemetry import Metric, Telemetry
@@ -26,24 +27,19 @@ from federlib.telemetry import Metric, Telemetry
 __all__ = [
     "BLOCKED",
     "CLOSE_TIMEOUT_S",
-    "DEADLINE_SHARE",
     "HELD",
     "Holding",
     "OnLoss",
     "deadline_ns",
-    "retry_pauses_s",
 ]
 
 OnLoss = Literal["cancel", "mark"]
 
-DEADLINE_SHARE = 0.9
-"""The holder stops this far into the ttl."""
-
 CLOSE_TIMEOUT_S = 5.0
 """How long a release, or leaving the queue, may take; seconds."""
 
-RENEW_SHARE = 3
-"""Renewed every ttl / 3; one attempt may take as long."""
+_LATE = 3
+"""A keeper that wakes late by ttl / 3 is told of."""
 
 _NS = 1_000_000_000
 
@@ -62,14 +58,6 @@ def deadline_ns(sent_boot_ns: int, ttl_ms: int) -> int:
     return sent_boot_ns + round(ttl_ms * 1_000_000 * DEADLINE_SHARE)
 
 
-def retry_pauses_s(ttl_s: float) -> Iterator[float]:
-    """Yield the pauses between attempts to renew: from ttl / 50, doubling up to ttl / 10."""
-    pause_s = ttl_s / 50
-    while True:
-        yield pause_s
-        pause_s = min(2 * pause_s, ttl_s / 10)
-
-
 class Holding:
     """A lease that this process holds. `check` and what only reads may be used by any thread.
 
@@ -81,6 +69,8 @@ class Holding:
         telemetry: Where losses and renewals are told.
         on_loss: Whether the `with` ends in `LeaseLost` when it was lost, or only marks it.
         pace: How it waits.
+        policy: When it is renewed, and how patiently.
+        jitter: Shortens the pauses between tries to renew.
     """
 
     def __init__(
@@ -93,6 +83,8 @@ class Holding:
         telemetry: Telemetry,
         on_loss: OnLoss = "cancel",
         pace: Pace = LOOP,
+        policy: LeasePolicy = DEFAULT_POLICY,
+        jitter: Jitter = no_jitter,
     ) -> None:
         self._backend = backend
         self._lease = lease
@@ -100,6 +92,8 @@ class Holding:
         self._telemetry = telemetry
         self._on_loss: OnLoss = on_loss
         self._pace = pace
+        self._policy = policy
+        self._jitter = jitter
         self._deadline_ns = deadline_ns(sent_boot_ns, lease.ttl_ms)
         self._sent_ns = sent_boot_ns
         self._pid = os.getpid()
@@ -205,7 +199,7 @@ class Holding:
 
     def _report_late(self, due_ns: int, now_ns: int) -> None:
         """Tell of a keeper that woke late by a third of the ttl: it was kept from running."""
-        if now_ns - due_ns >= self._ttl_ns // RENEW_SHARE:
+        if now_ns - due_ns >= self._ttl_ns // _LATE:
             self._telemetry.emit(BLOCKED)
             self._log("warning", "event_loop_blocked", late_s=(now_ns - due_ns) / _NS)
 
@@ -215,20 +209,34 @@ class Holding:
 
     @property
     def _renewal_due_ns(self) -> int:
-        return self._sent_ns + self._ttl_ns // RENEW_SHARE
+        return self._sent_ns + self._policy.renew_after_ns(self._ttl_ns)
+
+    def _pauses_s(self) -> Iterator[float]:
+        """Yield the pauses between tries to renew."""
+        for pause_s in self._policy.renewal_pauses_s(self.ttl_s):
+            yield self._policy.shortened_s(pause_s, self._jitter())
 
     async def _try_to_renew(self) -> bool:
         """Ask once; False if there was no answer and another attempt is worth it."""
+        limit_s = self._policy.renewal_limit_s(self.ttl_s, self.remaining_s())
+        if limit_s == 0:
+            return False
         sent_ns = self._clock.boot_ns()
         try:
             # One attempt may hang; the next should still find time.
-            with self._pace.limit(self.ttl_s / RENEW_SHARE):
+            with self._pace.limit(limit_s):
                 self._settle(await self._backend.renew(self._lease), sent_ns)
                 return True
         except FederlibError as error:
-            self._cause = error
-            self._log("warning", "lease_renewal_failed", reason=str(error))
+            self._note_failure(error)
+        else:
+            reason = f"no answer within {limit_s:.3g} s"
+            self._note_failure(OutcomeUnknown("renewal", transaction_id=None, reason=reason))
         return False
+
+    def _note_failure(self, error: FederlibError) -> None:
+        self._cause = error
+        self._log("warning", "lease_renewal_failed", reason=str(error))
 
     def _settle(self, outcome: Lease | NotHeld, sent_ns: int) -> None:
         if isinstance(outcome, NotHeld):

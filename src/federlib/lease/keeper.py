@@ -15,7 +15,8 @@ from anyio.abc import TaskGroup
 
 from federlib._tasks import leave_scope
 from federlib.errors import InvalidInput
-from federlib.lease.holding import HELD, Holding, OnLoss, retry_pauses_s
+from federlib.lease.holding import HELD, Holding, OnLoss
+from federlib.lease.policy import DEFAULT_POLICY, Jitter, LeasePolicy, no_jitter
 from federlib.lease.protocol import Lease, LeaseBackend
 from federlib.skewclock import Clock
 from federlib.telemetry import Telemetry
@@ -40,6 +41,8 @@ class HeldLease(Holding):
         clock: The clocks of this process.
         telemetry: Where losses and renewals are told.
         on_loss: ``cancel`` the body and raise `LeaseLost` at its end, or only ``mark``.
+        policy: When it is renewed, and how patiently.
+        jitter: Shortens the pauses between tries to renew.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class HeldLease(Holding):
         clock: Clock,
         telemetry: Telemetry,
         on_loss: OnLoss = "cancel",
+        policy: LeasePolicy = DEFAULT_POLICY,
+        jitter: Jitter = no_jitter,
     ) -> None:
         super().__init__(
             backend,
@@ -59,6 +64,8 @@ class HeldLease(Holding):
             clock=clock,
             telemetry=telemetry,
             on_loss=on_loss,
+            policy=policy,
+            jitter=jitter,
         )
         self._entered_ns = sent_boot_ns
         self._group: TaskGroup | None = None
@@ -127,7 +134,7 @@ class HeldLease(Holding):
         await group.__aexit__(None, None, None)
 
     async def _keep(self) -> None:
-        """Have it renewed every third of its ttl, and notice a loss when it happens.
+        """Have it renewed as its policy says, and notice a loss when it happens.
 
         This task never waits for the backend, so it sees the deadline pass even while a
         renewal hangs or after the machine slept. A lease held for a moment needs no other.
@@ -160,7 +167,7 @@ class HeldLease(Holding):
         """Try until one attempt succeeds or the lease is lost."""
         try:
             with self._renewing:
-                for pause_s in retry_pauses_s(self.ttl_s):
+                for pause_s in self._pauses_s():
                     if self.lost or await self._try_to_renew():
                         return
                     await anyio.sleep(min(pause_s, self.remaining_s()))

@@ -16,7 +16,9 @@ from federlib.errors import (
     Unavailable,
 )
 from federlib.lease.holding import CLOSE_TIMEOUT_S, deadline_ns
+from federlib.lease.policy import DEFAULT_POLICY, Jitter, LeasePolicy, no_jitter
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend
+from federlib.lease.settings import check_ttl
 from federlib.skewclock import Clock
 from federlib.telemetry import Metric, Telemetry
 
@@ -32,11 +34,13 @@ ACQUIRE = Metric(
 Result = Literal["acquired", "busy", "cancelled", "failed"]
 
 _MIN_PAUSE_S = 0.05
-_MAX_PAUSE_S = 2.0
 
 
 class Line:
     """One holder's attempts at one lease.
+
+    Raises:
+        InvalidInput: A ttl that cannot be.
 
     Attributes:
         busy: The last answer that was a refusal.
@@ -54,7 +58,10 @@ class Line:
         clock: Clock,
         telemetry: Telemetry,
         pace: Pace = LOOP,
+        policy: LeasePolicy = DEFAULT_POLICY,
+        jitter: Jitter = no_jitter,
     ) -> None:
+        check_ttl(ttl_s)
         self.busy: Busy | None = None
         self.error: FederlibError | None = None
         self.sent_boot_ns: int = 0
@@ -65,7 +72,9 @@ class Line:
         self._clock = clock
         self._telemetry = telemetry
         self._pace = pace
-        self._pause_s = _MIN_PAUSE_S
+        self._policy = policy
+        self._jitter = jitter
+        self._pauses_s = policy.acquire_pauses_s()
         self._may_leave_traces = False
 
     async def acquire(self, wait_s: float | None) -> Lease:
@@ -127,16 +136,25 @@ class Line:
                 await self.leave()
 
     async def ask(self, *, queue: bool) -> Lease | Busy:
-        """Ask once; a backend that does not answer raises."""
+        """Ask once; a backend that does not answer in time raises.
+
+        What it may have granted is ours all the same: asking again gets it.
+        """
+        limit_s = self._policy.acquire_limit_s(self._ttl_s)
+        answer: Lease | Busy | None = None
         self.sent_boot_ns = self._clock.boot_ns()
         had_traces, self._may_leave_traces = self._may_leave_traces, True
         try:
-            answer = await self._backend.acquire(
-                self._name, self._holder, ttl_s=self._ttl_s, queue=queue
-            )
+            with self._pace.limit(limit_s):
+                answer = await self._backend.acquire(
+                    self._name, self._holder, ttl_s=self._ttl_s, queue=queue
+                )
         except InvalidInput:
             self._may_leave_traces = had_traces
             raise
+        if answer is None:
+            reason = f"no answer within {limit_s:.3g} s"
+            raise OutcomeUnknown("acquire", transaction_id=None, reason=reason)
         self.error = None
         if isinstance(answer, Busy):
             self.busy = answer
@@ -177,7 +195,7 @@ class Line:
             answer = await self.ask(queue=True)
         except (Unavailable, OutcomeUnknown) as error:
             return self._away(error)
-        self._pause_s = _MIN_PAUSE_S
+        self._pauses_s = self._policy.acquire_pauses_s()
         if isinstance(answer, Lease):
             late = self._clock.boot_ns() >= deadline_ns(self.sent_boot_ns, answer.ttl_ms)
             if late:
@@ -198,7 +216,7 @@ class Line:
             holder_id=self._holder.holder_id,
             reason=str(error),
         )
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MAX_PAUSE_S)
+        pause_s = self._policy.shortened_s(next(self._pauses_s), self._jitter())
         return Busy(name=self._name, holder=None, expires=None, ahead=0, retry_in_s=pause_s)
 
     async def _rest(self, turns: AsyncIterator[object], delay_s: float) -> bool:

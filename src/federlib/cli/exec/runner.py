@@ -20,12 +20,13 @@ from federlib.cli.exec._verdict import Report, judge
 from federlib.cli.exec.call import RESULT_MAX_BYTES
 from federlib.cli.exec.logs import make_private_dir
 from federlib.cli.exec.spec import Call, Exec, ExecResult
+from federlib.lease.environment import LEASE_SECRET_ENVS
 from federlib.skewclock import Clock, SystemClock
 from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["TaskRunner"]
 
-_SECRETS = ("FEDERLIB_STORE",)
+_SECRETS = ("FEDERLIB_STORE", *LEASE_SECRET_ENVS)
 _THREADS = 4
 
 T = TypeVar("T")

@@ -70,8 +70,8 @@ class Exec:
     Attributes:
         command: A program and its arguments; or a line for ``/bin/sh -c``; or a `Call`.
         cwd: The directory to run in; it must exist.
-        env: The whole environment. FEDERLIB_STORE is taken out, FEDERLIB_RESULT,
-            FEDERLIB_INPUTS and FEDERLIB_TASK_MARK are put in.
+        env: The whole environment. FEDERLIB_STORE and the URLs of lease backends are taken
+            out, FEDERLIB_RESULT, FEDERLIB_INPUTS and FEDERLIB_TASK_MARK are put in.
         log_path: Where its output goes; overwritten. Missing directories are made, 0700.
         timeout_s: Stop it after so long; seconds, None for never.
         grace_s: How long it may take to end after SIGTERM; then SIGKILL. Seconds.

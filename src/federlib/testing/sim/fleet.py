@@ -20,7 +20,7 @@ from federlib.errors import InvalidInput, OutcomeUnknown, StaleToken, Unavailabl
 from federlib.fencing import Command, CommandConsumer, FenceGuard, Outcome, issue
 from federlib.fencing.consumer import ActuationStatus
 from federlib.lease import Holder, LeaseBackend, StoreLeaseBackend
-from federlib.lease.holding import Holding, retry_pauses_s
+from federlib.lease.holding import Holding
 from federlib.lease.waiting import Line
 from federlib.skewclock import SkewTolerance
 from federlib.storage import Batch, RecordStore
@@ -279,7 +279,7 @@ class _Life:
         while held.remaining_s():
             due_ns = held._renewal_due_ns - self.node.clock.boot_ns()  # noqa: SLF001 (as above)
             await self.pace.sleep(max(0, due_ns) / SECOND_NS)
-            for pause_s in retry_pauses_s(held.ttl_s):
+            for pause_s in held._pauses_s():  # noqa: SLF001 (as above)
                 if not held.remaining_s() or await held._try_to_renew():  # noqa: SLF001 (as above)
                     break
                 await self.pace.sleep(min(pause_s, held.remaining_s()))

@@ -15,6 +15,7 @@ from federlib.lease import (
     Holder,
     Lease,
     LeaseCapabilities,
+    LeasePolicy,
     LeaseState,
     NotHeld,
     Released,
@@ -164,6 +165,29 @@ def _leader_states(draw: st.DrawFn) -> LeaderState:
     )
 
 
+@st.composite
+def _policies(draw: st.DrawFn) -> LeasePolicy:
+    def share(most: float, least: float = 0.01) -> float:
+        return draw(seconds(least, most))
+
+    renew, tries, longest = share(0.6), draw(st.integers(1, 5)), share(0.05, 0.001)
+    # What is left, shared among the tries: they end before the deadline.
+    attempt = share(min(0.85, (0.88 - renew - (tries - 1) * longest) / tries))
+    return LeasePolicy(
+        renew_share=renew,
+        attempt_share=attempt,
+        tries=tries,
+        pause_share=share(0.1, 0.001),
+        pause_factor=share(10, 1),
+        longest_pause_share=longest,
+        acquire_share=share(min(0.85, 0.88 - attempt)),
+        acquire_pause_s=share(60, 0.001),
+        longest_acquire_pause_s=share(60, 0.001),
+        longest_attempt_s=share(3_600, 0.001),
+        jitter_share=share(0.5, 0),
+    )
+
+
 STRATEGIES: Mapping[type, st.SearchStrategy[object]] = {
     Busy: _busy(),
     FloorRecord: st.builds(FloorRecord, fencing_token=counts()),
@@ -177,6 +201,7 @@ STRATEGIES: Mapping[type, st.SearchStrategy[object]] = {
         survives_restart=booleans,
         failover_slack_s=seconds(0, 60),
     ),
+    LeasePolicy: _policies(),
     LeaseRecord: _lease_records(),
     LeaseState: _lease_states(),
     NotHeld: st.builds(NotHeld, names(), tokens(), st.none() | holder_ids()),
