@@ -52,9 +52,11 @@ def verdicts(report: DoctorReport) -> dict[str, str]:
 
 
 def below(path: Path) -> set[str]:
-    """Name all that lies below a directory, but for what SQLite keeps while a file is open."""
+    """Name all that lies below a directory, but for what drivers keep in the background."""
     names = {str(one.relative_to(path)) for one in path.rglob("*")}
-    return {name for name in names if not name.endswith(("-wal", "-shm"))}
+    return {
+        name for name in names if not name.endswith(("-wal", "-shm")) and "/records/" not in name
+    }
 
 
 async def make(url: str) -> RecordStore:
