@@ -24,6 +24,7 @@ from federlib.fencing import Command, CommandStatus, Outcome, violations
 from federlib.graph import NODE_STATES
 from federlib.identity import IdentityStore
 from federlib.leadership import Elector, LeaderGate
+from federlib.lease import LeasePolicy, lease_url
 from federlib.storage import Put, open_store
 from federlib.testing.store_view import StoreView
 
@@ -180,6 +181,23 @@ async def test_outcomes_are_there_after_the_store_was_closed_and_opened(fleet: F
 
 
 # Workstream 1
+
+
+@pytest.mark.parametrize("backend", ["file", "sqlite", "postgres", "etcd"])
+def test_the_variable_of_the_plan_names_the_lease_backend(backend: str) -> None:
+    """§1: `ORXAQ_AUTONOMY_LEADER_LEASE_BACKEND`, and backend-specific connection variables."""
+    name = "ORXAQ_AUTONOMY_LEADER_LEASE_"
+    scheme = {"postgres": "postgresql"}.get(backend, backend)
+    environ = {f"{name}{backend.upper()}_URL": f"{scheme}://a", f"{name}BACKEND": backend}
+    assert lease_url(environ).startswith(f"{scheme}://")
+
+
+def test_there_is_a_retry_and_timeout_policy_for_renewing_and_acquiring() -> None:
+    """§1: retry and timeout policy for lease renew and acquire."""
+    policy = LeasePolicy()
+    assert policy.renewal_limit_s(15, 13.5) + policy.acquire_limit_s(15) < 13.5
+    assert 0 < next(policy.renewal_pauses_s(15)) < 15
+    assert policy.worst_share < 0.9
 
 
 async def test_only_one_leader_can_issue_mutating_commands(fleet: Fleet) -> None:

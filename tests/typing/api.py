@@ -11,7 +11,7 @@ import federlib.blocking
 from federlib.dag import RunRecord, RunState, TaskRun
 from federlib.errors import Fenced, LeaseBusy, Unavailable
 from federlib.fencing import Command, Outcome
-from federlib.lease import Busy, HeldLease
+from federlib.lease import Busy, HeldLease, LeasePolicy
 from federlib.registry import HostSummary, Member
 from federlib.skewclock import HlcTimestamp, hlc_text, read_clock
 from federlib.storage import Absent, Committed, Conflicted, Put, Record, WatchItem
@@ -48,8 +48,11 @@ async def main() -> None:
 
 async def more() -> None:
     """The rest of the members, with their types."""
-    async with federlib.connect(ttl_s=5, skew_tolerance_s=1) as fed:
-        got: HeldLease | Busy = await fed.try_acquire("x")
+    policy = LeasePolicy(tries=1, attempt_share=0.5, acquire_share=0.3)
+    async with federlib.connect(
+        ttl_s=5, skew_tolerance_s=1, leases="etcd://a,b,c", policy=policy
+    ) as fed:
+        got: HeldLease | Busy = await fed.try_acquire("x", policy=policy)
         if isinstance(got, Busy):
             holder: str | None = got.holder
             print(holder, got.expires)
@@ -101,7 +104,7 @@ def act(command: Command) -> Literal["applied"]:
 
 def blocking() -> None:
     """The same verbs, for threads."""
-    with federlib.blocking.connect("sqlite:///fleet.db") as fed:
+    with federlib.blocking.connect("sqlite:///fleet.db", leases="file:///leases") as fed:
         with fed.hold("nightly-report", ttl_s=15, wait_s=5) as lease:
             lease.check()
             upload_now(data, fence=lease.token)
