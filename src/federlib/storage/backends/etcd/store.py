@@ -21,14 +21,19 @@ import secrets  # noqa: TID251 (a shell draws the id of a new store)
 import anyio
 import anyio.to_thread
 
+from federlib._pace import ThreadPace
 from federlib.skewclock import Clock
+from federlib.storage.backends._blocking.direct import DirectStore
+from federlib.storage.backends._blocking.site import LoopSite, Site, ThreadSite
 from federlib.storage.backends._blocking.store import EngineStore
 from federlib.storage.backends.etcd._engine import EtcdEngine
 from federlib.storage.backends.etcd._url import parse_url
 from federlib.storage.protocol import Capabilities
 from federlib.telemetry import Telemetry
 
-__all__ = ["CAPABILITIES", "EtcdStore", "open_engine", "open_store"]
+__all__ = ["CAPABILITIES", "DirectEtcdStore", "EtcdStore", "open_engine", "open_store"]
+
+LEASE_BACKEND = "etcd"
 
 CAPABILITIES = Capabilities(
     durable=True,
@@ -63,3 +68,48 @@ def open_engine(url: str) -> EtcdEngine:
 
 class EtcdStore(EngineStore[EtcdEngine]):
     """A `RecordStore` in an etcd cluster. Any number of event loops may share it."""
+
+    @property
+    def engine(self) -> EtcdEngine:
+        """The blocking engine underneath."""
+        return self._engine
+
+    @property
+    def lease_backend(self) -> str:
+        """The entry point of `federlib.leases` that leases on this store."""
+        return LEASE_BACKEND
+
+    def site(self) -> Site:
+        """Return where blocking work of leases on this store is done."""
+        return LoopSite(self._crew)
+
+    def direct(self, pace: ThreadPace) -> DirectEtcdStore:
+        """Return the same store for one that may block."""
+        return DirectEtcdStore(
+            self._engine,
+            self._watcher,
+            self._capabilities,
+            clock=self._clock,
+            pace=pace,
+            close=self._close,
+        )
+
+
+class DirectEtcdStore(DirectStore):
+    """The same for one that may block. Thread-safe."""
+
+    @property
+    def engine(self) -> EtcdEngine:
+        """The blocking engine underneath."""
+        engine = self._engine
+        assert isinstance(engine, EtcdEngine)
+        return engine
+
+    @property
+    def lease_backend(self) -> str:
+        """The entry point of `federlib.leases` that leases on this store."""
+        return LEASE_BACKEND
+
+    def site(self) -> Site:
+        """Return where blocking work of leases on this store is done."""
+        return ThreadSite(self._pace)
