@@ -14,7 +14,7 @@ import federlib
 import federlib.blocking
 from federlib._parts import STORE_ENV
 from federlib.dag import TaskRun
-from federlib.errors import InvalidInput, LeaseBusy, StaleToken, Unavailable
+from federlib.errors import InvalidInput, LeaseBusy, LeaseLost, StaleToken, Unavailable
 from federlib.identity import IdentityStore
 from federlib.lease import (
     LEASE_BACKEND_ENV,
@@ -32,6 +32,7 @@ from federlib.lease import (
 from federlib.storage import Capabilities
 from federlib.storage.backends.memory import MemoryStore
 from federlib.testing import ManualClock
+from fleet import until
 
 PREFIX = "ORXAQ_AUTONOMY_LEADER_LEASE_"
 
@@ -218,6 +219,46 @@ def test_threads_close_leases_that_they_opened_and_hold_them_meanwhile(
         assert fed.store.scan("lease/").records == ()
     with federlib.blocking.connect(leases, identity=identities) as fed:
         assert fed.inspect("x").fencing_token == 1
+
+
+class Deaf(Suspending):
+    """One whose answers to renewals never come.
+
+    Attributes:
+        ended_s: When each try ended, by the loop's clock.
+    """
+
+    began_s = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended_s: list[float] = []
+
+    async def acquire(
+        self, name: str, holder: Holder, *, ttl_s: float, queue: bool = False
+    ) -> Lease | Busy:
+        self.began_s = anyio.current_time()
+        return await super().acquire(name, holder, ttl_s=ttl_s, queue=queue)
+
+    async def renew(self, lease: Lease) -> Lease | NotHeld:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.ended_s.append(anyio.current_time())
+        return lease
+
+
+def test_in_a_thread_too_the_last_try_to_renew_does_not_outlast_the_deadline(
+    url: str, identities: IdentityStore
+) -> None:
+    leases = Deaf()
+    with federlib.blocking.connect(url, leases=leases, identity=identities) as fed:
+        with pytest.raises(LeaseLost, match="not renewed"), fed.hold("x", ttl_s=4) as lease:
+            until(lambda: lease.lost, what="the loss of the lease")
+        assert lease.remaining_s() == 0
+    assert len(leases.ended_s) >= 2
+    # Generous for a busy machine; two tries of ttl / 3 each would have ended at 4.1 s.
+    assert leases.ended_s[-1] - leases.began_s < 0.9 * 4 + 0.3
 
 
 def test_a_thread_that_waits_elsewhere_is_told_of_its_turn(
