@@ -81,7 +81,7 @@ async def _federlib(folder: Path, seed: int, window: _Window) -> None:
 def _raw(folder: Path, seed: int, window: _Window) -> None:
     draw = Random(seed)
     base = sqlite3.connect(folder / "raw.db", timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-    base.execute("PRAGMA journal_mode=WAL")
+    _use_wal(base)
     base.execute("PRAGMA synchronous=FULL")
     base.execute("CREATE TABLE IF NOT EXISTS claim (job INTEGER PRIMARY KEY, worker INTEGER)")
     window.ready()
@@ -94,6 +94,21 @@ def _raw(folder: Path, seed: int, window: _Window) -> None:
         base.execute("COMMIT")
         window.count(got=done.rowcount == 1)
     base.close()
+
+
+def _use_wal(base: sqlite3.Connection) -> None:
+    """Change the journal of a base that others open at the same time."""
+    end_s = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            base.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # The busy handler is not asked here: SQLite refuses at once.
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def main(kind: str, folder: Path, seed: int, limit: int | None) -> None:

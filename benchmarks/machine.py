@@ -12,7 +12,17 @@ from pathlib import Path
 
 __all__ = ["facts", "version_of", "warning"]
 
-PEERS = ("tooz", "mithril-locks", "sherlock", "filelock", "rustworkx")
+PEERS = (
+    "tooz",
+    "mithril-locks",
+    "sherlock",
+    "filelock",
+    "rustworkx",
+    "etcd3gw",
+    "aetcd",
+    "psycopg",
+    "dbos",
+)
 
 
 def facts() -> dict[str, object]:

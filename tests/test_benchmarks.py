@@ -16,8 +16,11 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are not part of what is installe
 
 from benchmarks import __main__ as program  # noqa: E402
 from benchmarks import fsyncs, machine, table  # noqa: E402
+from benchmarks.children import ChildError  # noqa: E402
 from benchmarks.children import program as child  # noqa: E402
+from benchmarks.locks import Witness  # noqa: E402
 from benchmarks.table import Row, Traits  # noqa: E402
+from benchmarks.talks import Talker  # noqa: E402
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -43,7 +46,7 @@ def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 
@@ -61,6 +64,56 @@ def test_a_quick_run_writes_rows_with_every_field(tmp_path: Path) -> None:
         assert row["value"] is not None or "not installed" in row["note"], row
     facts = json.loads((tmp_path / "results.machine.json").read_text())
     assert {"cpus", "kernel", "python", "sqlite", "load_before", "failed"} <= set(facts)
+
+
+@pytest.mark.parametrize(
+    ("section", "measured"),
+    [
+        ("server_lease", "lease cycle, federlib, blocking, PostgreSQL"),
+        ("contention", "one lease, federlib, blocking, etcd"),
+        ("failover", "a waiter has the lease after the holder's kill -9, p99, etcd"),
+        ("server_claims", "tasks of a run, claimed and settled, one by one"),
+        ("end_to_end", "independent tasks of a run, end to end, PostgreSQL"),
+        ("growth", "claim in a store of 10,000 records"),
+    ],
+)
+def test_servers_are_measured_with_whatever_peers_there_are(
+    section: str, measured: str, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.json"
+    done = run(results, "--only", section)
+    assert (done.returncode, "FAILED" in done.stdout) == (0, False), done.stdout + done.stderr
+    rows = json.loads(results.read_text())
+    assert any(row["name"].startswith(measured) and row["value"] for row in rows)
+    for row in rows:
+        wrong = [name for name, kind in FIELDS.items() if not isinstance(row[name], kind)]
+        assert wrong == [], row
+        assert row["value"] is not None or "not installed" in row["note"], row
+        assert row["fsync"] != "none", row
+        assert "two at once: " not in row["note"], row
+
+
+@pytest.mark.parametrize(
+    ("text", "patience_s", "said"),
+    [
+        ("import sys; sys.exit('the disk is gone')", 30.0, "the disk is gone"),
+        ("import time; time.sleep(60)", 0.5, r"it said nothing for 0\.5 s"),
+    ],
+)
+def test_a_process_that_ends_or_hangs_is_told_with_its_last_words(
+    text: str, patience_s: float, said: str
+) -> None:
+    with Talker([sys.executable, "-c", text]) as talker, pytest.raises(ChildError, match=said):
+        talker.hear(patience_s)
+
+
+def test_two_holders_at_once_are_seen_by_the_witness(tmp_path: Path) -> None:
+    first, second = Witness(tmp_path), Witness(tmp_path)
+    first()
+    assert (first.overlaps, second.overlaps) == (0, 0)
+    (tmp_path / "witness").touch()  # another holder is there
+    second()
+    assert second.overlaps == 1
 
 
 def test_each_durable_lease_cycle_has_its_two_syncs(tmp_path: Path) -> None:
