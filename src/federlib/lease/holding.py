@@ -1,8 +1,9 @@
 """`Holding`: what a holder knows of its lease, and what it may conclude by itself.
 
 The holder's deadline rests on its own boot clock: the instant before the last successful
-request left, plus 0.9 ttl. Rivals wait for the whole ttl, so a holder that obeys its
-deadline is gone before anybody may follow; the tenth between is for clocks of unequal rate.
+request left (an earlier one, where the backend says so), plus 0.9 ttl. Rivals wait for the
+whole ttl, so a holder that obeys its deadline is gone before anybody may follow; the tenth
+between is for clocks of unequal rate.
 
 `HeldLease` keeps one by tasks of an event loop, `federlib.blocking` by a thread.
 
@@ -30,6 +31,7 @@ __all__ = [
     "HELD",
     "Holding",
     "OnLoss",
+    "counted_from_ns",
     "deadline_ns",
 ]
 
@@ -56,6 +58,22 @@ BLOCKED = Metric(
 def deadline_ns(sent_boot_ns: int, ttl_ms: int) -> int:
     """Return when a holder must stop, if a request that left at `sent_boot_ns` succeeded."""
     return sent_boot_ns + round(ttl_ms * 1_000_000 * DEADLINE_SHARE)
+
+
+def counted_from_ns(lease: Lease, sent_boot_ns: int, clock: Clock) -> int:
+    """Return the instant from which the ttl of a lease counts; the boot clock of `clock`.
+
+    That is when the request left, or before: a backend that keeps many leases alive at once
+    may have done so some time ago, and says when by the holder's own clock.
+
+    Args:
+        lease: As granted or renewed.
+        sent_boot_ns: The boot clock before that request left.
+        clock: The holder's.
+    """
+    if lease.clock_id != clock.clock_id:
+        return sent_boot_ns
+    return min(sent_boot_ns, lease.renewed_boot_ns)
 
 
 class Holding:
@@ -94,6 +112,7 @@ class Holding:
         self._pace = pace
         self._policy = policy
         self._jitter = jitter
+        sent_boot_ns = counted_from_ns(lease, sent_boot_ns, clock)
         self._deadline_ns = deadline_ns(sent_boot_ns, lease.ttl_ms)
         self._sent_ns = sent_boot_ns
         self._pid = os.getpid()
@@ -243,6 +262,7 @@ class Holding:
             by = f"; {outcome.holder} holds it" if outcome.holder is not None else ""
             self._lose(f"the backend says that it is no longer held{by}")
             return
+        sent_ns = counted_from_ns(outcome, sent_ns, self._clock)
         with self._mutex:
             self._lease = outcome
             self._sent_ns = sent_ns

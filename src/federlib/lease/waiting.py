@@ -15,7 +15,7 @@ from federlib.errors import (
     StoreDenied,
     Unavailable,
 )
-from federlib.lease.holding import CLOSE_TIMEOUT_S, deadline_ns
+from federlib.lease.holding import CLOSE_TIMEOUT_S, counted_from_ns, deadline_ns
 from federlib.lease.policy import DEFAULT_POLICY, Jitter, LeasePolicy, no_jitter
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseBackend
 from federlib.lease.settings import check_ttl
@@ -197,7 +197,8 @@ class Line:
             return self._away(error)
         self._pauses_s = self._policy.acquire_pauses_s()
         if isinstance(answer, Lease):
-            late = self._clock.boot_ns() >= deadline_ns(self.sent_boot_ns, answer.ttl_ms)
+            counted_ns = counted_from_ns(answer, self.sent_boot_ns, self._clock)
+            late = self._clock.boot_ns() >= deadline_ns(counted_ns, answer.ttl_ms)
             if late:
                 # Granted so slowly that it is past its deadline: asking again renews it.
                 return Busy(
