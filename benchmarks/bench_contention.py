@@ -38,7 +38,7 @@ _PEERS = {"postgresql": ("tooz-postgresql", "advisory"), "etcd": ("tooz-etcd", "
 
 def rows(*, quick: bool = False) -> Iterator[Row]:
     """Measure each engine, ours first, then its peers for a shorter time."""
-    seconds, of_peers, processes = (0.5, 0.5, 3) if quick else (10.0, 4.0, _PROCESSES)
+    seconds, of_peers, processes = (0.5, 0.5, 3) if quick else (10.0, 3.0, _PROCESSES)
     # The blocking client everywhere; the other where its way to the engine is another.
     for name in _EMBEDDED:
         with scratch() as place:

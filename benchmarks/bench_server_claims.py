@@ -35,6 +35,9 @@ from benchmarks.table import Row
 from benchmarks.talks import Talker
 
 _BATCH = 64
+_WIDTH = 2_000
+"""Of a layer: more than eight workers take in at once."""
+
 _RATIO_BAR, _RATE_BAR = 0.7, 10_000.0
 _WARM_S = 0.1
 _LATE_S = 30.0
@@ -65,7 +68,7 @@ class _Size:
     many: int
 
 
-_FULL = _Size((1, 2, 4, 8), 0.7, 3, 1_000, 20_000)
+_FULL = _Size((1, 2, 4, 8), 0.6, 3, 800, 12_000)
 _QUICK = _Size((1, 2), 0.1, 1, 60, 600)
 
 
@@ -73,8 +76,8 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
     """Measure in turns, worker count by worker count."""
     size = _QUICK if quick else _FULL
     with postgresql() as engine, scratch() as place:
-        fill_jobs(engine.url)
         for workers in size.workers:
+            fill_jobs(engine.url)
             yield from _Crew(engine, place, workers, size).rows()
 
 
@@ -160,7 +163,7 @@ class _Crew:
         try:
             before, _ = self._window(("raw", 1))
             syncs = self._engine.syncs()
-            seconds = self._drained(layered(tasks, width=100, edges_each=2), slots)
+            seconds = self._drained(layered(tasks, width=_WIDTH, edges_each=2), slots)
             syncs = self._engine.syncs() - syncs
             after, _ = self._window(("raw", 1))
         except Exception as error:

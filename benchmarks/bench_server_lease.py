@@ -85,7 +85,7 @@ _SETS = (
 
 def rows(*, quick: bool = False) -> Iterator[Row]:
     """Measure in turns; the median of the rounds' ratios. An engine that is not here is a row."""
-    seconds, rounds, counted = (0.1, 2, 10) if quick else (0.5, 7, 100)
+    seconds, rounds, counted = (0.1, 2, 10) if quick else (0.4, 7, 100)
     for one in _SETS[:2] if quick else _SETS:
         try:
             with one.open() as engine, scratch() as place:

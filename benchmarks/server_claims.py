@@ -32,7 +32,7 @@ __all__ = ["FILLED", "fill_jobs", "grown_key"]
 _JOBS = 10**15
 """So many that two workers never want the same: it is the commit that counts."""
 
-FILLED = 300_000
+FILLED = 600_000
 _VALUE = b"x" * 100
 
 _RAW_BATCH = """
@@ -112,7 +112,10 @@ class _Claimer:
 
     def _skip(self, batch: int) -> int:
         self._cursor.execute(_SKIP, (1, batch))
-        return len(self._cursor.fetchall())
+        got = len(self._cursor.fetchall())
+        if got == 0:
+            raise RuntimeError(f"all {FILLED:,} jobs are claimed: fill the table with more")
+        return got
 
 
 def _work(commit: Commit, begin: float, end: float) -> str:
