@@ -19,6 +19,7 @@ from federlib.testing.chaos.proxy import FaultProxy
 from federlib.testing.history import Recorder, lease_safety
 from federlib.testing.servers import EtcdCluster
 from storage.etcd_lab import new_url
+from storage.etcd_lab import opened as open_etcd
 
 pytestmark = pytest.mark.anyio
 _PATIENCE_S = 60.0
@@ -233,3 +234,62 @@ async def test_a_cut_network_is_told_in_time_and_heals(etcd_server: EtcdCluster)
                         await anyio.sleep(0.05)
             assert isinstance(renewed, Lease)
             assert renewed.fencing_token == lease.fencing_token
+
+
+async def test_one_whose_stream_has_gone_silent_gets_the_lease_all_the_same(
+    etcd_cluster: EtcdCluster,
+) -> None:
+    url = new_url(etcd_cluster)
+    async with opened(url) as backend, opened(url) as other:
+        follower = next(member for member in etcd_cluster.members if not member.is_leader())
+        silent = etcd_cluster.members.index(follower)
+        for one, first in ((backend, silent), (other, (silent + 1) % 3)):
+            one._verbs._engine.client._first = first
+        lease = await take(other, ADA, ttl_s=60.0)
+        async with anyio.create_task_group() as tasks:
+            got = anyio.Event()
+
+            async def wait() -> None:
+                async with hold(backend, "job", holder_id="ben", clock=SystemClock(), ttl_s=6.0):
+                    got.set()
+
+            tasks.start_soon(wait)
+            with anyio.fail_after(_PATIENCE_S):
+                while backend._stream._open is None:
+                    await anyio.sleep(0.02)
+            assert backend._stream._open.endpoint == silent
+            follower.pause()
+            try:
+                assert isinstance(await other.release(lease), Released)
+                with anyio.fail_after(15.0):
+                    await got.wait()
+            finally:
+                follower.resume()
+
+
+async def test_a_store_that_is_closed_ends_the_watch_of_its_leases(
+    etcd_server: EtcdCluster,
+) -> None:
+    async with open_etcd(new_url(etcd_server)) as store:
+        backend = await open_backend(store, SystemClock(), SkewTolerance(), SILENT)
+        async with backend.watch("job") as states:
+            assert not (await anext(states)).is_live
+            await store.aclose()
+            with pytest.raises(Unavailable):
+                await backend.inspect("job")
+        with anyio.fail_after(_PATIENCE_S):
+            while backend._stream._thread is not None:
+                await anyio.sleep(0.02)
+        await backend.aclose()
+
+
+async def test_a_watch_goes_on_after_a_restart(etcd_server: EtcdCluster) -> None:
+    async with opened(new_url(etcd_server)) as backend, backend.watch("job") as states:
+        assert not (await anext(states)).is_live
+        try:
+            await in_thread(etcd_server.members[0].kill)
+        finally:
+            await in_thread(etcd_server.start)
+        lease = await take(backend, ADA, ttl_s=30.0)
+        with anyio.fail_after(_PATIENCE_S):
+            assert (await anext(states)).lease == lease

@@ -38,7 +38,8 @@ class Session:
 
     Attributes:
         lease_id: Its id.
-        seconds: Its ttl.
+        seconds: Its ttl, as asked for.
+        granted: Its ttl, as the server granted it; seconds.
         sent_boot_ns: The boot clock before what last granted or kept it was sent.
         sent_wall_ns: The same by the wall clock; Unix nanoseconds.
         members: The keys that may be attached to it.
@@ -46,6 +47,7 @@ class Session:
 
     lease_id: int
     seconds: int
+    granted: int
     sent_boot_ns: int
     sent_wall_ns: int
     members: set[bytes] = attrs.Factory(set)
@@ -74,12 +76,14 @@ class Sessions:
             InvalidInput: The server grants another ttl.
             Unavailable: There is none; nothing happened.
         """
-        found = self.find_fresh(seconds, key)
+        found = self.find_fresh(seconds, key, exact=exact)
         if found is not None:
             return found
         with self._mutex:
             known = (self._at.get(key), self._current.get(seconds))
-            keepable = next((it for it in known if it and self._may_keep(it, seconds, key)), None)
+            keepable = next(
+                (it for it in known if it and self._may_keep(it, seconds, key, exact)), None
+            )
             if keepable is not None:
                 keepable.members.add(key)
         if keepable is not None and self._keep(keepable, patience_s):
@@ -94,11 +98,13 @@ class Sessions:
             self._current[seconds] = self._at[key] = session
         return session
 
-    def find_fresh(self, seconds: int, key: bytes) -> Session | None:
+    def find_fresh(self, seconds: int, key: bytes, *, exact: bool = True) -> Session | None:
         """Return a fresh one for a key if nothing needs to be asked for that."""
         with self._mutex:
             found = self._current.get(seconds)
             if found is None or self._age_ns(found) >= seconds * _NS * _FRESH_SHARE:
+                return None
+            if exact and found.granted != seconds:
                 return None
             found.members.add(key)
             self._at[key] = found
@@ -127,9 +133,9 @@ class Sessions:
     def _age_ns(self, session: Session) -> int:
         return self._clock.boot_ns() - session.sent_boot_ns
 
-    def _may_keep(self, session: Session, seconds: int, key: bytes) -> bool:
+    def _may_keep(self, session: Session, seconds: int, key: bytes, exact: bool) -> bool:  # noqa: FBT001 (of this class)
         return (
-            session.seconds == seconds
+            (session.granted if exact else session.seconds) == seconds
             and session.members <= {key}
             and self._age_ns(session) < seconds * _NS * _KEEPABLE_SHARE
         )
@@ -158,7 +164,7 @@ class Sessions:
                 expected=f"at least {answer.ttl} s, the shortest that this etcd grants",
                 found=seconds,
             )
-        return Session(answer.id, seconds, boot_ns, wall_ns)
+        return Session(answer.id, seconds, answer.ttl, boot_ns, wall_ns)
 
     def _prune(self) -> None:
         for session in list(self._all):

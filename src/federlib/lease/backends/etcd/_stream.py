@@ -17,13 +17,14 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from federlib.errors import FederlibError
+from federlib.lease.backends.etcd._claim import Standing
 from federlib.lease.backends.etcd._records import Keys, Names
-from federlib.lease.backends.etcd._verbs import GRACE_NS, Standing
+from federlib.lease.backends.etcd._verbs import GRACE_NS
 from federlib.skewclock import Clock
 from federlib.storage.backends._blocking.site import Alarm
 from federlib.storage.backends.etcd import _wire as wire
 from federlib.storage.backends.etcd._engine import EtcdEngine
-from federlib.storage.backends.etcd._errors import Compacted, Unusable
+from federlib.storage.backends.etcd._errors import Compacted
 from federlib.storage.backends.etcd._history import follow
 from federlib.storage.backends.etcd._transport import LineStream, now_s
 
@@ -55,15 +56,20 @@ class Turn:
         self.alarm: Alarm = alarm
         self.is_due: bool = False
         self.since: int = 0
-        self._ahead: set[bytes] | None = None
+        self._ahead: frozenset[bytes] | None = None
         self._free_since: int | None = None
 
     def stand(self, standing: Standing) -> None:
         """Hear how it stood when it last asked."""
         self.is_due = False
         self.since = standing.revision
-        self._ahead = set(standing.ahead)
+        self._ahead = standing.ahead
         self._free_since = standing.free_since_boot_ns
+
+    def differs(self, standing: Standing) -> bool:
+        """Say whether an answer shows what no event has told."""
+        is_free = standing.free_since_boot_ns is not None
+        return self._ahead != standing.ahead or (is_free and self._free_since is None)
 
     def take_due_ns(self, now_boot_ns: int) -> int | None:
         """Say in how many nanoseconds it should ask; None where only news can tell.
@@ -93,7 +99,7 @@ class Turn:
         if event.key == self.keys.held:
             self._free_since = boot_ns if event.is_delete else None
         elif event.is_delete:
-            self._ahead.discard(event.key)
+            self._ahead -= {event.key}
         if self._free_since is not None:
             if not self._ahead:
                 self.miss()
@@ -179,6 +185,11 @@ class Stream:
             if not self._turns:
                 self._idle_since_s = now_s()
 
+    @property
+    def position(self) -> int:
+        """Everything up to this revision of etcd was told."""
+        return self._position
+
     def suspect(self) -> None:
         """Hear that it did not tell what it should have."""
         with self._mutex:
@@ -205,7 +216,8 @@ class Stream:
                 self._follow()
             except Compacted:
                 self._position = 0
-            except (Unusable, FederlibError):
+            except Exception:
+                # Whatever it is, a bug of ours too: who waits asks again all the same.
                 pause_s = _MIN_PAUSE_S if now_s() - opened_s > _MAX_PAUSE_S else pause_s
                 self._closed.wait(pause_s)
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
@@ -214,14 +226,20 @@ class Stream:
         """Say whether nobody has needed it for a while; then another thread may begin."""
         with self._mutex:
             is_idle = not self._turns and now_s() - self._idle_since_s > _IDLE_S
-            if is_idle or self._closed.is_set():
+            if is_idle or self._closed.is_set() or not self._is_usable():
                 self._thread = None
                 return True
             return False
 
+    def _is_usable(self) -> bool:
+        try:
+            self._engine.check_usable()
+        except FederlibError:
+            return False
+        return True
+
     def _follow(self) -> None:
         """Read one stream until it breaks, or nobody needs it."""
-        self._engine.check_usable()
         client, start = self._engine.client, self._position + 1 if self._position else 0
         body = wire.watch(self._names.now, self._names.end, start_revision=start)
         stream = client.stream(wire.WATCH, body)

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import msgspec
 
-from federlib.errors import FederlibError, InvalidInput, OutcomeUnknown
+from federlib.errors import FederlibError, OutcomeUnknown
 from federlib.lease.backends.etcd import _wire as lease_wire
+from federlib.lease.backends.etcd._claim import (
+    Claim,
+    Deadline,
+    Standing,
+    patience_s,
+    whole_seconds,
+)
 from federlib.lease.backends.etcd._memory import Memory, Seen
 from federlib.lease.backends.etcd._picture import Picture
 from federlib.lease.backends.etcd._records import (
@@ -28,22 +34,20 @@ from federlib.lease.backends.etcd._records import (
 )
 from federlib.lease.backends.etcd._sessions import Session, Sessions
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseState, NotHeld, Released
-from federlib.lease.queue import GRANT_GRACE_S, MAX_REMOVED, MAX_WAITERS, wait_ttl_ms
+from federlib.lease.queue import GRANT_GRACE_S, MAX_REMOVED, MAX_WAITERS
 from federlib.skewclock import Clock
 from federlib.storage.backends.etcd import _wire as wire
 from federlib.storage.backends.etcd._client import PATIENCE_S, Ask, Reply
 from federlib.storage.backends.etcd._engine import EtcdEngine
 from federlib.storage.backends.etcd._errors import Refusal
-from federlib.storage.backends.etcd._transport import now_s
 
-__all__ = ["GRACE_NS", "Standing", "Verbs"]
+__all__ = ["GRACE_NS", "Verbs"]
 
 GRACE_NS = round(GRANT_GRACE_S * 1e9)
 EXPIRY_SLACK_NS = 500_000_000
 """etcd looks every 500 ms which leases have run out."""
 
 _NS = 1_000_000_000
-_MIN_PATIENCE_S = 0.25
 _MIN_RETRY_S = 0.05
 _ROUNDS = 8
 _STEADY_SHARE = 0.25
@@ -52,61 +56,8 @@ _STEADY_SHARE = 0.25
 _NOT_FOUND = 5
 
 
-@attrs.frozen
-class Standing:
-    """How one that waits stood when it last asked.
-
-    Attributes:
-        keys: Of the name.
-        revision: etcd's, of the answer.
-        ahead: The places ahead of it.
-        free_since_boot_ns: Our boot clock when it was first seen free; None while it is held.
-    """
-
-    keys: Keys
-    revision: int
-    ahead: frozenset[bytes]
-    free_since_boot_ns: int | None
-
-
-@attrs.frozen
-class _Claim:
-    """One who asks, and for what."""
-
-    keys: Keys
-    holder: Holder
-    place: bytes
-    ttl_ms: int
-    seconds: int
-    queue: bool
-
-    @property
-    def waiting(self) -> bytes:
-        """What its place is called among what is attached to leases of etcd."""
-        return self.place + b"\0"
-
-    @property
-    def wait_ms(self) -> int:
-        return wait_ttl_ms(self.ttl_ms)
-
-    @property
-    def wait_seconds(self) -> int:
-        return -(-self.wait_ms // 1_000)
-
-
 class _Gone(Exception):  # noqa: N818 (never leaves this module)
     """etcd does not know the lease that a key was to be attached to."""
-
-
-class _Deadline:
-    """How long all requests of one verb may take together."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end_s = now_s() + seconds
-
-    @property
-    def left_s(self) -> float:
-        return max(0.05, self._end_s - now_s())
 
 
 class Verbs:
@@ -135,8 +86,8 @@ class Verbs:
         """Try once; see `LeaseBackend.acquire`. Tells who was skipped, too."""
         self._engine.check_usable()
         keys = self.names.keys(name)
-        claim = _Claim(keys, holder, keys.place(holder), ttl_ms, _whole(ttl_ms), queue)
-        deadline = _Deadline(_patience_s(ttl_ms, 3))
+        claim = Claim(keys, holder, keys.place(holder), ttl_ms, whole_seconds(ttl_ms), queue)
+        deadline = Deadline(patience_s(ttl_ms, 3))
         skipped: tuple[wire.KeyValue, ...] = ()
         must_stand = False
         for _ in range(_ROUNDS):
@@ -172,7 +123,7 @@ class Verbs:
             return self._busy(claim, found, seen, ahead), ()
         return Busy(name=name, holder=None, expires=None, ahead=0, retry_in_s=_MIN_RETRY_S), ()
 
-    def _find_wait(self, claim: _Claim, deadline: _Deadline, *, must_stand: bool) -> Session | None:
+    def _find_wait(self, claim: Claim, deadline: Deadline, *, must_stand: bool) -> Session | None:
         """Return what its place is to be attached to, if that is to be written now."""
         if not claim.queue:
             return None
@@ -182,16 +133,16 @@ class Verbs:
                 return None
         elif not must_stand:
             # Perhaps it is free; then there is nothing to wait for.
-            return sessions.find_fresh(seconds, claim.waiting)
+            return sessions.find_fresh(seconds, claim.waiting, exact=False)
         return sessions.get(seconds, claim.waiting, patience_s=deadline.left_s, exact=False)
 
     def _try(
         self,
-        claim: _Claim,
+        claim: Claim,
         session: Session,
         wait: Session | None,
         skipped: Sequence[wire.KeyValue],
-        deadline: _Deadline,
+        deadline: Deadline,
     ) -> Lease | Picture:
         """Take it if it is free and ours to take; otherwise see how things stand."""
         keys, place, sessions = claim.keys, claim.place, self._sessions
@@ -261,7 +212,7 @@ class Verbs:
         line = lease_wire.read_line(keys.wait, keys.wait_end, limit=MAX_WAITERS + MAX_REMOVED)
         return [wire.read(keys.held), wire.read(keys.last), line]
 
-    def _have_again(self, claim: _Claim, found: Picture, deadline: _Deadline) -> Lease | None:
+    def _have_again(self, claim: Claim, found: Picture, deadline: Deadline) -> Lease | None:
         """Renew what its session has already; None where it was lost meanwhile."""
         assert found.held is not None
         lease = msgspec.structs.replace(
@@ -272,7 +223,7 @@ class Verbs:
         return again if isinstance(again, Lease) else None
 
     def _busy(
-        self, claim: _Claim, found: Picture, seen: Seen, ahead: tuple[wire.KeyValue, ...]
+        self, claim: Claim, found: Picture, seen: Seen, ahead: tuple[wire.KeyValue, ...]
     ) -> Busy:
         left_ns = seen.boot_ns - self._clock.boot_ns()
         held = found.held
@@ -321,11 +272,11 @@ class Verbs:
     def renew(self, lease: Lease) -> Lease | NotHeld:
         """Push the expiry to now + ttl; see `LeaseBackend.renew`."""
         self._engine.check_usable()
-        return self._renew(lease, _Deadline(_patience_s(lease.ttl_ms, 4)))
+        return self._renew(lease, Deadline(patience_s(lease.ttl_ms, 4)))
 
-    def _renew(self, lease: Lease, deadline: _Deadline) -> Lease | NotHeld:
+    def _renew(self, lease: Lease, deadline: Deadline) -> Lease | NotHeld:
         keys, holder = self.names.keys(lease.name), Holder(lease.holder_id, lease.session)
-        place, seconds = keys.place(holder), _whole(lease.ttl_ms)
+        place, seconds = keys.place(holder), whole_seconds(lease.ttl_ms)
         granted = self._find_grant(keys, place, lease, deadline)
         if isinstance(granted, NotHeld):
             return granted
@@ -367,7 +318,7 @@ class Verbs:
         self._engine.check_usable()
         keys = self.names.keys(lease.name)
         place = keys.place(Holder(lease.holder_id, lease.session))
-        deadline = _Deadline(_patience_s(lease.ttl_ms, 4))
+        deadline = Deadline(patience_s(lease.ttl_ms, 4))
         granted = self._find_grant(keys, place, lease, deadline)
         if isinstance(granted, NotHeld):
             return granted
@@ -393,7 +344,7 @@ class Verbs:
         return Released(lease.name, lease.fencing_token)
 
     def _find_grant(
-        self, keys: Keys, place: bytes, lease: Lease, deadline: _Deadline
+        self, keys: Keys, place: bytes, lease: Lease, deadline: Deadline
     ) -> int | NotHeld:
         """Find the revision at which a lease was granted."""
         known = self._grants.get(place)
@@ -446,11 +397,11 @@ class Verbs:
             waiters=tuple(keys.waiter(one.key) for one in found.places),
         )
 
-    def _look(self, keys: Keys, patience_s: float) -> Picture:
+    def _look(self, keys: Keys, seconds: float) -> Picture:
         body = wire.txn([], self._reads(keys), [])
         decode = wire.txn_reader(success=3, failure=0)
         ask = Ask(path=wire.TXN, body=body, decode=decode, what="read")
-        return self._picture(keys, self._engine.client.ask(ask, patience_s=patience_s).answer)
+        return self._picture(keys, self._engine.client.ask(ask, patience_s=seconds).answer)
 
     @staticmethod
     def _picture(keys: Keys, answer: wire.TxnAnswer) -> Picture:
@@ -463,7 +414,7 @@ class Verbs:
         compare: Sequence[wire.JsonObject],
         success: Sequence[wire.JsonObject],
         failure: Sequence[wire.JsonObject],
-        patience_s: float,
+        seconds: float,
     ) -> Reply[wire.TxnAnswer]:
         """Send a transaction that may be repeated.
 
@@ -478,28 +429,12 @@ class Verbs:
             what=what,
         )
         try:
-            return self._engine.client.ask(ask, patience_s=patience_s)
+            return self._engine.client.ask(ask, patience_s=seconds)
         except FederlibError as error:
             cause = error.__cause__
             if isinstance(cause, Refusal) and cause.code == _NOT_FOUND:
                 raise _Gone from error
             raise
-
-
-def _whole(ttl_ms: int) -> int:
-    seconds, rest = divmod(ttl_ms, 1_000)
-    if rest:
-        raise InvalidInput(
-            "ttl_s",
-            expected=f"whole seconds, as etcd counts them: {seconds + 1} instead",
-            found=ttl_ms / 1_000,
-        )
-    return seconds
-
-
-def _patience_s(ttl_ms: int, share: int) -> float:
-    """Say how long one try may take: another must still fit in before the lease runs out."""
-    return min(PATIENCE_S, max(_MIN_PATIENCE_S, ttl_ms / 1_000 / share))
 
 
 def _not_held(found: Picture, lease: Lease) -> NotHeld:

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from federlib.errors import InvalidInput
+from federlib.errors import Fenced, InvalidInput, Unavailable
 from federlib.lease.backends.etcd._stream import Stream, Turn
 from federlib.lease.backends.etcd._upkeep import Upkeep
 from federlib.lease.backends.etcd._verbs import Verbs
@@ -211,7 +211,9 @@ class EtcdLeaseBackend(LeaseBackend):
         if self._is_closed:
             return
         self._is_closed = True
-        await self._site.call(self._stream.close)
+        with suppress(Unavailable, Fenced):
+            # Where the store is closed already, or is another process's, so is the watch.
+            await self._site.call(self._stream.close)
         if self._own_store is not None:
             await self._own_store.aclose()
 
@@ -228,6 +230,7 @@ class _Turns:
         self._name = name
         self._holder = holder
         self._clock = clock
+        self._owed = 0
 
     def __aiter__(self) -> _Turns:
         return self
@@ -236,6 +239,10 @@ class _Turns:
         turn = self._turn
         standing = self._verbs.standing(self._name, self._holder)
         if standing is not None and standing.revision > turn.since:
+            if self._stream.position < self._owed:
+                self._stream.suspect()
+            # What happened between the two answers may be on its way still.
+            self._owed = turn.since + 1 if turn.differs(standing) else 0
             self._stream.stand(turn, standing)
         while True:
             due_ns = turn.take_due_ns(self._clock.boot_ns())
