@@ -20,25 +20,19 @@ Source: design §4, lease.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from federlib.errors import Fenced, InvalidInput, Unavailable
+from federlib.lease.backends._native import KEEP_FREE_NS, NativeLeaseBackend
 from federlib.lease.backends.etcd._stream import Stream, Turn
 from federlib.lease.backends.etcd._upkeep import Upkeep
 from federlib.lease.backends.etcd._verbs import Verbs
 from federlib.lease.protocol import (
-    Busy,
     Holder,
-    Lease,
-    LeaseBackend,
-    LeaseCapabilities,
     LeaseState,
-    NotHeld,
-    Released,
 )
-from federlib.lease.records import MAX_TOKEN, lease_key, waiter_key
-from federlib.lease.settings import check_ttl
+from federlib.lease.records import lease_key, waiter_key
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage import RecordStore, open_store
 from federlib.storage.backends._blocking.site import Alarm, Site
@@ -47,7 +41,6 @@ from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["EtcdLeaseBackend", "open_backend"]
 
-_KEEP_FREE_NS = 86_400 * 1_000_000_000
 _LOOK_AGAIN_S = 25.0
 _NS = 1_000_000_000
 
@@ -80,7 +73,7 @@ async def open_backend(
     return EtcdLeaseBackend(store, clock, telemetry, own_store=own)
 
 
-class EtcdLeaseBackend(LeaseBackend):
+class EtcdLeaseBackend(NativeLeaseBackend):
     """Leases as keys of etcd that it takes away by itself.
 
     On a store of an event loop, safe for tasks of any loop; on one that blocks, for threads.
@@ -100,57 +93,19 @@ class EtcdLeaseBackend(LeaseBackend):
         *,
         own_store: RecordStore | None = None,
     ) -> None:
-        self._site: Site = store.site()
-        self._clock = clock
         self._verbs = Verbs(store.engine, clock)
         names = self._verbs.names
-        self._upkeep = Upkeep(names, store.engine, clock)
+        self._care = Upkeep(names, store.engine, clock)
         self._stream = Stream(store.engine, names, clock, self._verbs.saw_free)
-        self._telemetry = telemetry
-        self._own_store = own_store
-        self._is_closed = False
-
-    @property
-    def capabilities(self) -> LeaseCapabilities:
-        """What the cluster makes possible."""
-        return LeaseCapabilities(
-            fair_queue=True,
-            multi_host=True,
-            survives_restart=True,
-            failover_slack_s=_FAILOVER_SLACK_S,
+        self._clock = clock
+        super().__init__(
+            store.site(),
+            self._verbs,
+            self._care,
+            telemetry,
+            slack_s=_FAILOVER_SLACK_S,
+            own_store=own_store,
         )
-
-    async def acquire(
-        self, name: str, holder: Holder, *, ttl_s: float, queue: bool = False
-    ) -> Lease | Busy:
-        """Try once; never wait. See `LeaseBackend.acquire`.
-
-        Raises:
-            InvalidInput: A name or holder that no key can hold; a ttl out of range, not of
-                whole seconds, or below what the servers grant.
-            Conflict: The floor leaves no room for a higher token.
-        """
-        ttl_ms = check_ttl(ttl_s)
-        waiter_key(name, holder)
-        answer, skipped = await self._site.call(
-            lambda: self._verbs.acquire(name, holder, ttl_ms=ttl_ms, queue=queue)
-        )
-        for who in skipped:
-            self._telemetry.log("info", "lease_waiter_skipped", lease_name=name, holder_id=who)
-        return answer
-
-    async def renew(self, lease: Lease) -> Lease | NotHeld:
-        """Push the expiry to now + ttl. See `LeaseBackend.renew`."""
-        return await self._site.call(lambda: self._verbs.renew(lease))
-
-    async def release(self, lease: Lease) -> Released | NotHeld:
-        """Free the lease; its token is kept. See `LeaseBackend.release`."""
-        return await self._site.call(lambda: self._verbs.release(lease))
-
-    async def withdraw(self, name: str, holder: Holder) -> None:
-        """Leave the queue; without effect if the holder does not stand in it."""
-        waiter_key(name, holder)
-        await self._site.call(lambda: self._verbs.withdraw(name, holder))
 
     async def inspect(self, name: str) -> LeaseState:
         """Read, without effect; it is live for as long as etcd keeps it."""
@@ -182,40 +137,15 @@ class EtcdLeaseBackend(LeaseBackend):
         finally:
             self._stream.drop(turn)
 
-    async def names(self) -> Sequence[str]:
-        """List the names that were ever granted and are not forgotten, in byte order."""
-        return await self._site.call(self._upkeep.list_names)
-
-    async def floor(self) -> int:
-        """Return the token that every later grant is above; 0 for none."""
-        return await self._site.call(self._upkeep.floor)
-
-    async def raise_floor(self, token: int) -> None:
-        """Make every later grant, on any name, higher than `token`.
-
-        Raises:
-            InvalidInput: Not an int64 of 0 or more.
-        """
-        # `type`, because True is an int too.
-        if type(token) is not int or not 0 <= token <= MAX_TOKEN:
-            raise InvalidInput("token", expected=f"0 to {MAX_TOKEN}", found=token)
-        await self._site.call(lambda: self._upkeep.raise_floor(token))
-
     async def collect(self, now_ns: int) -> int:
         """Forget names that have been free for 24 h; later revisions are higher anyway."""
-        before_ns = now_ns - _KEEP_FREE_NS
-        return await self._site.call(lambda: self._upkeep.collect(now_ns, before_ns))
+        before_ns = now_ns - KEEP_FREE_NS
+        return await self._site.call(lambda: self._care.collect(now_ns, before_ns))
 
-    async def aclose(self) -> None:
-        """End the watch, and close the store if it is ours; once. What is held stays held."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+    async def _let_go(self) -> None:
         with suppress(Unavailable, Fenced):
             # Where the store is closed already, or is another process's, so is the watch.
             await self._site.call(self._stream.close)
-        if self._own_store is not None:
-            await self._own_store.aclose()
 
 
 class _Turns:

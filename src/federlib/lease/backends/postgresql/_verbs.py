@@ -174,7 +174,7 @@ class Verbs:
         """Have changes of a name notified for the next minute."""
         self._plainly(self._sql.watch, {"name": name})
 
-    def names(self) -> Sequence[str]:
+    def list_names(self) -> Sequence[str]:
         """List the names that were ever granted and are not forgotten, in byte order."""
         names: list[str] = []
         while True:

@@ -15,23 +15,17 @@ from __future__ import annotations
 
 import math
 import secrets  # noqa: TID251 (a shell: names this process's channels)
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from federlib.errors import InvalidInput
+from federlib.lease.backends._native import KEEP_FREE_NS, NativeLeaseBackend
 from federlib.lease.backends.postgresql._verbs import Verbs
 from federlib.lease.protocol import (
-    Busy,
     Holder,
-    Lease,
-    LeaseBackend,
-    LeaseCapabilities,
     LeaseState,
-    NotHeld,
-    Released,
 )
-from federlib.lease.records import MAX_TOKEN, lease_key, waiter_key
-from federlib.lease.settings import check_ttl
+from federlib.lease.records import lease_key, waiter_key
 from federlib.skewclock import Clock, SkewTolerance
 from federlib.storage import RecordStore, open_store
 from federlib.storage.backends._blocking.site import Alarm, Site
@@ -41,7 +35,6 @@ from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["PostgresLeaseBackend", "open_backend"]
 
-_KEEP_FREE_NS = 86_400 * 1_000_000_000
 _WATCH_AGAIN_S = 25.0
 _JUST_AFTER_S = 0.05
 _FAILOVER_SLACK_S = 0.5
@@ -73,7 +66,7 @@ async def open_backend(
     return PostgresLeaseBackend(store, telemetry, own_store=own)
 
 
-class PostgresLeaseBackend(LeaseBackend):
+class PostgresLeaseBackend(NativeLeaseBackend):
     """Leases as rows of PostgreSQL.
 
     On a store of an event loop, safe for tasks of any loop; on one that blocks, for threads.
@@ -91,54 +84,17 @@ class PostgresLeaseBackend(LeaseBackend):
         *,
         own_store: RecordStore | None = None,
     ) -> None:
-        self._site: Site = store.site()
         self._listener: Listener = store.engine.listener
         self._verbs = Verbs(store.engine, secrets.token_hex(8))
-        self._telemetry = telemetry
-        self._own_store = own_store
-        self._is_closed = False
         self._lingering: dict[str, _Turn] = {}
-
-    @property
-    def capabilities(self) -> LeaseCapabilities:
-        """What the server makes possible."""
-        return LeaseCapabilities(
-            fair_queue=True,
-            multi_host=True,
-            survives_restart=True,
-            failover_slack_s=_FAILOVER_SLACK_S,
+        super().__init__(
+            store.site(),
+            self._verbs,
+            self._verbs,
+            telemetry,
+            slack_s=_FAILOVER_SLACK_S,
+            own_store=own_store,
         )
-
-    async def acquire(
-        self, name: str, holder: Holder, *, ttl_s: float, queue: bool = False
-    ) -> Lease | Busy:
-        """Try once; never wait. See `LeaseBackend.acquire`.
-
-        Raises:
-            InvalidInput: A name or holder that no key can hold; a ttl out of range.
-            Conflict: The name's last possible token has been granted.
-        """
-        ttl_ms = check_ttl(ttl_s)
-        waiter_key(name, holder)
-        answer, skipped = await self._site.call(
-            lambda: self._verbs.acquire(name, holder, ttl_ms=ttl_ms, queue=queue)
-        )
-        for who in skipped:
-            self._telemetry.log("info", "lease_waiter_skipped", lease_name=name, holder_id=who)
-        return answer
-
-    async def renew(self, lease: Lease) -> Lease | NotHeld:
-        """Push the expiry to now + ttl. See `LeaseBackend.renew`."""
-        return await self._site.call(lambda: self._verbs.renew(lease))
-
-    async def release(self, lease: Lease) -> Released | NotHeld:
-        """Free the lease; its token is kept. See `LeaseBackend.release`."""
-        return await self._site.call(lambda: self._verbs.release(lease))
-
-    async def withdraw(self, name: str, holder: Holder) -> None:
-        """Leave the queue; without effect if the holder does not stand in it."""
-        waiter_key(name, holder)
-        await self._site.call(lambda: self._verbs.withdraw(name, holder))
 
     async def inspect(self, name: str) -> LeaseState:
         """Read, without effect; judged now, by the server's clock."""
@@ -186,41 +142,16 @@ class PostgresLeaseBackend(LeaseBackend):
                 self._listener.drop(old.hearing)
         return turn
 
-    async def names(self) -> Sequence[str]:
-        """List the names that were ever granted and are not forgotten, in byte order."""
-        return await self._site.call(self._verbs.names)
-
-    async def floor(self) -> int:
-        """Return the token that every later grant is above; 0 for none."""
-        return await self._site.call(self._verbs.floor)
-
-    async def raise_floor(self, token: int) -> None:
-        """Make every later grant, on any name, higher than `token`.
-
-        Raises:
-            InvalidInput: Not an int64 of 0 or more.
-        """
-        # `type`, because True is an int too.
-        if type(token) is not int or not 0 <= token <= MAX_TOKEN:
-            raise InvalidInput("token", expected=f"0 to {MAX_TOKEN}", found=token)
-        await self._site.call(lambda: self._verbs.raise_floor(token))
-
     async def collect(self, now_ns: int) -> int:
         """Forget names that have been free for 24 h; the floor rises above their tokens."""
-        return await self._site.call(lambda: self._verbs.collect(now_ns - _KEEP_FREE_NS))
+        return await self._site.call(lambda: self._verbs.collect(now_ns - KEEP_FREE_NS))
 
-    async def aclose(self) -> None:
-        """Let go of the connection, and close the store if it is ours; once."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+    async def _let_go(self) -> None:
         for turn in self._lingering.values():
             if turn.hearing is not None:
                 self._listener.drop(turn.hearing)
         self._lingering.clear()
         await self._site.call(self._verbs.close)
-        if self._own_store is not None:
-            await self._own_store.aclose()
 
 
 class _Turn:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
+import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -202,7 +202,7 @@ class PostgresEngine(GroupingEngine):
                 break
             except (Severed, Unavailable):
                 # Nothing is learnt by it.
-                time.sleep(_ASK_AGAIN_S)
+                threading.Event().wait(_ASK_AGAIN_S)
             except FederlibError as error:
                 again = {id(one): error for one in named}
         return [

@@ -99,7 +99,7 @@ DECLARE
     before bigint; rev bigint; total bigint; start_total bigint; noted bigint; found_store text;
     check_from integer := 1; check_to integer; write_from integer := 1; write_to integer;
     old $s.receipt%ROWTYPE;
-    put_keys text[]; put_vals bytea[]; deletes text[]; keys text[]; vals bytea[];
+    seen bigint; vals bytea[];
 BEGIN
     UPDATE $s.store s SET revision = s.revision + n
         RETURNING s.revision - n, s.store_id INTO before, found_store;
@@ -124,54 +124,38 @@ BEGIN
                 status := CASE WHEN old.digest = digests[i] THEN 2 ELSE 3 END;
             END IF;
         END IF;
-        IF status IS NULL AND check_to >= check_from THEN
-            SELECT array_agg(c.key ORDER BY c.place), array_agg(coalesce(r.revision, 0)
-                   ORDER BY c.place)
-                INTO some_keys, numbers
-                FROM unnest(check_keys[check_from:check_to], check_revisions[check_from:check_to])
-                     WITH ORDINALITY AS c (key, expected, place)
-                LEFT JOIN $s.record r ON r.key = c.key
-                WHERE coalesce(r.revision, 0) <> c.expected;
-            IF some_keys IS NOT NULL THEN status := 1; END IF;
+        IF status IS NULL THEN
+            FOR k IN check_from .. check_to LOOP
+                SELECT r.revision INTO seen FROM $s.record r WHERE r.key = check_keys[k];
+                IF coalesce(seen, 0) <> check_revisions[k] THEN
+                    status := 1;
+                    some_keys := array_append(some_keys, check_keys[k]);
+                    numbers := array_append(numbers, coalesce(seen, 0));
+                END IF;
+            END LOOP;
         END IF;
         IF status IS NULL THEN
             rev := rev + 1;
             status := 0; at_revision := rev; some_keys := '{}'; numbers := '{}'; vals := '{}';
-            IF write_to >= write_from THEN
-                keys := write_keys[write_from:write_to];
-                vals := write_vals[write_from:write_to];
-                IF array_position(vals, NULL) IS NULL THEN
-                    deletes := NULL; put_keys := keys; put_vals := vals;
+            -- One by one: that takes half as long as one statement for all of them.
+            FOR k IN write_from .. write_to LOOP
+                IF write_vals[k] IS NULL THEN
+                    DELETE FROM $s.record r WHERE r.key = write_keys[k];
+                    CONTINUE WHEN NOT FOUND;
+                    seen := 0;
                 ELSE
-                    SELECT array_agg(w.key) FILTER (WHERE w.val IS NULL),
-                           array_agg(w.key) FILTER (WHERE w.val IS NOT NULL),
-                           array_agg(w.val) FILTER (WHERE w.val IS NOT NULL)
-                        INTO deletes, put_keys, put_vals FROM unnest(keys, vals) AS w (key, val);
-                END IF;
-                WITH gone AS (
-                    DELETE FROM $s.record r WHERE r.key = ANY (deletes) RETURNING r.key
-                ), written AS (
                     INSERT INTO $s.record AS r (key, value, revision, created)
-                        SELECT w.key, w.val, rev, rev
-                            FROM unnest(put_keys, put_vals) AS w (key, val)
+                        VALUES (write_keys[k], write_vals[k], rev, rev)
                         ON CONFLICT (key) DO UPDATE
                             SET value = excluded.value, revision = excluded.revision
-                        RETURNING r.key, r.created
-                ), told AS (
-                    SELECT g.key, 0::bigint AS created FROM gone g
-                    UNION ALL SELECT w.key, w.created FROM written w
-                )
-                SELECT coalesce(array_agg(t.key ORDER BY t.key), '{}'),
-                       coalesce(array_agg(t.created ORDER BY t.key), '{}')
-                    INTO some_keys, numbers FROM told t;
-                IF cardinality(some_keys) < cardinality(keys) THEN
-                    SELECT coalesce(array_agg(w.val ORDER BY w.key), '{}') INTO vals
-                        FROM unnest(keys, vals) AS w (key, val) WHERE w.key = ANY (some_keys);
+                        RETURNING r.created INTO seen;
                 END IF;
-                SELECT total + coalesce(sum(octet_length(k.key)), 0)
-                             + coalesce(sum(octet_length(k.val)), 0)
-                    INTO total FROM unnest(some_keys, vals) AS k (key, val);
-            END IF;
+                some_keys := array_append(some_keys, write_keys[k]);
+                vals := array_append(vals, write_vals[k]);
+                numbers := array_append(numbers, seen);
+                total := total + octet_length(write_keys[k])
+                    + coalesce(octet_length(write_vals[k]), 0);
+            END LOOP;
             IF ids[i] IS NOT NULL THEN
                 noted := noted + 1;
                 INSERT INTO $s.receipt (id, seq, revision, digest)
