@@ -94,6 +94,10 @@ NOT_RECORDS = {
     "Metric": "a declaration",
     "Stamps": "holds a clock",
     "StoreReport": "a report of federlib.upkeep, which only it makes",
+    "ClockOffset": "what a driver tells the doctor",
+    "DoctorReport": "a report of federlib.upkeep, which only it makes",
+    "Examined": "what a driver tells the doctor",
+    "Finding": "what a driver tells the doctor",
     "Telemetry": "holds a logger and a sink",
     "Versioned": "what stored records of runs inherit from",
 }
