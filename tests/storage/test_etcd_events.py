@@ -27,7 +27,7 @@ def gone(key: str, revision: int) -> WatchEvent:
 
 
 def tick(revision: int, version: int) -> WatchEvent:
-    return WatchEvent(KeyValue(b"p/t", b"", 101, revision + 100, version))
+    return WatchEvent(KeyValue(b"p/k~", b"", 101, revision + 100, version))
 
 
 STORY = (
@@ -61,7 +61,7 @@ def test_what_lies_before_the_beginning_is_not_told() -> None:
 
 @pytest.mark.parametrize(
     "story",
-    [(tick(5, 4), tick(7, 6)), (tick(5, 4), tick(6, 4)), (tick(5, 4), gone("p/t", 6))],
+    [(tick(5, 4), tick(7, 6)), (tick(5, 4), tick(6, 4)), (tick(5, 4), gone("p/k~", 6))],
     ids=["one is missing", "begun anew", "deleted"],
 )
 def test_ticks_that_do_not_follow_each_other_are_a_gap(story: tuple[WatchEvent, ...]) -> None:

@@ -41,8 +41,8 @@ class Source(Protocol):
 def open_watch(source: Source, after: int, *, silence_s: float | None = None) -> LineStream:
     """Watch everything from records to tick, after a revision of the store.
 
-    What lies in between, receipts and leases, is sent along: the gateway has one range a
-    stream, and without the tick nobody knows when a commit is whole.
+    The gateway has one range a stream, and without the tick nobody knows when a commit is
+    whole: so the tick lies right behind the records.
     """
     layout = source.place.layout
     start = source.place.base + after + 1

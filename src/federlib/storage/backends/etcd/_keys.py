@@ -5,7 +5,7 @@
 | `<prefix>k/<key>` | a record |
 | `<prefix>l/…` | leases; not the store's business |
 | `<prefix>r/<transaction id>` | the receipt of a transaction with an id |
-| `<prefix>t` | the tick: put last in every commit |
+| `<prefix>k~` | the tick: put last in every commit; next to the records, so that one watch has both |
 
 The tick's mod_revision is the store's revision; its version counts commits.
 
@@ -63,7 +63,7 @@ class Layout:
 
     @tick.default
     def _tick(self) -> bytes:
-        return f"{self.prefix}t".encode()
+        return f"{self.prefix}k~".encode()
 
     @meta.default
     def _meta(self) -> bytes:
