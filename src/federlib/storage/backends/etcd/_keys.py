@@ -5,7 +5,7 @@
 | `<prefix>k/<key>` | a record |
 | `<prefix>l/…` | leases; not the store's business |
 | `<prefix>r/<transaction id>` | the receipt of a transaction with an id |
-| `<prefix>k~` | the tick: put last in every commit; next to the records, so that one watch has both |
+| `<prefix>k~` | the tick: put last in every commit, and behind the records for watches |
 
 The tick's mod_revision is the store's revision; its version counts commits.
 
