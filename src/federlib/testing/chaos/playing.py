@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import anyio.from_thread
 import anyio.to_thread
 import attrs
@@ -73,8 +74,6 @@ async def run_chaos(options: Options) -> int:
     if options.report is not None:
         check_directory(options.report)
     console = Console(soft_wrap=True, stderr=options.as_json)
-    if not options.as_json:
-        console.print(f"chaos on {plan.target}, seed {plan.seed}", highlight=False)
     bundle = await _unless_terminated(lambda: _bundle(plan, options, console))
     if bundle is None:
         return INTERRUPTED
@@ -92,19 +91,27 @@ async def _unless_terminated(work: Callable[[], Awaitable[Bundle]]) -> Bundle | 
     """Wait for what is asked for; at SIGTERM cancel it, and return None when it has ended."""
     bundle = None
 
-    async def cancel_at_signal(scope: anyio.CancelScope) -> None:
+    async def cancel_at_signal(
+        scope: anyio.CancelScope,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
                 scope.cancel()
 
     async with open_task_group() as group:
-        group.start_soon(cancel_at_signal, group.cancel_scope)
+        await group.start(cancel_at_signal, group.cancel_scope)
         bundle = await work()
         group.cancel_scope.cancel()
     return bundle
 
 
 async def _bundle(plan: Plan, options: Options, console: Console) -> Bundle:
+    # Whoever reads this may interrupt: only now is a signal heard.
+    if not options.as_json:
+        console.print(f"chaos on {plan.target}, seed {plan.seed}", highlight=False)
     if plan.target == "sim":
         return await anyio.to_thread.run_sync(_simulate, plan, console)
     return await _play(plan, options, console)
