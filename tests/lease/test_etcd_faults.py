@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import msgspec
 import pytest
 
 from federlib.errors import LeaseLost, OutcomeUnknown, Unavailable
@@ -18,7 +19,7 @@ from federlib.testing.chaos.hindrance import CLEAR, Hindrance
 from federlib.testing.chaos.proxy import FaultProxy
 from federlib.testing.history import Recorder, lease_safety
 from federlib.testing.servers import EtcdCluster
-from storage.etcd_lab import new_url
+from storage.etcd_lab import new_url, put_op, write
 from storage.etcd_lab import opened as open_etcd
 
 pytestmark = pytest.mark.anyio
@@ -293,3 +294,20 @@ async def test_a_watch_goes_on_after_a_restart(etcd_server: EtcdCluster) -> None
         lease = await take(backend, ADA, ttl_s=30.0)
         with anyio.fail_after(_PATIENCE_S):
             assert (await anext(states)).lease == lease
+
+
+async def test_a_token_rises_even_where_etcds_revisions_went_back(
+    etcd_server: EtcdCluster,
+) -> None:
+    url = new_url(etcd_server)
+    async with opened(url) as backend:
+        lease = await take(backend, ADA)
+        await backend.release(lease)
+        # As a backup leaves it: the last token lies above what the cluster has counted to.
+        key = f"{url.partition('prefix=')[2]}l/last/job"
+        record = msgspec.json.encode({"v": 1, "token": lease.fencing_token + 10**6, "since_ns": 1})
+        write(etcd_server, put_op(key, record))
+        again = await take(backend, BEN)
+        assert again.fencing_token > lease.fencing_token + 10**6
+        assert await backend.floor() == lease.fencing_token + 10**6
+        assert (await backend.inspect("job")).lease == again

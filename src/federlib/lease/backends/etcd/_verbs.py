@@ -24,6 +24,7 @@ from federlib.lease.backends.etcd._claim import (
 from federlib.lease.backends.etcd._memory import Memory, Seen
 from federlib.lease.backends.etcd._picture import Picture
 from federlib.lease.backends.etcd._records import (
+    Floor,
     Grant,
     Held,
     Keys,
@@ -31,6 +32,7 @@ from federlib.lease.backends.etcd._records import (
     check_room,
     encode,
     read_floor,
+    read_grant,
 )
 from federlib.lease.backends.etcd._sessions import Session, Sessions
 from federlib.lease.protocol import Busy, Holder, Lease, LeaseState, NotHeld, Released
@@ -58,6 +60,10 @@ _NOT_FOUND = 5
 
 class _Gone(Exception):  # noqa: N818 (never leaves this module)
     """etcd does not know the lease that a key was to be attached to."""
+
+
+class _WentBack(Exception):  # noqa: N818 (never leaves this module)
+    """The revision of a grant does not lie above the last token: etcd has lost some."""
 
 
 class Verbs:
@@ -95,6 +101,8 @@ class Verbs:
             wait = self._find_wait(claim, deadline, must_stand=must_stand)
             try:
                 found = self._try(claim, session, wait, skipped, deadline)
+            except _WentBack:
+                continue
             except _Gone:
                 self._sessions.drop(session)
                 if wait is not None:
@@ -165,6 +173,7 @@ class Verbs:
             *self._compare_line(keys, place, own, skipped),
         ]
         success = [
+            wire.read(keys.last),
             lease_wire.put_for(keys.held, encode(held), session.lease_id),
             wire.put(keys.last, encode(Grant(floor=floor, since_ns=now_ns))),
             *(wire.delete(one.key) for one in skipped),
@@ -177,6 +186,11 @@ class Verbs:
         answer = self._write("acquire", compare, success, failure, deadline.left_s).answer
         if answer.succeeded:
             revision = answer.header.revision
+            before = answer.responses[0].response_range.kvs
+            known = read_grant(before[0]).token_at(before[0].mod_revision) if before else 0
+            if known >= floor + revision:
+                self._give_back(keys, revision, known, floor_revision, deadline)
+                raise _WentBack
             self._grants[place] = (floor + revision, revision)
             self._forget_place(claim.place)
             sessions.settle(place, session)
@@ -193,6 +207,30 @@ class Verbs:
             if wait is not None:
                 sessions.settle(claim.waiting, wait)
         return found
+
+    def _give_back(
+        self, keys: Keys, revision: int, known: int, floor_revision: int, deadline: Deadline
+    ) -> None:
+        """Undo a grant whose token is not the highest, and raise the floor to what is.
+
+        A cluster that was restored from a backup counts from further back, and so does a
+        member of one that has lost its consistency.
+        """
+        last = Grant(token=known, since_ns=self._clock.wall_ns())
+        self._write(
+            "giving back",
+            [
+                wire.modified_at(keys.last, revision),
+                wire.modified_at(self.names.floor, floor_revision),
+            ],
+            [
+                wire.delete(keys.held),
+                wire.put(keys.last, encode(last)),
+                wire.put(self.names.floor, encode(Floor(token=known))),
+            ],
+            [],
+            deadline.left_s,
+        )
 
     @staticmethod
     def _compare_line(
