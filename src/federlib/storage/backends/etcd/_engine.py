@@ -79,7 +79,8 @@ class EtcdEngine(OpenedEngine):
             InvalidInput: A file that the URL names cannot be used.
         """
         super().__init__(url.where)
-        self.client = EtcdClient(url)
+        self.client: EtcdClient = EtcdClient(url)
+        self.place: Place
         self._busy = 0
         self._mutex = threading.Lock()
         self._idle = threading.Condition(self._mutex)

@@ -26,8 +26,8 @@ from federlib.telemetry import Telemetry
 
 try:
     import psycopg  # noqa: F401
-except ImportError as error:
-    raise MissingExtra("postgres", needed_for="a postgresql:// store") from error
+except ImportError as _error:
+    raise MissingExtra("postgres", needed_for="a postgresql:// store") from _error
 
 from federlib.storage.backends._blocking.direct import DirectStore
 from federlib.storage.backends._blocking.site import LoopSite, Site, ThreadSite
