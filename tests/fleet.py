@@ -27,7 +27,7 @@ from federlib.storage.scanning import scan_all
 __all__ = ["Done", "Fleet", "History", "alive", "all_gone", "read_history", "until"]
 
 T = TypeVar("T")
-_LIMIT_S = 60.0
+_LIMIT_S = 180.0
 
 
 @attrs.frozen
@@ -141,7 +141,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "federlib.cli", *arguments]
 
 
-def until(fact: Callable[[], T | None], *, limit_s: float = 20.0, what: str = "it") -> T:
+def until(fact: Callable[[], T | None], *, limit_s: float = 60.0, what: str = "it") -> T:
     """Wait until a fact about other processes is true, and return it."""
     end_s = time.monotonic() + limit_s
     while True:

@@ -66,7 +66,7 @@ def test_a_stopped_leader_wakes_up_to_refusals_and_says_so(fleet: Fleet) -> None
     until(lambda: "worker_lease_lost" in fleet.text(log), what="the zombie's own word")
     until(lambda: "role follower" in fleet.text(log).partition("role leader")[2], what="its fall")
     (fleet.root / "go").touch()
-    assert (submitted.wait(20), heir.wait(20)) == (0, 0)
+    assert (submitted.wait(60), heir.wait(60)) == (0, 0)
 
     history = fleet.history("r")
     assert history.accepted == [("a", 2), ("last", 1)]
