@@ -6,7 +6,6 @@ more; only where that fails too is it unknown what happened.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
@@ -27,6 +26,7 @@ from federlib.lease.records import MAX_TOKEN
 from federlib.storage.backends.postgresql._engine import PostgresEngine, channel_name
 from federlib.storage.backends.postgresql._errors import Severed, translate
 from federlib.storage.backends.postgresql._link import PATIENCE_S, Link, Row
+from federlib.storage.backends.postgresql._setup import alone, list_tables
 
 __all__ = ["Seen", "Verbs"]
 
@@ -34,7 +34,6 @@ _T = TypeVar("_T")
 _NS = 1_000_000_000
 _MS = 1_000_000
 _MIN_PATIENCE_S = 0.25
-_SETUP_PATIENCE_S = 30.0
 
 
 class Seen:
@@ -199,10 +198,7 @@ class Verbs:
     def _plainly(
         self, query: str, params: Mapping[str, object], *, patience_s: float = PATIENCE_S
     ) -> list[Row]:
-        try:
-            return self._ask(query, params, patience_s=patience_s)
-        except psycopg.Error as error:
-            raise translate(error, self._where) from error
+        return self._carefully(lambda link: link.ask(query, params, patience_s=patience_s))
 
     def _carefully(self, request: Callable[[Link], _T]) -> _T:
         try:
@@ -252,8 +248,11 @@ class Verbs:
     def _set_up(self, link: Link) -> None:
         if self._is_set_up:
             return
-        if not self._has_tables(link):
-            self._create(link)
+        schema = self._engine.schema
+        if not list_tables(link, schema) >= TABLES:
+            with alone(link, f"leases of {schema}") as run:
+                if not list_tables(link, schema) >= TABLES:
+                    run(definitions(schema))
         rows = link.ask(self._sql.floor)
         found = cast("int", rows[0][1]) if rows else 0
         if found != FORMAT:
@@ -264,26 +263,6 @@ class Verbs:
                 hint="upgrade federlib",
             )
         self._is_set_up = True
-
-    def _has_tables(self, link: Link) -> bool:
-        rows = link.ask(
-            "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n "
-            "ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'r'",
-            (self._engine.schema,),
-        )
-        return {row[0] for row in rows} >= TABLES
-
-    def _create(self, link: Link) -> None:
-        key = f"leases of {self._engine.schema}".encode()
-        lock = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big", signed=True)
-        link.script(f"BEGIN; SELECT pg_advisory_xact_lock({lock})", patience_s=_SETUP_PATIENCE_S)
-        try:
-            if not self._has_tables(link):
-                link.script(definitions(self._engine.schema), patience_s=_SETUP_PATIENCE_S)
-            link.script("COMMIT", patience_s=_SETUP_PATIENCE_S)
-        except psycopg.Error:
-            link.script("ROLLBACK", patience_s=_SETUP_PATIENCE_S)
-            raise
 
     def _drop(self) -> None:
         if self._link is not None:

@@ -202,9 +202,8 @@ class _States:
             self._rest_s = 0.0
             seen = await self._site.call(lambda: self._verbs.inspect(self._name))
             # What expires changes without a word; so does a place in the queue.
-            self._rest_s = min(
-                seen.left_s + 0.05 if seen.left_s else _WATCH_AGAIN_S, _WATCH_AGAIN_S
-            )
+            left_s = seen.left_s + _JUST_AFTER_S if seen.left_s else _WATCH_AGAIN_S
+            self._rest_s = min(left_s, _WATCH_AGAIN_S)
             if seen.state != self._told:
                 self._told = seen.state
                 return seen.state

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import anyio
-import anyio.to_thread
 import attrs
 
 from federlib.errors import InvalidInput
@@ -20,9 +16,7 @@ from federlib.storage.backends._embedded.filesystem import (
 )
 from federlib.storage.urls import redact_url
 
-__all__ = ["FileUrl", "locate", "open_in_thread", "parse_file_url"]
-
-_T = TypeVar("_T")
+__all__ = ["FileUrl", "locate", "parse_file_url"]
 
 
 @attrs.frozen
@@ -90,13 +84,3 @@ def locate(place: FileUrl, driver: str) -> Path:
     if not place.allow_network_fs:
         refuse_network_filesystem(path)
     return path
-
-
-async def open_in_thread(open_engine: Callable[[], _T]) -> _T:
-    """Open an engine in a thread of its own.
-
-    Shielded: an engine that nobody takes over would keep its files open.
-    """
-    with anyio.CancelScope(shield=True):
-        engine = await anyio.to_thread.run_sync(open_engine, limiter=anyio.CapacityLimiter(1))
-    return engine  # noqa: RET504 (mypy: a scope may swallow what is raised)

@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import secrets  # noqa: TID251 (a shell draws the id of a new store)
 
-import anyio
-import anyio.to_thread
-
 from federlib._pace import ThreadPace
 from federlib.skewclock import Clock
 from federlib.storage.backends._blocking.direct import DirectStore
+from federlib.storage.backends._blocking.opening import open_in_thread
 from federlib.storage.backends._blocking.site import LoopSite, Site, ThreadSite
 from federlib.storage.backends._blocking.store import EngineStore
 from federlib.storage.backends.etcd._engine import EtcdEngine
@@ -54,9 +52,7 @@ async def open_store(url: str, clock: Clock, telemetry: Telemetry) -> EtcdStore:
         OutcomeUnknown: The store was to be created, and no answer came: open it again.
         CorruptRecord: What lies there is not a store of a format that this version reads.
     """
-    # Shielded: an engine that nobody takes over would keep its connections open.
-    with anyio.CancelScope(shield=True):
-        engine = await anyio.to_thread.run_sync(open_engine, url, limiter=anyio.CapacityLimiter(1))
+    engine = await open_in_thread(lambda: open_engine(url))
     telemetry.log("debug", "store_opened", store=engine.where, store_id=engine.store_id)
     return EtcdStore(engine, CAPABILITIES, clock, telemetry)
 

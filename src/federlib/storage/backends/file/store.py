@@ -23,9 +23,10 @@ import sys
 
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.skewclock import Clock
+from federlib.storage.backends._blocking.opening import open_in_thread
 from federlib.storage.backends._blocking.store import EngineStore
 from federlib.storage.backends._embedded.filesystem import translate_os_error
-from federlib.storage.backends._embedded.url import FileUrl, locate, open_in_thread, parse_file_url
+from federlib.storage.backends._embedded.url import FileUrl, locate, parse_file_url
 from federlib.storage.backends.file._engine import FileEngine
 from federlib.storage.backends.file._errors import translate
 from federlib.storage.backends.file._load import find_foreign

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import msgspec
 import psycopg
@@ -13,7 +16,7 @@ from federlib.storage.backends.postgresql._link import Link
 from federlib.storage.backends.postgresql._schema import FORMAT, migrations, quote_name
 from federlib.storage.protocol import StoreMeta
 
-__all__ = ["OLDEST", "find_store", "open_schema"]
+__all__ = ["OLDEST", "alone", "find_store", "list_tables", "open_schema"]
 
 OLDEST = 130_000
 _TABLES = {"store", "record", "change", "receipt"}
@@ -55,12 +58,7 @@ def open_schema(link: Link, schema: str, where: str, new_store_id: str) -> str:
 
 def find_store(link: Link, schema: str, where: str) -> tuple[str, int] | None:
     """Return the store's id and format; None where the schema is missing or empty."""
-    rows = link.ask(
-        "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
-        (schema,),
-    )
-    tables = {str(row[0]) for row in rows}
+    tables = list_tables(link, schema)
     if not tables:
         return None
     if not tables >= _TABLES:
@@ -77,21 +75,40 @@ def find_store(link: Link, schema: str, where: str) -> tuple[str, int] | None:
     return rows[0][0], rows[0][1]
 
 
-def _migrate(link: Link, schema: str, where: str, new_store_id: str) -> None:
-    """Make what is missing, as one transaction that no rival makes at the same time."""
-    lock = int.from_bytes(
-        hashlib.blake2b(schema.encode(), digest_size=8).digest(), "big", signed=True
+def list_tables(link: Link, schema: str) -> set[str]:
+    """List the tables and views of a schema; none where there is no such schema."""
+    rows = link.ask(
+        "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
+        (schema,),
     )
-    link.script(f"BEGIN; SELECT pg_advisory_xact_lock({lock})", patience_s=_PATIENCE_S)
+    return {str(row[0]) for row in rows}
+
+
+@contextmanager
+def alone(link: Link, what: str) -> Iterator[Callable[[str], None]]:
+    """Run statements as one transaction that no rival for `what` runs at the same time.
+
+    Yields:
+        What runs statements.
+    """
+    run = partial(link.script, patience_s=_PATIENCE_S)
+    digest = hashlib.blake2b(what.encode(), digest_size=8).digest()
+    run(f"BEGIN; SELECT pg_advisory_xact_lock({int.from_bytes(digest, 'big', signed=True)})")
     try:
+        yield run
+        run("COMMIT")
+    except (psycopg.Error, FederlibError):
+        run("ROLLBACK")
+        raise
+
+
+def _migrate(link: Link, schema: str, where: str, new_store_id: str) -> None:
+    with alone(link, schema) as run:
         found = find_store(link, schema, where)
         done = 0 if found is None else found[1]
         if found is None:
-            link.script(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}", patience_s=_PATIENCE_S)
+            run(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}")
         meta = msgspec.json.encode(StoreMeta(new_store_id, FORMAT))
         for step in migrations(schema, store_id=new_store_id, meta=meta)[done:]:
-            link.script(step, patience_s=_PATIENCE_S)
-        link.script("COMMIT", patience_s=_PATIENCE_S)
-    except (psycopg.Error, FederlibError):
-        link.script("ROLLBACK", patience_s=_PATIENCE_S)
-        raise
+            run(step)

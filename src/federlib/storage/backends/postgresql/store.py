@@ -30,9 +30,9 @@ except ImportError as _error:
     raise MissingExtra("postgres", needed_for="a postgresql:// store") from _error
 
 from federlib.storage.backends._blocking.direct import DirectStore
+from federlib.storage.backends._blocking.opening import open_in_thread
 from federlib.storage.backends._blocking.site import LoopSite, Site, ThreadSite
 from federlib.storage.backends._blocking.store import EngineStore
-from federlib.storage.backends._embedded.url import open_in_thread
 from federlib.storage.backends.postgresql._engine import PostgresEngine
 from federlib.storage.backends.postgresql._url import parse_url
 

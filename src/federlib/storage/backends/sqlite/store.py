@@ -18,8 +18,9 @@ import secrets  # noqa: TID251 (a shell draws the id of a new store)
 from pathlib import Path
 
 from federlib.skewclock import Clock
+from federlib.storage.backends._blocking.opening import open_in_thread
 from federlib.storage.backends._blocking.store import EngineStore
-from federlib.storage.backends._embedded.url import FileUrl, locate, open_in_thread, parse_file_url
+from federlib.storage.backends._embedded.url import FileUrl, locate, parse_file_url
 from federlib.storage.backends.sqlite._engine import SqliteEngine
 from federlib.storage.protocol import Capabilities
 from federlib.telemetry import Telemetry
