@@ -61,7 +61,7 @@ class OwnServers:
                 await anyio.sleep(_DOWN_S)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(victim.start)
+                    await anyio.to_thread.run_sync(self._server.start)
             tell(f"{victim.name} started again")
 
     def _leader(self) -> ServerProcess | None:
