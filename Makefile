@@ -42,24 +42,24 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml
 	.venv-test/bin/python -m build --wheel --outdir $(WHEEL_DIR) . > .venv-test/build.log 2>&1 || \
 	  { cat .venv-test/build.log; exit 1; }
 	.venv-test/bin/python $(PIP) --force-reinstall --no-deps $(WHEEL_DIR)/*.whl
-	.venv-test/bin/python $(PIP) "$$(ls $(WHEEL_DIR)/*.whl)[cli,etcd,postgres,servers,testing]"
+	.venv-test/bin/python $(PIP) "$$(ls $(WHEEL_DIR)/*.whl)[cli,etcd,membership,postgres,servers,testing]"
 	@touch $@
 
 .venv-lowest/ready: .venv-lowest/made $(SOURCES) .ci/lowest.py
 	.venv-lowest/bin/python .ci/lowest.py pyproject.toml > .venv-lowest/constraints.txt
-	.venv-lowest/bin/python $(PIP) --group test '.[cli,etcd,postgres,servers,testing]' -c .venv-lowest/constraints.txt
+	.venv-lowest/bin/python $(PIP) --group test '.[cli,etcd,membership,postgres,servers,testing]' -c .venv-lowest/constraints.txt
 	@touch $@
 
 .venv-check/ready: .venv-check/made $(SOURCES)
 	.venv-check/bin/python $(PIP) --group lint --group test --group docs
 	.venv-check/bin/python $(PIP) --force-reinstall --no-deps .
-	.venv-check/bin/python $(PIP) '.[cli,etcd,postgres,servers,testing]'
+	.venv-check/bin/python $(PIP) '.[cli,etcd,membership,postgres,servers,testing]'
 	@touch $@
 
 .venv-bench/ready: .venv-bench/made $(SOURCES)
 	.venv-bench/bin/python benchmarks/install_peers.py
 	.venv-bench/bin/python $(PIP) --force-reinstall --no-deps .
-	.venv-bench/bin/python $(PIP) '.[cli,etcd,postgres,servers,testing]'
+	.venv-bench/bin/python $(PIP) '.[cli,etcd,membership,postgres,servers,testing]'
 	@touch $@
 
 demo: .venv-demo/ready

@@ -1,0 +1,1 @@
+"""Messages between nodes: sealed packets over UDP, TCP for what does not fit, and memory."""

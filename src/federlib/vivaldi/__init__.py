@@ -1,0 +1,1 @@
+"""Network coordinates: how far each peer is, learned from the traffic that there is anyway."""
