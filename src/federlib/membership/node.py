@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import attrs
 import msgspec
 
 from federlib.errors import InvalidInput
+from federlib.membership.lifecycle import NodeLifecycleState
+from federlib.membership.roles import PeerRole
 
-__all__ = ["MAX_NAME", "MAX_NUMBER", "NodeId", "check_node", "is_name"]
+__all__ = ["MAX_NAME", "MAX_NUMBER", "Member", "NodeId", "check_node", "is_name"]
 
 MAX_NAME = 128
 """Characters of a name; UTF-8 makes at most four bytes of each."""
@@ -54,3 +57,24 @@ def check_node(node: NodeId) -> NodeId:
     if not 0 <= node.epoch <= MAX_NUMBER:
         raise InvalidInput("node.epoch", expected="0 to 2**53", found=node.epoch)
     return node
+
+
+@attrs.frozen
+class Member:
+    """What one process holds of one member.
+
+    Attributes:
+        node: Who, and which run.
+        address: Where it listens; ``host:port``.
+        role: What it is.
+        incarnation: The latest known of this run.
+        state: What it is held to be.
+        since_s: When it came into that state; the caller's monotonic clock, seconds.
+    """
+
+    node: NodeId
+    address: str
+    role: PeerRole
+    incarnation: int
+    state: NodeLifecycleState
+    since_s: float

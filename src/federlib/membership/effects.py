@@ -1,0 +1,215 @@
+"""What the core wants done, and what it has to tell; data, in the order in which it must happen."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from federlib.membership.lifecycle import NodeLifecycleState
+from federlib.membership.node import NodeId
+from federlib.membership.roles import PeerRole
+
+__all__ = [
+    "Effect",
+    "Event",
+    "HealthChanged",
+    "LeaveTold",
+    "MemberDied",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberLearned",
+    "MemberRefuted",
+    "MemberRemoved",
+    "MemberRestarted",
+    "MemberSuspected",
+    "NameConflict",
+    "PeerMeasured",
+    "SelfRefuted",
+    "Send",
+    "WakeAt",
+]
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send a packet, as well as it goes.
+
+    Attributes:
+        address: Whither; ``host:port``.
+        payload: What, before it is sealed.
+        reliable: By a stream; otherwise by one datagram.
+    """
+
+    address: str
+    payload: bytes
+    reliable: bool = False
+
+
+class WakeAt(msgspec.Struct, frozen=True):
+    """Call `tick` at this instant; it takes the place of every earlier wish.
+
+    Attributes:
+        at_s: On the caller's monotonic clock; seconds.
+    """
+
+    at_s: float
+
+
+class MemberLearned(msgspec.Struct, frozen=True):
+    """Somebody spoke of a peer that is not known here; it is UNCONFIRMED."""
+
+    node: NodeId
+    address: str
+    role: PeerRole
+
+
+class MemberJoined(msgspec.Struct, frozen=True):
+    """A peer spoke itself, and is ALIVE.
+
+    Attributes:
+        before: What it was held to be; None where it was not known.
+        unconfirmed_s: How long it was UNCONFIRMED; seconds.
+    """
+
+    node: NodeId
+    address: str
+    role: PeerRole
+    before: NodeLifecycleState | None
+    unconfirmed_s: float
+
+
+class MemberSuspected(msgspec.Struct, frozen=True):
+    """A member is SUSPECT.
+
+    Attributes:
+        accuser: Name of who said so first; our own where it was us.
+    """
+
+    node: NodeId
+    incarnation: int
+    accuser: str
+
+
+class MemberRefuted(msgspec.Struct, frozen=True):
+    """A member that was SUSPECT, DEAD or LEFT lives.
+
+    Attributes:
+        before: What it was held to be.
+    """
+
+    node: NodeId
+    incarnation: int
+    before: NodeLifecycleState
+
+
+class MemberDied(msgspec.Struct, frozen=True):
+    """A member is DEAD.
+
+    Attributes:
+        accuser: Name of who waited for its refutation in vain; our own where it was us.
+    """
+
+    node: NodeId
+    incarnation: int
+    accuser: str
+
+
+class MemberLeft(msgspec.Struct, frozen=True):
+    """A member said goodbye."""
+
+    node: NodeId
+
+
+class MemberRestarted(msgspec.Struct, frozen=True):
+    """A later run has taken the place of an earlier one.
+
+    Attributes:
+        node: The later run.
+        before: The earlier one.
+    """
+
+    node: NodeId
+    before: NodeId
+
+
+class MemberRemoved(msgspec.Struct, frozen=True):
+    """A peer is no longer known: it was never confirmed, or has been dead long enough.
+
+    Attributes:
+        state: What it was held to be.
+    """
+
+    node: NodeId
+    role: PeerRole
+    state: NodeLifecycleState
+
+
+class NameConflict(msgspec.Struct, frozen=True):
+    """Another process speaks under our name, or somebody says so.
+
+    Attributes:
+        node: As it was said.
+    """
+
+    node: NodeId
+
+
+class PeerMeasured(msgspec.Struct, frozen=True):
+    """A peer answered a ping: a sample for network coordinates.
+
+    Attributes:
+        name: Who.
+        rtt_ms: From our ping to its answer.
+        vivaldi_coord: As the peer sent it; encoded, or None.
+        their_rtt_ms: What the peer last measured to us, or None.
+    """
+
+    name: str
+    rtt_ms: float
+    vivaldi_coord: bytes | None
+    their_rtt_ms: float | None
+
+
+class SelfRefuted(msgspec.Struct, frozen=True):
+    """We were suspected, and have said that we live.
+
+    Attributes:
+        incarnation: Our new one.
+    """
+
+    incarnation: int
+
+
+class HealthChanged(msgspec.Struct, frozen=True):
+    """Our own health is another.
+
+    Attributes:
+        score: 0 is well.
+        reason: What changed it last.
+    """
+
+    score: int
+    reason: Literal["probe", "nack", "refute", "late", "answer"]
+
+
+class LeaveTold(msgspec.Struct, frozen=True):
+    """Our goodbye has been told often enough: the process may end."""
+
+
+Event: TypeAlias = (
+    MemberLearned
+    | MemberJoined
+    | MemberSuspected
+    | MemberRefuted
+    | MemberDied
+    | MemberLeft
+    | MemberRestarted
+    | MemberRemoved
+    | NameConflict
+    | PeerMeasured
+    | SelfRefuted
+    | HealthChanged
+    | LeaveTold
+)
+
+Effect: TypeAlias = Send | WakeAt | Event
