@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
@@ -148,6 +150,56 @@ async def test_what_is_late_narrow_or_sent_again_comes_whole() -> None:
         await stream.send(b"ask")
         assert await exactly(stream, 3) == b"ask"
         assert anyio.current_time() - began >= 2 * (0.002 + 0.2)
+
+
+async def test_a_reset_is_one_and_not_an_end() -> None:
+    async with wired() as wire:
+
+        def ask(size: int) -> bytes:
+            client.send(b"ask"[:size])
+            return client.recv(size)
+
+        with socket.create_connection(("127.0.0.1", wire.proxy.port), _LIMIT_S) as client:
+            assert await anyio.to_thread.run_sync(ask, 3) == b"ask"
+            wire.proxy.reset()
+            await anyio.sleep(_QUIET_S)
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        async with wire.connect() as again:
+            await again.send(b"on")
+            assert await exactly(again, 2) == b"on"
+
+
+async def test_when_answers_are_half_closed_requests_still_arrive() -> None:
+    async with wired() as wire, wire.connect() as stream:
+        await stream.send(b"ask")
+        assert await exactly(stream, 3) == b"ask"
+        await wire.proxy.half_close("answers")
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+        await stream.send(b"more")
+        with anyio.fail_after(_LIMIT_S):
+            while wire.heard != b"askmore":
+                await anyio.sleep(0.005)
+
+
+async def test_when_requests_are_half_closed_the_server_reads_an_end_and_answers_still_come() -> (
+    None
+):
+    async with wired() as wire, wire.connect() as stream:
+        wire.proxy.hindrance = Hindrance(is_deaf=True)
+        await stream.send(b"ask")
+        with anyio.fail_after(_LIMIT_S):
+            while wire.heard != b"ask":
+                await anyio.sleep(0.005)
+        await wire.proxy.half_close("requests")
+        await stream.send(b"more")
+        wire.proxy.hindrance = CLEAR
+        assert await exactly(stream, 3) == b"ask"
+        # This server goes when nobody asks any more.
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
+        assert wire.heard == b"ask"
 
 
 async def test_a_server_that_is_not_there_looks_like_a_dropped_connection() -> None:

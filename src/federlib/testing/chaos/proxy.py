@@ -3,10 +3,12 @@
     async with FaultProxy("127.0.0.1", 5432, draw=chance.random) as proxy:
         ...                                    # the process connects to proxy.port
         proxy.hindrance = Hindrance(is_mute=True)
+        proxy.reset()
 
 It works on bytes and knows no protocol. A way that is cut stalls, as a connection over a
 broken link does, and goes on when it is mended; what TCP would have sent again is late, never
-lost. A server that is down refuses, and drops the connections that it had.
+lost. A server that is down refuses, and drops the connections that it had. A reset drops those
+that are open, without a word; a half-close ends one of their ways, and the other goes on.
 
 Does not promise: that a request and its answer are told apart. An answer is lost by dropping
 the connection after bytes went to the server and before any came back.
@@ -14,9 +16,13 @@ the connection after bytes went to the server and before any came back.
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import anyio
 import anyio.abc
@@ -27,6 +33,7 @@ from federlib.testing.chaos.hindrance import CLEAR, Hindrance, is_drawn, way_s
 __all__ = ["FaultProxy"]
 
 _CHUNK = 16_384
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class FaultProxy:
@@ -74,6 +81,26 @@ class FaultProxy:
             for link in tuple(self._links):
                 link.scope.cancel()
 
+    def reset(self) -> None:
+        """Drop the connections that are open; the process sees a reset (RST), not an end."""
+        for link in tuple(self._links):
+            raw: socket.socket = link.client.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            link.scope.cancel()
+
+    async def half_close(self, way: Literal["requests", "answers"]) -> None:
+        """End one way of the connections that are open, with all that was sent on it.
+
+        Args:
+            way: ``answers``: the process reads an end, and what it asks still reaches the
+                server. ``requests``: the server reads an end, and its answers still come.
+        """
+        for link in tuple(self._links):
+            stream = link.client if way == "answers" else link.server
+            link.ended.add(way)
+            with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await stream.send_eof()
+
     async def __aenter__(self) -> Self:
         self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         port = self._listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 (no Django)
@@ -101,25 +128,28 @@ class FaultProxy:
         async with client:
             if self._hindrance.is_down or is_drawn(self._hindrance.refuse_ppm, self._draw):
                 return
-            link = _Link()
-            self._links.add(link)
             try:
-                with link.scope:
-                    async with await anyio.connect_tcp(*self._server) as server:
-                        await self._join(link, client, server)
+                async with await anyio.connect_tcp(*self._server) as server:
+                    link = _Link(client, server)
+                    if self._hindrance.is_down:
+                        return
+                    self._links.add(link)
+                    try:
+                        with link.scope:
+                            await self._join(link)
+                    finally:
+                        self._links.discard(link)
             except OSError:
                 pass  # The server is not there: the client sees its connection dropped.
-            finally:
-                self._links.discard(link)
 
-    async def _join(
-        self, link: _Link, client: anyio.abc.SocketStream, server: anyio.abc.SocketStream
-    ) -> None:
+    async def _join(self, link: _Link) -> None:
         async with anyio.create_task_group() as group:
 
-            async def carry(
-                source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream, *, is_request: bool
-            ) -> None:
+            async def carry(*, is_request: bool) -> None:
+                source, sink = link.client, link.server
+                if not is_request:
+                    source, sink = sink, source
+                way = "requests" if is_request else "answers"
                 try:
                     while True:
                         chunk = await source.receive(_CHUNK)
@@ -131,19 +161,14 @@ class FaultProxy:
                             if is_drawn(self._hindrance.lost_answer_ppm, self._draw):
                                 self._answer_lost()
                                 break
-                        await sink.send(chunk)
+                        if way not in link.ended:
+                            await sink.send(chunk)
                 except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                     pass
                 group.cancel_scope.cancel()
 
-            async def ask() -> None:
-                await carry(client, server, is_request=True)
-
-            async def answer() -> None:
-                await carry(server, client, is_request=False)
-
-            group.start_soon(ask)
-            group.start_soon(answer)
+            group.start_soon(partial(carry, is_request=True))
+            group.start_soon(partial(carry, is_request=False))
 
     async def _pass(self, size: int, *, is_request: bool) -> None:
         """Pass the time that some bytes take on their way, and wait while that is cut."""
@@ -157,6 +182,9 @@ class FaultProxy:
 class _Link:
     """One connection: how to drop it, and whether an answer is awaited."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: anyio.abc.SocketStream, server: anyio.abc.SocketStream) -> None:
+        self.client = client
+        self.server = server
         self.scope = anyio.CancelScope()
         self.is_asking = False
+        self.ended: set[str] = set()
