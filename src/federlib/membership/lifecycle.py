@@ -27,6 +27,7 @@ import math
 import attrs
 
 from federlib.errors import Conflict, InvalidInput
+from federlib.membership._bounds import integer, number
 from federlib.membership.standing import (
     MET_RANK,
     TRANSITIONS,
@@ -62,17 +63,6 @@ class _Tombstone:
     until_s: float
 
 
-def _check_count(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if type(value) is not int or not 1 <= value <= 1_000_000:
-        raise InvalidInput(attribute.name, expected="an integer from 1 to 1000000", found=value)
-
-
-def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    # NaN compares false with everything, and so is refused here.
-    if type(value) not in {int, float} or not 0 <= value <= 86_400:
-        raise InvalidInput(attribute.name, expected="0 to 86400 seconds", found=value)
-
-
 @attrs.frozen(kw_only=True)
 class TrackerLimits:
     """How much is kept; each peer costs about half a kilobyte.
@@ -89,10 +79,10 @@ class TrackerLimits:
         InvalidInput: Out of range, or no room beside the unconfirmed.
     """
 
-    max_members: int = attrs.field(default=16_384, validator=_check_count)
-    max_unconfirmed: int = attrs.field(default=4_096, validator=_check_count)
-    max_tombstones: int = attrs.field(default=4_096, validator=_check_count)
-    tombstone_s: float = attrs.field(default=720.0, validator=_check_seconds)
+    max_members: int = attrs.field(default=16_384, validator=integer(1, 1_000_000))
+    max_unconfirmed: int = attrs.field(default=4_096, validator=integer(1, 1_000_000))
+    max_tombstones: int = attrs.field(default=4_096, validator=integer(1, 1_000_000))
+    tombstone_s: float = attrs.field(default=720.0, validator=number(0, 86_400, "seconds"))
 
     def __attrs_post_init__(self) -> None:
         if self.max_unconfirmed >= self.max_members:

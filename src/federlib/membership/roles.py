@@ -20,6 +20,7 @@ from fnmatch import fnmatchcase
 import attrs
 
 from federlib.errors import InvalidInput
+from federlib.membership._bounds import integer, number
 
 __all__ = [
     "DEFAULT_STRATEGIES",
@@ -51,22 +52,6 @@ SEED_DEFAULT_ROLE = PeerRole.WORKER
 _ROLES = {role.value: role for role in PeerRole if role is not PeerRole.UNKNOWN}
 
 
-def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    # NaN compares false with everything, and so is refused here.
-    if type(value) not in {int, float} or not 0.001 <= value <= 86_400:
-        raise InvalidInput(attribute.name, expected="0.001 to 86400 seconds", found=value)
-
-
-def _check_attempts(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if type(value) is not int or not 0 <= value <= 100:
-        raise InvalidInput(attribute.name, expected="an integer from 0 to 100", found=value)
-
-
-def _check_multiplier(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if type(value) not in {int, float} or not 1 <= value <= 1_000:
-        raise InvalidInput(attribute.name, expected="1 to 1000", found=value)
-
-
 @attrs.frozen(kw_only=True)
 class RoleBasedConfirmationStrategy:
     """How a peer of one role is confirmed.
@@ -85,13 +70,13 @@ class RoleBasedConfirmationStrategy:
     Source: seed 12.4.3.
     """
 
-    passive_timeout: float = attrs.field(validator=_check_seconds)
+    passive_timeout: float = attrs.field(validator=number(0.001, 86_400, "seconds"))
     enable_proactive_confirmation: bool
-    confirmation_attempts: int = attrs.field(validator=_check_attempts)
-    attempt_interval: float = attrs.field(default=5.0, validator=_check_seconds)
+    confirmation_attempts: int = attrs.field(validator=integer(0, 100))
+    attempt_interval: float = attrs.field(default=5.0, validator=number(0.001, 86_400, "seconds"))
     latency_aware: bool
     use_vivaldi: bool
-    load_multiplier_max: float = attrs.field(validator=_check_multiplier)
+    load_multiplier_max: float = attrs.field(validator=number(1, 1_000))
 
     def __attrs_post_init__(self) -> None:
         if self.enable_proactive_confirmation and not self.confirmation_attempts:

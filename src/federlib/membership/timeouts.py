@@ -26,6 +26,7 @@ from typing import Literal, Protocol
 import attrs
 
 from federlib.errors import InvalidInput
+from federlib.membership._bounds import number
 from federlib.membership.roles import DEFAULT_STRATEGIES, PeerRole, RoleStrategies
 from federlib.membership.suspicion import shortest_timeout_s
 
@@ -126,15 +127,6 @@ class SuspicionBounds:
     longest_s: float
 
 
-def _between(low: float, high: float) -> Callable[[object, attrs.Attribute[float], float], None]:
-    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-        # NaN compares false with everything, and so is refused here.
-        if type(value) not in {int, float} or not low <= value <= high:
-            raise InvalidInput(attribute.name, expected=f"{low:g} to {high:g}", found=value)
-
-    return check
-
-
 def _check_policy(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
     if value not in {"additive", "multiplicative"}:
         raise InvalidInput("policy", expected="additive or multiplicative", found=value)
@@ -162,16 +154,14 @@ class TimeoutSettings:
     """
 
     policy: TimeoutPolicy = attrs.field(default="additive", validator=_check_policy)
-    slack_s: float = attrs.field(default=0.5, validator=_between(0.001, 60))
-    probe_ceiling: float = attrs.field(default=0.8, validator=_between(0.1, 1))
-    suspicion_mult: float = attrs.field(default=4.0, validator=_between(1, 100))
-    suspicion_max_mult: float = attrs.field(default=6.0, validator=_between(1, 100))
-    ceiling_s: float = attrs.field(default=60.0, validator=_between(0.001, 86_400))
-    reference_rtt_ms: float = attrs.field(
-        default=REFERENCE_RTT_MS, validator=_between(0.001, 10_000)
-    )
+    slack_s: float = attrs.field(default=0.5, validator=number(0.001, 60))
+    probe_ceiling: float = attrs.field(default=0.8, validator=number(0.1, 1))
+    suspicion_mult: float = attrs.field(default=4.0, validator=number(1, 100))
+    suspicion_max_mult: float = attrs.field(default=6.0, validator=number(1, 100))
+    ceiling_s: float = attrs.field(default=60.0, validator=number(0.001, 86_400))
+    reference_rtt_ms: float = attrs.field(default=REFERENCE_RTT_MS, validator=number(0.001, 10_000))
     max_latency_multiplier: float = attrs.field(
-        default=MAX_LATENCY_MULTIPLIER, validator=_between(1, 1_000)
+        default=MAX_LATENCY_MULTIPLIER, validator=number(1, 1_000)
     )
 
 

@@ -1,0 +1,37 @@
+"""Bounds of settings, as validators of attrs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from federlib.errors import InvalidInput
+
+__all__ = ["integer", "number"]
+
+
+def number(
+    low: float, high: float, unit: str = ""
+) -> Callable[[object, attrs.Attribute[float], float], None]:
+    """Return a validator for numbers of a range, both ends included."""
+
+    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+        # NaN compares false with everything, and so is refused here.
+        if type(value) not in {int, float} or not low <= value <= high:
+            expected = f"{low:.9g} to {high:.9g} {unit}".rstrip()
+            raise InvalidInput(attribute.name, expected=expected, found=value)
+
+    return check
+
+
+def integer(low: int, high: int) -> Callable[[object, attrs.Attribute[int], int], None]:
+    """Return a validator for integers of a range, both ends included."""
+
+    def check(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+        # `type`, because True is an int too.
+        if type(value) is not int or not low <= value <= high:
+            expected = f"an integer from {low} to {high}"
+            raise InvalidInput(attribute.name, expected=expected, found=value)
+
+    return check
