@@ -1,0 +1,50 @@
+"""Addresses as text: ``127.0.0.1:7000`` and ``[::1]:7000``, never a name."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from federlib.errors import InvalidInput
+
+__all__ = ["format_address", "is_loopback", "parse_address"]
+
+_EXPECTED = "an IP address and port, as 10.0.0.7:7000 or [fd00::7]:7000; a name is for resolve()"
+_LONGEST = 80  # an IPv6 address with the name of an interface, and a port
+
+
+@lru_cache(maxsize=4_096)
+def parse_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address.
+
+    Raises:
+        InvalidInput: It is none, or holds a name: looking one up may take seconds.
+    """
+    host, colon, port = address[:_LONGEST].rpartition(":")
+    is_six = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_six else host
+    try:
+        known = ipaddress.ip_address(host)
+        number = int(port) if port.isascii() and port.isdigit() else -1
+    except ValueError:
+        number, known = -1, None
+    right = known is not None and (known.version == 6) == is_six
+    if not (colon and right and 0 < number <= 65_535 and len(address) <= _LONGEST):
+        raise InvalidInput("address", expected=_EXPECTED, found=address)
+    return host, number
+
+
+def format_address(host: str, port: int) -> str:
+    """Return an address as text; an IPv4 address inside IPv6 is shown as itself."""
+    if ":" not in host:
+        return f"{host}:{port}"
+    if host.startswith("::ffff:") and "." in host:
+        return f"{host[7:]}:{port}"
+    return f"[{host}]:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an IP address never leaves this machine."""
+    known = ipaddress.ip_address(host)
+    mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
+    return (mapped or known).is_loopback

@@ -1,0 +1,88 @@
+"""How a datagram is laid out.
+
+| bytes | what |
+|---|---|
+| 0 | version: 1 |
+| 1 | kind: 0 data, 1 challenge, 2 answer |
+| 2-5 | id of the key |
+| 6-17 | session of the sender: random, drawn at each start |
+| 18-23 | sequence number of the datagram in its session, big-endian |
+| 24- | the sealed body, and at its end the tag of 16 bytes |
+
+The body of a datagram under a signed key begins with the signature, 64 bytes. Version 0 is
+plaintext: the payload follows at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+import attrs
+
+from federlib.transport.refusals import Refusal
+
+__all__ = ["HEADER", "MAX_SEQUENCE", "PLAIN", "SIGNATURE", "TAG", "VERSION", "Header", "Kind"]
+
+VERSION = 1
+PLAIN = 0
+KEY_ID = 4
+SESSION = 12
+TAG = 16
+SIGNATURE = 64
+MAX_SEQUENCE = 2**48 - 1
+"""At a million datagrams a second a session lasts for eight years."""
+
+_LAYOUT = struct.Struct(f">BB{KEY_ID}s{SESSION}sHI")
+HEADER = _LAYOUT.size
+OVERHEAD = HEADER + TAG
+
+
+class Kind(IntEnum):
+    """What a datagram is for."""
+
+    DATA = 0
+    CHALLENGE = 1
+    ANSWER = 2
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+@attrs.frozen(slots=True)
+class Header:
+    """The open part of a sealed datagram; its tag covers it.
+
+    Attributes:
+        kind: What it is for.
+        key_id: Which key seals it.
+        session: Which run of which sender.
+        sequence: Which datagram of that run; 1 and up.
+    """
+
+    kind: Kind
+    key_id: bytes
+    session: bytes
+    sequence: int
+
+    def pack(self) -> bytes:
+        """Return its bytes."""
+        high, low = divmod(self.sequence, 1 << 32)
+        return _LAYOUT.pack(VERSION, self.kind, self.key_id, self.session, high, low)
+
+
+def read_header(packet: bytes, *, max_packet: int) -> Header | Refusal:
+    """Read the header of a datagram from anybody; says what is wrong instead of raising."""
+    if len(packet) > max_packet:
+        return Refusal.OVERSIZE
+    if not packet:
+        return Refusal.TRUNCATED
+    if packet[0] != VERSION:
+        return Refusal.PLAINTEXT if packet[0] == PLAIN else Refusal.VERSION
+    if len(packet) < OVERHEAD:
+        return Refusal.TRUNCATED
+    _, number, key_id, session, high, low = _LAYOUT.unpack_from(packet)
+    kind = _KINDS.get(number)
+    if kind is None:
+        return Refusal.MALFORMED
+    return Header(kind, key_id, session, high << 32 | low)
