@@ -33,6 +33,9 @@ class Broadcasts:
     def __len__(self) -> int:
         return len(self._where)
 
+    def __contains__(self, subject: object) -> bool:
+        return subject in self._where
+
     def put(self, subject: str, raw: bytes, *, urgent: bool = False) -> None:
         """Tell this about the subject from now on, and nothing older about it."""
         self.drop(subject)

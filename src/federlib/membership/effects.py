@@ -6,6 +6,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from federlib.membership.confirmation import (
+    AskPeer,
+    PeerConfirmed,
+    RemovePeer,
+    StaleUnconfirmed,
+)
 from federlib.membership.lifecycle import NodeLifecycleState
 from federlib.membership.node import NodeId
 from federlib.membership.roles import PeerRole
@@ -185,11 +191,12 @@ class HealthChanged(msgspec.Struct, frozen=True):
 
     Attributes:
         score: 0 is well.
-        reason: What changed it last.
+        reason: What changed it: a probe was answered, we ran late, a probe failed by our own
+            fault, or we had to refute.
     """
 
     score: int
-    reason: Literal["probe", "nack", "refute", "late", "answer"]
+    reason: Literal["answer", "late", "probe", "refute"]
 
 
 class LeaveTold(msgspec.Struct, frozen=True):
@@ -210,6 +217,10 @@ Event: TypeAlias = (
     | SelfRefuted
     | HealthChanged
     | LeaveTold
+    | AskPeer
+    | RemovePeer
+    | StaleUnconfirmed
+    | PeerConfirmed
 )
 
 Effect: TypeAlias = Send | WakeAt | Event

@@ -82,6 +82,7 @@ Reason = Literal[
     "version",
     "role",
     "name",
+    "stale",
     "stranger",
     "unasked",
     "budget",
