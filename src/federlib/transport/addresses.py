@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from federlib.errors import InvalidInput
 
-__all__ = ["format_address", "is_loopback", "parse_address"]
+__all__ = ["canonical", "check_host", "format_address", "is_loopback", "parse_address"]
 
 _EXPECTED = "an IP address and port, as 10.0.0.7:7000 or [fd00::7]:7000; a name is for resolve()"
 _LONGEST = 80  # an IPv6 address with the name of an interface, and a port
@@ -31,20 +31,46 @@ def parse_address(address: str) -> tuple[str, int]:
     right = known is not None and (known.version == 6) == is_six
     if not (colon and right and 0 < number <= 65_535 and len(address) <= _LONGEST):
         raise InvalidInput("address", expected=_EXPECTED, found=address)
-    return host, number
+    return _canonical(host), number
+
+
+@lru_cache(maxsize=4_096)
+def canonical(address: str) -> str:
+    """Return the one way to write an address, which is also how senders are shown.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    return format_address(*parse_address(address))
 
 
 def format_address(host: str, port: int) -> str:
     """Return an address as text; an IPv4 address inside IPv6 is shown as itself."""
     if ":" not in host:
         return f"{host}:{port}"
-    if host.startswith("::ffff:") and "." in host:
-        return f"{host[7:]}:{port}"
-    return f"[{host}]:{port}"
+    host = _canonical(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_host(host: str) -> str:
+    """Return an IP address in the one way to write it.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    try:
+        return _canonical(host[:_LONGEST])
+    except ValueError:
+        raise InvalidInput("host", expected="an IP address to listen on", found=host) from None
 
 
 def is_loopback(host: str) -> bool:
     """Say whether an IP address never leaves this machine."""
+    return ipaddress.ip_address(_canonical(host)).is_loopback
+
+
+@lru_cache(maxsize=4_096)
+def _canonical(host: str) -> str:
     known = ipaddress.ip_address(host)
     mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
-    return (mapped or known).is_loopback
+    return str(mapped or known)

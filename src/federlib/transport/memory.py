@@ -21,7 +21,7 @@ import anyio.lowlevel
 
 from federlib.errors import Conflict, OutcomeUnknown, Unavailable
 from federlib.telemetry import SILENT, Telemetry
-from federlib.transport.addresses import parse_address
+from federlib.transport.addresses import canonical
 from federlib.transport.envelope import OVERHEAD
 from federlib.transport.protocol import Asked, Limits, Received, check_datagram, check_stream
 from federlib.transport.refusals import Refusal, Tally
@@ -74,12 +74,11 @@ class MemoryHub:
         Raises:
             InvalidInput: The address is none.
         """
-        parse_address(address)
-        return MemoryTransport(self, address, role, limits or Limits(), telemetry)
+        return MemoryTransport(self, canonical(address), role, limits or Limits(), telemetry)
 
     def cut(self, addresses: Collection[str]) -> None:
         """Part these from all others, both ways; within the group all goes on."""
-        self._cuts.append(frozenset(addresses))
+        self._cuts.append(frozenset(map(canonical, addresses)))
 
     def heal(self) -> None:
         """Undo every cut."""
@@ -190,7 +189,7 @@ class MemoryTransport:
         """
         await anyio.lowlevel.checkpoint()
         self._check_open()
-        parse_address(address)
+        address = canonical(address)
         check_datagram(payload, max_payload=self.max_payload)
         self._tally.moved("sent", len(payload))
         to = self._hub.find(self._address, address)
@@ -248,7 +247,7 @@ class MemoryTransport:
         """
         await anyio.lowlevel.checkpoint()
         self._check_open()
-        parse_address(address)
+        address = canonical(address)
         check_stream(payload, max_bytes=self._limits.max_stream)
         to = self._hub.find(self._address, address)
         if to is None:

@@ -41,10 +41,10 @@ from federlib.transport.window import Freshness
 
 __all__ = ["PlainPackets", "SealedPackets", "Taken", "check_cluster"]
 
-_RESEND_NS = 2_000_000_000
-"""Who is challenged for a datagram sends it again if it is younger; nanoseconds."""
+_FRESH_NS = 2_000_000_000
+"""How long a sender answers the challenge of a datagram, and sends it again; nanoseconds."""
 
-_RESENDS = 512
+_KEPT = 512
 """Datagrams that are kept for it: at most 700 KB."""
 
 _SESSION_PURPOSE = b"session"
@@ -113,7 +113,7 @@ class SealedPackets:
         self._sequence = 0
         self._limits = limits
         self._sealing: tuple[Key, Cipher] | None = None
-        self._sent: OrderedDict[int, tuple[int, str, bytes]] = OrderedDict()
+        self._sent: OrderedDict[int, tuple[int, str, bytes | None]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"SealedPackets(session={self._session.hex()!r}, sent={self._sequence})"
@@ -133,7 +133,7 @@ class SealedPackets:
         check_datagram(payload, max_payload=self.max_payload)
         packet = self._seal(Kind.DATA, payload)
         self._sent[self._sequence] = (now_ns, address, payload)
-        if len(self._sent) > _RESENDS:
+        if len(self._sent) > _KEPT:
             self._sent.popitem(last=False)
         return packet
 
@@ -221,13 +221,18 @@ class SealedPackets:
         session, high, low, cookie = _CHALLENGE.unpack(body)
         if session != self._session:
             return Taken(refused=Refusal.STALE_CHALLENGE)
+        number = high << 32 | low
+        sent_ns, to, payload = self._sent.get(number, (0, "", None))
+        if to != address or now_ns - sent_ns > _FRESH_NS:
+            # Only who was sent this datagram, just now, is told that it is ours: a datagram
+            # that somebody sent on to another process, or kept, confirms nothing.
+            return Taken(refused=Refusal.STALE_CHALLENGE)
         is_known = peer is not None and address in peer.addresses
         mine = _NO_COOKIE if is_known else self.sessions.cookie(peer_id, address, now_ns)
         replies = [self._seal(Kind.ANSWER, _ANSWER.pack(cookie, mine))]
-        # Exactly the datagram that was refused, and only to where it went before: nobody
-        # receives a message twice, and nobody is sent what was another's.
-        sent_ns, to, payload = self._sent.pop(high << 32 | low, (0, "", b""))
-        if to == address and now_ns - sent_ns <= _RESEND_NS and len(payload) <= self.max_payload:
+        if payload is not None and len(payload) <= self.max_payload:
+            # Exactly the datagram that was refused, once: nobody takes it twice.
+            self._sent[number] = (sent_ns, to, None)
             replies.append(self._seal(Kind.DATA, payload))
         return Taken(replies=tuple(replies))
 

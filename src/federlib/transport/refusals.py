@@ -58,7 +58,7 @@ class Refusal(StrEnum):
     REPLAYED = "replayed"
     """It has come before."""
     STALE_CHALLENGE = "stale_challenge"
-    """It asks about another run than this one."""
+    """It asks about another run than this one, or about what was not sent there just now."""
     TIMEOUT = "timeout"
     """A stream that did not end in time."""
     TOO_OLD = "too_old"

@@ -22,7 +22,13 @@ from federlib.telemetry import SILENT, Telemetry
 from federlib.transport._entropy import draw
 from federlib.transport._sockets import bind_both, socket_address
 from federlib.transport._streams import StreamServer, ask
-from federlib.transport.addresses import format_address, is_loopback, parse_address
+from federlib.transport.addresses import (
+    canonical,
+    check_host,
+    format_address,
+    is_loopback,
+    parse_address,
+)
 from federlib.transport.envelope import SESSION
 from federlib.transport.frames import Streams
 from federlib.transport.keyring import Keyring
@@ -65,7 +71,7 @@ class UdpTransport:
         telemetry: Where events and numbers go.
 
     Raises:
-        InvalidInput: The host is no IP address, there is neither a keyring nor `plaintext`,
+        InvalidInput: The host is no IP address, the port is none, there is neither a keyring nor `plaintext`,
             there are both, or `plaintext` is to leave this machine.
         MissingExtra: `cryptography` is not there.
     """
@@ -81,9 +87,11 @@ class UdpTransport:
         limits: Limits | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
-        self._host = parse_address(format_address(host, port or 1))[0]
+        self._host = check_host(host)
         self._port = port
-        _check_plaintext(keyring, host, plaintext=plaintext)
+        if not 0 <= port <= 65_535:
+            raise InvalidInput("port", expected="0 to 65535", found=port)
+        _check_plaintext(keyring, self._host, plaintext=plaintext)
         self._limits = limits or Limits()
         self._keyring = keyring
         self._cluster = cluster
@@ -172,7 +180,7 @@ class UdpTransport:
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         sock = self._checked_socket()
-        self._check_target(address, sock)
+        address = self._checked_target(address, sock)
         packet = self._packets.seal(payload, address, _now_ns())
         if self._put(sock, packet, address):
             self._udp_tally.moved("sent", len(packet))
@@ -195,7 +203,7 @@ class UdpTransport:
             OutcomeUnknown: The request left, and no answer came that can be trusted.
             Fenced: This process was forked from the one that opened it.
         """
-        self._check_target(address, self._checked_socket())
+        address = self._checked_target(address, self._checked_socket())
         check_stream(payload, max_bytes=self._limits.max_stream)
         host, port = parse_address(address)
         return await ask(
@@ -229,7 +237,7 @@ class UdpTransport:
             raise Fenced("transport", reason="it was opened before this process was forked")
         return self._socket
 
-    def _check_target(self, address: str, sock: socket.socket) -> None:
+    def _checked_target(self, address: str, sock: socket.socket) -> str:
         host, _ = parse_address(address)
         if self._keyring is None and not is_loopback(host):
             raise InvalidInput(
@@ -240,6 +248,7 @@ class UdpTransport:
             raise InvalidInput(
                 "address", expected=f"one of the family of {self._host}", found=address
             )
+        return canonical(address)
 
     async def _read(self, sock: socket.socket, inbox: MemoryObjectSendStream[Received]) -> None:
         while True:

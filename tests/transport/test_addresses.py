@@ -1,0 +1,65 @@
+"""Addresses: one way to write each, and no names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federlib.errors import InvalidInput
+from federlib.transport.addresses import canonical, format_address, is_loopback, parse_address
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("10.0.0.7:7000", "10.0.0.7:7000"),
+        ("[::1]:7000", "[::1]:7000"),
+        ("[0:0::0001]:07000", "[::1]:7000"),
+        ("[FD00::A]:1", "[fd00::a]:1"),
+        ("[::ffff:10.0.0.7]:65535", "10.0.0.7:65535"),
+        ("[fe80::1%eth0]:7000", "[fe80::1%eth0]:7000"),
+    ],
+)
+def test_an_address_has_one_way_to_be_written(written: str, expected: str) -> None:
+    assert canonical(written) == expected
+    assert canonical(expected) == expected
+
+
+@given(st.ip_addresses(), st.integers(1, 65_535))
+def test_every_address_comes_back(ip: object, port: int) -> None:
+    text = format_address(str(ip), port)
+    host, number = parse_address(text)
+    assert (format_address(host, number), number) == (text, port)
+
+
+def name_of_what_is_wrong(text: str) -> str:
+    try:
+        parse_address(text)
+    except InvalidInput as error:
+        return error.field
+    return ""
+
+
+@given(st.text(max_size=100) | st.from_regex(r"[\[\]:.0-9a-f%]{1,60}", fullmatch=True))
+def test_whatever_is_no_address_is_refused_by_name(text: str) -> None:
+    wrong = name_of_what_is_wrong(text)
+    assert wrong == "address" or canonical(canonical(text)) == canonical(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+    ],
+)
+def test_loopback_is_what_never_leaves_the_machine(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

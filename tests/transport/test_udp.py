@@ -1,0 +1,459 @@
+"""`UdpTransport` on real sockets: what the contract does not say."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, Unavailable
+from federlib.telemetry import RecordingSink, Telemetry
+from federlib.transport import (
+    Asked,
+    Key,
+    Keyring,
+    Limits,
+    Received,
+    Refusal,
+    Transport,
+    UdpTransport,
+    resolve,
+)
+from federlib.transport.addresses import parse_address
+from federlib.transport.frames import HELLO
+from transport.keys import OTHER, SECRET
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE_S = 10.0
+
+
+class Counts:
+    """What one transport has counted."""
+
+    def __init__(self) -> None:
+        self.sink = RecordingSink()
+        self.telemetry = Telemetry(self.sink)
+
+    def refused(self, reason: Refusal, channel: str = "udp") -> int:
+        name = "federlib_transport_refused_total"
+        return int(self.sink.value(name, channel=channel, reason=reason.value))
+
+    async def wait_for(self, reason: Refusal, number: int = 1, channel: str = "udp") -> None:
+        with anyio.fail_after(PATIENCE_S):
+            while self.refused(reason, channel) < number:
+                await anyio.sleep(0.001)
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+def sealed(
+    host: str = "127.0.0.1",
+    *,
+    cluster: str = "test",
+    secret: bytes = SECRET,
+    limits: Limits | None = None,
+    counts: Counts | None = None,
+) -> UdpTransport:
+    telemetry = Counts().telemetry if counts is None else counts.telemetry
+    keyring = Keyring(Key(secret))
+    return UdpTransport(host, cluster=cluster, keyring=keyring, limits=limits, telemetry=telemetry)
+
+
+async def receive(transport: Transport) -> Received:
+    with anyio.fail_after(PATIENCE_S):
+        return await transport.receive()
+
+
+def stray(to: Transport, *packets: bytes) -> None:
+    """Send datagrams from nobody."""
+    host, port = parse_address(to.address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for packet in packets:
+            sock.sendto(packet, (host, port))
+
+
+@asynccontextmanager
+async def dialled(to: Transport) -> AsyncIterator[anyio.abc.SocketStream]:
+    """Open a bare TCP connection."""
+    host, port = parse_address(to.address)
+    async with await anyio.connect_tcp(host, port) as stream:
+        yield stream
+
+
+async def test_udp_and_tcp_have_the_same_port() -> None:
+    async with sealed() as one:
+        host, port = parse_address(one.address)
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with (
+                socket.socket(socket.AF_INET, kind) as sock,
+                pytest.raises(OSError, match="in use"),
+            ):
+                sock.bind((host, port))
+
+
+async def test_a_port_that_is_taken_is_told() -> None:
+    async with sealed() as one:
+        port = parse_address(one.address)[1]
+        with pytest.raises(Unavailable, match=f"udp 127.0.0.1:{port}.*choose another port"):
+            await UdpTransport(port=port, cluster="c", plaintext=True).__aenter__()
+
+
+async def test_a_port_whose_tcp_is_taken_gives_its_udp_back() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"tcp 127.0.0.1:{port}"):
+            await UdpTransport(port=port, cluster="c", plaintext=True).__aenter__()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", port))
+
+
+async def test_bound_to_all_it_speaks_both_families() -> None:
+    async with sealed("::") as everywhere, sealed() as four, sealed("::1") as six:
+        port = parse_address(everywhere.address)[1]
+        for transport, host in ((four, "127.0.0.1"), (six, "[::1]")):
+            await transport.send(f"{host}:{port}", b"in")
+            received = await receive(everywhere)
+            assert received.address == transport.address
+            await everywhere.send(received.address, b"out")
+            assert (await receive(transport)).payload == b"out"
+
+
+async def test_the_other_family_is_refused() -> None:
+    async with sealed() as four, sealed("::1") as six:
+        for transport, other in ((four, six), (six, four)):
+            with pytest.raises(InvalidInput, match="of the family"):
+                await transport.send(other.address, b"x")
+            with pytest.raises(InvalidInput, match="of the family"):
+                await transport.request(other.address, b"x", timeout_s=1)
+
+
+async def test_without_keys_it_is_told_what_to_do() -> None:
+    with pytest.raises(InvalidInput, match=r"Keyring\(Key\(secret\)\).*or plaintext=True"):
+        UdpTransport(cluster="c")
+    with pytest.raises(InvalidInput, match="not both"):
+        UdpTransport(cluster="c", keyring=Keyring(Key(SECRET)), plaintext=True)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "fd00::1"])
+async def test_plaintext_stays_on_this_machine(host: str) -> None:
+    with pytest.raises(InvalidInput, match=r"a loopback host such as 127\.0\.0\.1"):
+        UdpTransport(host, cluster="c", plaintext=True)
+    async with UdpTransport(cluster="c", plaintext=True) as plain:
+        with pytest.raises(InvalidInput, match="others need a keyring"):
+            await plain.send("10.0.0.7:7000", b"x")
+        with pytest.raises(InvalidInput, match="others need a keyring"):
+            await plain.request("10.0.0.7:7000", b"x", timeout_s=1)
+
+
+@pytest.mark.parametrize("host", ["", "localhost", "example.org", "127.0.0.1:1"])
+async def test_a_name_is_not_listened_on(host: str) -> None:
+    with pytest.raises(InvalidInput, match="host: expected an IP address"):
+        UdpTransport(host, cluster="c", plaintext=True)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+async def test_what_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(InvalidInput, match="port"):
+        UdpTransport(port=port, cluster="c", plaintext=True)
+
+
+async def test_there_is_no_downgrade_either_way(counts: Counts) -> None:
+    plain_counts = Counts()
+    plain = UdpTransport(cluster="test", plaintext=True, telemetry=plain_counts.telemetry)
+    async with sealed(counts=counts) as one, plain:
+        await plain.send(one.address, b"x")
+        await one.send(plain.address, b"x")
+        await counts.wait_for(Refusal.PLAINTEXT)
+        await plain_counts.wait_for(Refusal.PLAINTEXT)
+        for asker, asked in ((plain, one), (one, plain)):
+            with pytest.raises((Unavailable, OutcomeUnknown)):
+                await asker.request(asked.address, b"x", timeout_s=5)
+        await counts.wait_for(Refusal.PLAINTEXT, channel="tcp")
+        await plain_counts.wait_for(Refusal.PLAINTEXT, channel="tcp")
+
+
+async def test_strays_are_counted_and_the_work_goes_on(counts: Counts) -> None:
+    async with sealed(counts=counts) as one, sealed() as other:
+        stray(one, b"", b"\x09hello", b"\x01" + bytes(60), b"\x01" * 1_401, b"\x01" * 60_000)
+        await counts.wait_for(Refusal.OVERSIZE, 2)
+        assert counts.refused(Refusal.TRUNCATED) == 1
+        assert counts.refused(Refusal.VERSION) == 1
+        assert counts.refused(Refusal.UNKNOWN_KEY) == 1
+        await other.send(one.address, b"x")
+        assert (await receive(one)).payload == b"x"
+
+
+async def test_other_clusters_and_keys_are_refused_on_both_channels(counts: Counts) -> None:
+    async with (
+        sealed(counts=counts) as one,
+        sealed(cluster="test2") as neighbour,
+        sealed(secret=OTHER) as stranger,
+    ):
+        for other, reason in ((neighbour, Refusal.UNAUTHENTIC), (stranger, Refusal.UNKNOWN_KEY)):
+            await other.send(one.address, b"x")
+            await counts.wait_for(reason)
+            with pytest.raises((Unavailable, OutcomeUnknown)):
+                await other.request(one.address, b"x", timeout_s=5)
+            await counts.wait_for(reason, channel="tcp")
+
+
+async def test_a_datagram_on_a_stream_and_a_stream_in_a_datagram_are_refused(
+    counts: Counts,
+) -> None:
+    async with sealed(counts=counts) as one, sealed() as other:
+        packet = other._packets.seal(b"x" * 100, one.address, 0)
+        hello = other._streams.hello(bytes(16)).sent
+        stray(one, hello, hello + bytes(60))
+        await counts.wait_for(Refusal.TRUNCATED)
+        async with dialled(one) as stream:
+            await stream.send(packet)
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                while True:
+                    await stream.receive()
+        refused = {each for each in Refusal if counts.refused(each, "tcp")}
+        assert refused
+        assert refused <= {Refusal.UNKNOWN_KEY, Refusal.OVERSIZE, Refusal.UNAUTHENTIC}
+
+
+async def test_a_mistake_of_ours_does_not_stop_the_loop(counts: Counts) -> None:
+    async with sealed(counts=counts) as one, sealed() as other:
+        take, one._packets.take = one._packets.take, None  # type: ignore[method-assign,assignment]
+        stray(one, b"x")
+        await counts.wait_for(Refusal.BROKEN)
+        one._packets.take = take  # type: ignore[method-assign]
+        await other.send(one.address, b"x")
+        assert (await receive(one)).payload == b"x"
+
+
+async def test_a_full_queue_drops_and_counts(counts: Counts) -> None:
+    async with sealed(limits=Limits(queue=5), counts=counts) as one, sealed() as other:
+        await other.send(one.address, b"first")
+        await receive(one)
+        for number in range(12):
+            await other.send(one.address, b"%d" % number)
+        await counts.wait_for(Refusal.QUEUE_FULL, 7)
+        assert [(await receive(one)).payload for _ in range(5)] == [b"%d" % n for n in range(5)]
+
+
+async def test_what_the_system_does_not_take_is_counted(counts: Counts) -> None:
+    async with sealed("127.0.0.1", counts=counts) as one:
+        await one.send("192.0.2.1:7000", b"from loopback there is no way out")
+        await counts.wait_for(Refusal.UNREACHABLE)
+
+
+async def test_datagrams_are_never_fragmented() -> None:
+    async with sealed() as one, sealed("::1") as six:
+        four_socket, six_socket = one._socket, six._socket
+        assert four_socket is not None
+        assert six_socket is not None
+        assert four_socket.getsockopt(socket.IPPROTO_IP, 10) == 2
+        assert six_socket.getsockopt(socket.IPPROTO_IPV6, 23) == 2
+
+
+async def test_a_smaller_packet_may_be_asked_for() -> None:
+    async with sealed(limits=Limits(max_packet=576)) as one:
+        assert one.max_payload == 536
+        with pytest.raises(InvalidInput, match="at most 536 bytes"):
+            await one.send("127.0.0.1:7000", b"x" * 537)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_packet": 1_401}, {"max_packet": 255}, {"queue": 0}, {"sessions": 0}, {"streams": 0}],
+)
+async def test_limits_have_limits(limits: dict[str, int]) -> None:
+    with pytest.raises(InvalidInput, match=f"limits.{next(iter(limits))}"):
+        Limits(**limits)
+
+
+async def test_keys_rotate_under_traffic_without_losing_a_message() -> None:
+    rings = [Keyring(Key(SECRET)) for _ in range(3)]
+    fleet = [UdpTransport(cluster="test", keyring=ring) for ring in rings]
+    got: list[bytes] = []
+    sent: list[bytes] = []
+
+    async def listen(transport: UdpTransport) -> None:
+        while True:
+            got.append((await transport.receive()).payload)
+
+    async def answer(transport: UdpTransport) -> None:
+        while True:
+            asked = await transport.receive_request()
+            asked.answer(asked.received.payload)
+
+    async def talk(seconds: float) -> None:
+        end_s = anyio.current_time() + seconds
+        while anyio.current_time() < end_s:
+            for one in fleet:
+                for other in fleet:
+                    if one is not other:
+                        sent.append(b"%d" % len(sent))
+                        await one.send(other.address, sent[-1])
+            await anyio.sleep(0.002)
+            reply = await fleet[0].request(fleet[1].address, b"x" * 100_000, timeout_s=5)
+            assert len(reply.payload) == 100_000
+
+    async with fleet[0], fleet[1], fleet[2], anyio.create_task_group() as group:
+        for transport in fleet:
+            group.start_soon(listen, transport)
+            group.start_soon(answer, transport)
+        steps: tuple[Callable[[Keyring], None], ...] = (
+            lambda ring: ring.install(Key(OTHER)),
+            lambda ring: ring.use(Key(OTHER).key_id),
+            lambda ring: ring.remove(Key(SECRET).key_id),
+        )
+        await talk(0.05)
+        for step in steps:
+            for ring in rings:
+                step(ring)
+                await talk(0.02)
+        with anyio.fail_after(PATIENCE_S):
+            while len(got) < len(sent):
+                await anyio.sleep(0.001)
+        group.cancel_scope.cancel()
+    assert sorted(got) == sorted(sent)
+    assert all(ring.keys == (ring.primary,) for ring in rings)
+
+
+async def test_opened_again_it_is_another_run() -> None:
+    one = sealed()
+    async with sealed() as other:
+        sessions = []
+        for _ in range(2):
+            async with one:
+                await one.send(other.address, b"x")
+                sessions.append((await receive(other)).session)
+    assert len(set(sessions)) == 2
+
+
+async def test_a_forked_child_may_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with sealed() as one:
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(Fenced, match="before this process was forked"):
+            await one.send(one.address, b"x")
+        with pytest.raises(Fenced):
+            await one.request(one.address, b"x", timeout_s=1)
+        monkeypatch.undo()
+
+
+async def test_it_never_shows_a_secret() -> None:
+    transport = sealed()
+    assert "closed" in repr(transport)
+    async with transport:
+        assert transport.address in repr(transport)
+        for form in (SECRET.hex(), repr(SECRET), "AAECAwQF"):
+            assert form not in repr(transport)
+
+
+async def test_an_unopened_one_has_no_address() -> None:
+    with pytest.raises(Unavailable, match="not open"):
+        _ = sealed().address
+
+
+async def test_names_are_looked_up_by_name() -> None:
+    assert "127.0.0.1:7000" in await resolve("localhost", 7000)
+    assert await resolve("127.0.0.1", 7000) == ("127.0.0.1:7000",)
+    for name in ("no such host.invalid", "x" * 100 + ".example", "\0"):
+        with pytest.raises(Unavailable, match="cannot be looked up"):
+            await resolve(name, 7000)
+
+
+async def test_streams_beyond_the_limit_are_refused(counts: Counts) -> None:
+    limits = Limits(streams=2)
+    async with sealed(limits=limits, counts=counts) as one, dialled(one), dialled(one):
+        await anyio.sleep(0.05)
+        async with dialled(one) as third:
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await third.receive()
+        assert counts.refused(Refusal.BUSY, "tcp") == 1
+
+
+async def test_a_stream_that_says_nothing_is_closed(counts: Counts) -> None:
+    limits = Limits(hello_s=0.05)
+    async with sealed(limits=limits, counts=counts) as one, dialled(one) as stream:
+        with anyio.fail_after(PATIENCE_S), pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+        assert counts.refused(Refusal.TIMEOUT, "tcp") == 1
+
+
+async def test_a_stream_that_breaks_off_is_counted(counts: Counts) -> None:
+    async with sealed(counts=counts) as one:
+        async with dialled(one) as stream:
+            await stream.send(b"\x01" * (HELLO - 1))
+        await counts.wait_for(Refusal.TRUNCATED, channel="tcp")
+
+
+async def test_a_request_that_is_never_answered_ends(counts: Counts) -> None:
+    limits = Limits(stream_s=0.1)
+    async with sealed(limits=limits, counts=counts) as one, sealed() as other:
+        with pytest.raises(OutcomeUnknown):
+            await other.request(one.address, b"x", timeout_s=PATIENCE_S)
+        assert (await one.receive_request()).received.payload == b"x"
+        assert counts.refused(Refusal.TIMEOUT, "tcp") == 1
+
+
+async def test_requests_that_nobody_takes_are_refused(counts: Counts) -> None:
+    async with sealed(limits=Limits(queue=1), counts=counts) as one, sealed() as other:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await other.request(one.address, b"x", timeout_s=0.2)
+        assert counts.refused(Refusal.QUEUE_FULL, "tcp") == 1
+
+
+async def test_a_claim_of_four_gigabytes_is_refused_before_it_is_held(counts: Counts) -> None:
+    async with (
+        UdpTransport(cluster="c", plaintext=True, telemetry=counts.telemetry) as one,
+        dialled(one) as stream,
+    ):
+        await stream.send(bytes(HELLO - 1) + b"\x01" + struct.pack(">I", 2**32 - 1))
+        await counts.wait_for(Refusal.OVERSIZE, channel="tcp")
+
+
+async def test_an_answer_that_is_too_long_is_refused_and_another_may_follow() -> None:
+    limits = Limits(max_stream=10)
+    async with sealed(limits=limits) as one, sealed(limits=limits) as other:
+
+        async def serve() -> None:
+            asked: Asked = await one.receive_request()
+            assert "bytes=1)" in repr(asked)
+            with pytest.raises(InvalidInput, match="at most 10 bytes on a stream"):
+                asked.answer(b"x" * 11)
+            asked.answer(b"x" * 10)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(serve)
+            answer = await other.request(one.address, b"x", timeout_s=PATIENCE_S)
+        assert answer.payload == b"x" * 10
+        with pytest.raises(InvalidInput, match="at most 10 bytes on a stream"):
+            await other.request(one.address, b"x" * 11, timeout_s=1)
+
+
+async def test_cancelled_calls_leave_it_whole() -> None:
+    async with sealed() as one, sealed() as other:
+        calls: tuple[Callable[[], Awaitable[object]], ...] = (
+            one.receive,
+            one.receive_request,
+            lambda: one.request(other.address, b"x", timeout_s=PATIENCE_S),
+        )
+        for call in calls:
+            for after_s in (0.0, 0.001, 0.01):
+                with anyio.move_on_after(after_s):
+                    await call()
+        await one.send(other.address, b"x")
+        assert (await receive(other)).payload == b"x"
+
+
+async def test_an_error_of_the_body_comes_out_as_itself() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with sealed():
+            raise KeyError("mine")
