@@ -71,9 +71,8 @@ class UdpTransport:
         telemetry: Where events and numbers go.
 
     Raises:
-        InvalidInput: The host is no IP address, the port is none, there is neither a keyring nor `plaintext`,
-            there are both, or `plaintext` is to leave this machine.
-        MissingExtra: `cryptography` is not there.
+        InvalidInput: The host is no IP address or the port is none, there is neither a keyring
+            nor `plaintext`, there are both, or `plaintext` is to leave this machine.
     """
 
     def __init__(
