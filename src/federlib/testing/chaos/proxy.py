@@ -85,7 +85,8 @@ class FaultProxy:
         """Drop the connections that are open; the process sees a reset (RST), not an end."""
         for link in tuple(self._links):
             raw: socket.socket = link.client.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            with suppress(OSError):  # it is going anyway
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             link.scope.cancel()
 
     async def half_close(self, way: Literal["requests", "answers"]) -> None:
@@ -119,9 +120,11 @@ class FaultProxy:
         assert self._group is not None
         assert self._listener is not None
         self._group.cancel_scope.cancel()
-        await self._group.__aexit__(kind, error, traceback)
-        with anyio.CancelScope(shield=True):
-            await self._listener.aclose()
+        try:
+            await self._group.__aexit__(kind, error, traceback)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._listener.aclose()
 
     async def _serve(self, client: anyio.abc.SocketStream) -> None:
         """Carry one connection until either side ends it."""

@@ -83,6 +83,11 @@ class ServerProcess:
         """Whether there is a process; it may be paused."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_ended_by_itself(self) -> bool:
+        """Whether it was started and is gone, and nobody here ended it: it crashed."""
+        return self._process is not None and self._process.poll() is not None
+
     def launch(self) -> None:
         """Start it, and do not wait until it serves."""
         self._process = _launcher.submit(self._spawn).result()

@@ -2,8 +2,8 @@
 
 The releases 3.5.0 to 3.5.2 may forget a write that they had applied when they are killed under
 load (etcd issue 13766), and the member's revisions differ from those of the others ever after.
-The only etcd on PyPI is one of them. So a member of such a release that was killed gets its data
-anew from the others, where there are enough of them.
+The only etcd on PyPI is one of them. So a member of such a release that was killed, or crashed,
+gets its data anew from the others, where there are enough of them.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class EtcdMember(ServerProcess):
             Unavailable: The cluster does not take the change.
             OSError: The teacher does not answer in time.
         """
-        if not self._may_have_forgotten or teacher.status().get("version") not in _FORGETFUL:
+        crashed = self._may_have_forgotten or self.has_ended_by_itself
+        if not crashed or teacher.status().get("version") not in _FORGETFUL:
             return
         end_s = time.monotonic() + _CHANGE_S
         while True:

@@ -32,6 +32,12 @@ _INCONSISTENT = {"3.5.0", "3.5.1", "3.5.2"}
 Source: etcd, issues 13766 and 13514, and the notes of release 3.5.3.
 """
 
+_FRAGILE = {f"3.5.{patch}" for patch in range(7)}
+"""A client that is cut off while it reads may crash a member; 3.5.7 mended it.
+
+Source: etcd, issues 14110 and 14891; seen with 3.5.1.
+"""
+
 _DEFAULT_QUOTA = 2 * 1024**3
 _NEARLY_FULL = 0.8
 _MIB = 1024 * 1024
@@ -191,10 +197,14 @@ def _judge_version(members: Sequence[_Member]) -> Finding:
     if any(_parse(version) < _OLDEST for version in versions):
         fix = "upgrade etcd to 3.5.3 or newer"
         return Finding(name="engine", verdict="fail", measured=f"{measured}: too old", fix=fix)
-    bad = [version for version in versions if version in _INCONSISTENT]
+    bad: list[str] = []
+    if not _INCONSISTENT.isdisjoint(versions):
+        bad.append("after a crash under load members may differ in their data (issue 13766)")
+    if not _FRAGILE.isdisjoint(versions):
+        bad.append("a client that is cut off while it reads may crash a member (issue 14110)")
     if bad:
-        measured += ": after a crash under load members may differ in their data"
-        fix = "upgrade every member to 3.5.3 or newer (etcd issues 13514 and 13766)"
+        measured += f": {'; '.join(bad)}"
+        fix = "upgrade every member to 3.5.7 or newer"
         return Finding(name="engine", verdict="warn", measured=measured, fix=fix)
     return Finding(name="engine", verdict="ok", measured=measured)
 
