@@ -15,6 +15,7 @@ from federlib.testing.strategies import (
     _schedules,
     _storage,
     _tasks,
+    _transport,
 )
 
 __all__ = ["known_kinds", "of"]
@@ -29,6 +30,7 @@ _STRATEGIES: dict[type, st.SearchStrategy[object]] = {
     **_tasks.STRATEGIES,
     **_runs.STRATEGIES,
     **_schedules.STRATEGIES,
+    **_transport.STRATEGIES,
 }
 
 
