@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 
-
 __all__ = ["Broadcasts", "retransmit_limit"]
 
 
 def retransmit_limit(multiplier: int, members: int) -> int:
     """Return how often one update is sent: ``multiplier * ceil(log10(members + 1))``."""
     return multiplier * math.ceil(math.log10(members + 1))
+
+
+LEAST_UPDATE_BYTES = 9
+"""No update is shorter: a kind, a node, an incarnation, and what says more."""
 
 
 class Broadcasts:
@@ -64,7 +67,7 @@ class Broadcasts:
             moves: list[tuple[int, str, bytes]] = []
             for number, tier in enumerate(tiers):
                 for subject, update in tier.items():
-                    if len(taken) >= most:
+                    if len(taken) >= most or room_bytes < LEAST_UPDATE_BYTES:
                         break
                     if len(update) <= room_bytes:
                         room_bytes -= len(update)

@@ -9,8 +9,8 @@ Source: SWIM §4.2; Lifeguard, local health aware suspicion; research membership
 from __future__ import annotations
 
 from federlib.membership.awareness import Awareness
-from federlib.membership.confirmation import Evidence, RoleAwareConfirmationManager
 from federlib.membership.config import SwimConfig
+from federlib.membership.confirmation import Evidence, RoleAwareConfirmationManager
 from federlib.membership.effects import (
     HealthChanged,
     MemberDied,
@@ -185,6 +185,8 @@ class Judge:
         if peer is None and not is_name(node.name):
             self._outbox.refuse("name")
             return False
+        if peer is not None and _is_old(peer, update) and update.incarnation <= peer.incarnation:
+            return False
         change = self._hear(node, update.incarnation, _ALIVE, now_s)
         match change.outcome:
             case Outcome.LEARNED:
@@ -205,18 +207,19 @@ class Judge:
     def suspect(self, update: Suspect, now_s: float) -> None:
         """Take in that somebody hears nothing of a member."""
         peer = self._table.get(update.node.name)
-        if peer is None or peer.role is PeerRole.WORKER:
+        if peer is None or peer.role is PeerRole.WORKER or _is_old(peer, update):
+            return
+        if (
+            peer.suspicion is not None
+            and peer.incarnation == update.incarnation
+            and peer.node.epoch == update.node.epoch
+        ):
+            self._confirm_suspicion(peer, peer.suspicion, update)
             return
         change = self._hear(update.node, update.incarnation, _SUSPECT, now_s)
         match change.outcome:
             case Outcome.CHANGED | Outcome.REFRESHED:
                 self._begin_suspicion(peer, change, update, now_s)
-            case Outcome.AGREED if peer.suspicion is not None:
-                # Of an accuser that we do not know itself, anybody could send any number.
-                known = update.accuser in self._table.live or update.accuser == self._own.node.name
-                if known and peer.suspicion.confirm(update.accuser) and self._config.lifeguard:
-                    self._outbox.broadcast(update)
-                    self._arm(peer)
             case Outcome.HELD:
                 peer.incarnation = change.incarnation
             case _:
@@ -225,7 +228,7 @@ class Judge:
     def dead(self, update: Dead, now_s: float) -> None:
         """Take in that a member's suspicion ran out somewhere."""
         peer = self._table.get(update.node.name)
-        if peer is None or peer.role is PeerRole.WORKER:
+        if peer is None or peer.role is PeerRole.WORKER or _is_old(peer, update):
             return
         change = self._hear(update.node, update.incarnation, _DEAD, now_s)
         if change.outcome in {Outcome.CHANGED, Outcome.REFRESHED}:
@@ -336,6 +339,14 @@ class Judge:
         peer.verdict = self._outbox.broadcast(update)
         self._outbox.effects.append(MemberSuspected(peer.node, peer.incarnation, update.accuser))
         self._arm(peer)
+
+    def _confirm_suspicion(self, peer: Peer, suspicion: Suspicion, update: Suspect) -> None:
+        # Of accusers that we do not know ourselves, anybody could make up any number.
+        accuser = update.accuser
+        is_known = accuser in self._table.live or accuser == self._own.node.name
+        if is_known and suspicion.confirm(accuser) and self._config.lifeguard:
+            self._outbox.broadcast(update)
+            self._arm(peer)
 
     def _arm(self, peer: Peer) -> None:
         if peer.suspicion is not None:
@@ -462,3 +473,12 @@ class Judge:
         if self._config.lifeguard:
             self._awareness.add(1)
             self._outbox.effects.append(HealthChanged(self._awareness.score, "refute"))
+
+
+def _is_old(peer: Peer, update: Update) -> bool:
+    """Say at a glance, for most of what comes, that it is not news; the tracker says the rest."""
+    if peer.node.epoch != update.node.epoch:
+        return False
+    if update.incarnation != peer.incarnation:
+        return update.incarnation < peer.incarnation
+    return peer.state in _OVER

@@ -361,7 +361,7 @@ class Packet(msgspec.Struct, frozen=True, array_like=True):
     updates: Annotated[tuple[Update, ...], msgspec.Meta(max_length=MAX_UPDATES)] = ()
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 (named for what happened)
     """What came is no packet of ours.
 
     Attributes:

@@ -57,8 +57,9 @@ class Pushing:
         self._watchers: list[str] = []
 
     def start(self, now_s: float) -> None:
-        """Begin, at any instant of the first interval."""
-        self._timers.at(now_s + self._config.interval_s * self._rng.random(), self._push)
+        """Begin when a worker that joins has heard of more members than of those it asked."""
+        first_s = self._config.interval_s * (2 + self._rng.random())
+        self._timers.at(now_s + first_s, self._push)
 
     def farewell(self) -> None:
         """Tell every watcher that we leave; nobody else knows us."""

@@ -42,6 +42,11 @@ class Links:
         """Return the region of a member: they are dealt out in turn."""
         return member % len(self.regions) if self.regions else 0
 
+    def way_s(self, sender: int, receiver: int) -> float:
+        """Return the middle of the one-way delay between two members."""
+        here, there = self.region(sender), self.region(receiver)
+        return self.one_way_s if here == there else self.regions[here][there] * 1.05
+
     def delay_s(
         self, sender: int, receiver: int, rng: RandomSource, *, reliable: bool
     ) -> float | None:

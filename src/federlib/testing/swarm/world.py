@@ -19,6 +19,7 @@ from __future__ import annotations
 import heapq
 import random  # noqa: TID251 (seeded, for a simulation)
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import attrs
 
@@ -78,6 +79,21 @@ class Traffic:
     payload_bytes: int = 0
 
 
+@attrs.frozen
+class _Known:
+    links: Links
+    number: int
+
+    def estimate_rtt(self, peer: str) -> float:
+        return 2_000 * self.links.way_s(self.number, int(peer[1:]))
+
+    def estimate_rtt_ucb_ms(self, peer: str) -> float:
+        return 1.2 * self.estimate_rtt(peer)
+
+    def get_error(self) -> float:
+        return 0.1
+
+
 @attrs.define
 class _Node:
     number: int
@@ -106,6 +122,8 @@ class Swarm:
         clock_offsets_s: How far a member's clock is from simulated time.
         coordinate: What pings and acks carry.
         configs: Of those that run otherwise.
+        knows_distances: Whether members know how far others are, as if from coordinates that
+            are right.
 
     Attributes:
         now_s: Simulated time.
@@ -125,6 +143,7 @@ class Swarm:
         clock_offsets_s: Callable[[int], float] = lambda _: 0.0,
         coordinate: bytes | None = None,
         configs: Mapping[int, SwimConfig] | None = None,
+        knows_distances: bool = False,
     ) -> None:
         self.now_s = 0.0
         self.seen: list[Seen] = []
@@ -135,6 +154,7 @@ class Swarm:
         self._configs = configs or {}
         self._coordinate = coordinate
         self._roles = roles or {}
+        self._knows_distances = knows_distances
         self._rng = random.Random(f"swarm {seed}")  # noqa: S311 (a simulation is no secret)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._queued = 0
@@ -154,6 +174,7 @@ class Swarm:
             rng=rng,
             config=self._configs.get(number, self._config),
             coordinate=lambda: self._coordinate,
+            distances=_Known(self.links, number) if self._knows_distances else None,
         )
         return _Node(number, core, address, role, offset_s)
 
@@ -178,7 +199,7 @@ class Swarm:
         """Start all members within a time, and let them join by those of these numbers."""
         addresses = [self._nodes[each].address for each in seeds if each < len(self._nodes)]
         for node in self._nodes:
-            self.at(within_s * self._rng.random(), lambda node=node: self._join(node, addresses))
+            self.at(within_s * self._rng.random(), partial(self._join, node, addresses))
 
     def _join(self, node: _Node, addresses: Sequence[str]) -> None:
         now_s = self.now_s + node.offset_s
@@ -311,11 +332,11 @@ class Swarm:
         sender = node.address
         self.at(
             arrives_s,
-            lambda: self._deliver(other, send.payload, sender, node.role, send.reliable),
+            partial(self._deliver, other, send.payload, sender, node.role, reliable=send.reliable),
         )
 
     def _deliver(
-        self, node: _Node, payload: bytes, sender: str, role: PeerRole, reliable: bool
+        self, node: _Node, payload: bytes, sender: str, role: PeerRole, *, reliable: bool
     ) -> None:
         if not node.is_up:
             return
@@ -336,6 +357,6 @@ class Swarm:
     def _unblock(self, node: _Node) -> None:
         waiting, node.inbox = node.inbox, []
         for payload, sender, role, reliable in waiting:
-            self._deliver(node, payload, sender, role, reliable)
+            self._deliver(node, payload, sender, role, reliable=reliable)
         if node.is_up:
             self._apply(node, node.core.tick(self.now_s + node.offset_s))
