@@ -325,7 +325,8 @@ class RoleAwareConfirmationManager:
     def _fall_due(self, state: ConfirmationState, now_s: float) -> list[ConfirmationEffect]:
         effects: list[ConfirmationEffect] = []
         elapsed_s = now_s - state.discovered_at
-        if elapsed_s >= STALE_AFTER_S and not state.is_stale:
+        # As the timer was set: a difference may round to less than a minute, for ever.
+        if not state.is_stale and now_s >= state.discovered_at + STALE_AFTER_S:
             state.is_stale = True
             asks = state.early_asks + state.attempts
             effects.append(StaleUnconfirmed(state.peer, state.role, elapsed_s, asks))
