@@ -179,7 +179,9 @@ class _DebugApp:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _answer(self, scope: Scope, send: Send) -> None:
-        answer = self._answers.get(_path(scope))
+        path = str(scope["path"])
+        # Where a host mounts it at /debug, the whole path is the one of the table.
+        answer = self._answers.get(path) or self._answers.get(_below_root(path, scope))
         if answer is None:
             await _send_json(send, 404, {"error": "not found", "paths": sorted(self._answers)})
         elif scope["method"] != "GET":
@@ -189,10 +191,9 @@ class _DebugApp:
             await _send_json(send, 200, answer())
 
 
-def _path(scope: Scope) -> str:
+def _below_root(path: str, scope: Scope) -> str:
     """Return the path below where the app is mounted; hosts differ in whether they cut it."""
-    path, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+    return path.removeprefix(str(scope.get("root_path") or "").rstrip("/"))
 
 
 def _listed(rows: Iterable[msgspec.Struct]) -> dict[str, object]:
