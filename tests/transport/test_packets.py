@@ -485,3 +485,10 @@ def test_plaintext_carries_as_much_as_a_key_would() -> None:
     assert (received.payload, received.role, received.session) == (b"x" * 1_360, None, "")
     with pytest.raises(InvalidInput):
         plain.seal(b"x" * 1_361, BEN, 0)
+
+
+def test_two_challenges_of_one_datagram_bring_it_once(wire: Wire, ada: Run, ben: Run) -> None:
+    packet = wire.launch(ada, ben, b"once")
+    replies = [reply for _ in range(2) for reply in ben.packets.take(packet, ADA, 0).replies]
+    answers = [len(ada.packets.take(each, BEN, wire.now_ns).replies) for each in replies]
+    assert answers == [2, 1]

@@ -112,7 +112,7 @@ class Conversation:
     """
 
     def __init__(self, out: _Way, back: _Way, max_bytes: int) -> None:
-        self.role = None if back.key is None else back.key.role
+        self.role: str | None = None if back.key is None else back.key.role
         self._out = out
         self._back = back
         self._max_bytes = max_bytes

@@ -63,7 +63,7 @@ class Key:
     Raises:
         InvalidInput: Something is not 32 bytes, or the role is empty, too long or not text
             that can be printed.
-        MissingExtra: `cryptography` is not there.
+        MissingExtra: `cryptography` is not there, or lacks AES-GCM-SIV.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Key:
             raise InvalidInput("role", expected="one, with a signing key", found=None)
         if sign is not None and verify is not None:
             raise InvalidInput("verify", expected="sign or verify, not both", found="both")
-        self.role = role
+        self.role: str | None = role
         self._signer: Signer | None = None
         self._verifier: Verifier | None = None
         public = b""
@@ -91,14 +91,15 @@ class Key:
             public = _bytes_of("verify", verify)
         if public:
             self._verifier = verifier_of(public)
-        self.verify = base64.b64encode(public).decode() if public else None
+        self.verify: str | None = base64.b64encode(public).decode() if public else None
         # Role and public half go into all that is derived: who disagrees on them has
         # another key.
         self._facts = b"%d:%b%b" % (len((role or "").encode()), (role or "").encode(), public)
-        self.wire_id = derive(
+        self.wire_id: bytes = derive(
             self._secret, salt=b"", info=_PURPOSE + b"key id " + self._facts, size=KEY_ID
         )
-        self.key_id = self.wire_id.hex()
+        self.key_id: str = self.wire_id.hex()
+        self.cipher(b"", b"probe")  # so that a missing cipher shows now
 
     def __repr__(self) -> str:
         return f"Key(key_id={self.key_id!r}, role={self.role!r})"

@@ -48,10 +48,10 @@ class MemoryHub:
         duplicate: float = 0.0,
         delay_s: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        self.draw = draw
-        self.loss = loss
-        self.duplicate = duplicate
-        self.delay_s = delay_s
+        self.draw: Callable[[], float] = draw
+        self.loss: float = loss
+        self.duplicate: float = duplicate
+        self.delay_s: tuple[float, float] = delay_s
         self._there: dict[str, MemoryTransport] = {}
         self._cuts: list[frozenset[str]] = []
 

@@ -105,7 +105,7 @@ class SealedPackets:
         limits: Limits,
     ) -> None:
         assert len(session) == SESSION
-        self.sessions = Sessions(cookie_secret, limits)
+        self.sessions: Sessions = Sessions(cookie_secret, limits)
         self._keyring = keyring
         # A user of the same secret for another channel gets other tags.
         self._bound = b"federlib udp " + check_cluster(cluster)

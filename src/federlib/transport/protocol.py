@@ -139,7 +139,7 @@ class Asked:
     def __init__(
         self, received: Received, answer: Callable[[bytes], None], *, max_bytes: int
     ) -> None:
-        self.received = received
+        self.received: Received = received
         self._answer: Callable[[bytes], None] | None = answer
         self._max_bytes = max_bytes
 

@@ -41,11 +41,11 @@ class Peer:
 
     def __init__(self, sequence: int, now_ns: int) -> None:
         # What it sent before it proved itself may be a recording: all of it counts as come.
-        self.window = ReplayWindow(sequence)
+        self.window: ReplayWindow = ReplayWindow(sequence)
         self.addresses: list[str] = []
         self.ciphers: dict[bytes, Cipher] = {}
-        self.heard_ns = now_ns
-        self.has_delivered = False
+        self.heard_ns: int = now_ns
+        self.has_delivered: bool = False
 
     def keep_cipher(self, key_id: bytes, cipher: Cipher) -> None:
         """Remember the cipher of a key; after a few rotations the first ones go."""
@@ -80,10 +80,10 @@ class Sessions:
         """Note that it has sent something new; forget who was silent for too long."""
         peer.heard_ns = now_ns
         self._peers.move_to_end(peer_id)
-        while self._peers:
+        while True:
             oldest = next(iter(self._peers.values()))
             if now_ns - oldest.heard_ns <= self._idle_ns:
-                return
+                return  # at the latest this very peer
             # It is silent for longer than any cookie lives: no old answer brings it back.
             self._peers.popitem(last=False)
 
