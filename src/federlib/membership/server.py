@@ -1,0 +1,588 @@
+"""`HealthAwareServer`: membership over a transport, on a real event loop.
+
+    async with (
+        UdpTransport("10.0.0.7", 7946, cluster="prod", keyring=keyring) as transport,
+        HealthAwareServer(transport, "gate-1", PeerRole.GATE) as server,
+        server.events() as events,
+    ):
+        server.join(["10.0.0.1:7946"])
+        async for event in events:
+            ...
+
+It only carries out what `SwimCore` decides: sends its packets, wakes it, and learns distances
+from the answers.
+
+*Does not promise*: agreement, as `SwimCore` does not.
+
+*Hazards*: a handler of events that blocks the event loop makes this process look dead.
+
+Source: seed §12.6, §12.7 (AD-35).
+"""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 (a shell: it seeds the core)
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import anyio
+import anyio.lowlevel
+import attrs
+import msgspec
+
+from federlib._tasks import open_task_group
+from federlib.errors import Conflict, FederlibError, Unavailable
+from federlib.membership.config import SwimConfig
+from federlib.membership.confirmation import (
+    AskPeer,
+    PeerConfirmed,
+    RemovePeer,
+    StaleUnconfirmed,
+)
+from federlib.membership.core import SwimCore
+from federlib.membership.debug import (
+    CoordinateView,
+    PeerCoordinateView,
+    UnconfirmedPeerView,
+    unconfirmed_view,
+)
+from federlib.membership.effects import (
+    Effect,
+    Event,
+    LeaveTold,
+    MemberJoined,
+    MemberRemoved,
+    MemberRestarted,
+    PeerMeasured,
+    Send,
+    WakeAt,
+)
+from federlib.membership.metrics import MembershipMeter
+from federlib.membership.node import Member, NodeId
+from federlib.membership.roles import PeerRole
+from federlib.membership.settings import MembershipSettings
+from federlib.membership.standing import Change, NodeLifecycleState, Outcome
+from federlib.skewclock import Clock, SystemClock
+from federlib.telemetry import SILENT, Telemetry
+from federlib.transport import Asked, Received, Transport
+from federlib.vivaldi import (
+    VivaldiConfig,
+    VivaldiCoordinate,
+    VivaldiCoordinateSystem,
+    decode_coordinate,
+    encode_coordinate,
+)
+
+__all__ = ["EventsMissed", "HealthAwareServer", "ServerEvent"]
+
+_STREAM_S = 5.0
+"""How long the other end of a stream is waited for."""
+
+_OUT = 4_096
+"""Packets that wait to be sent; what comes on top is lost, as on the way."""
+
+_STREAMS = 16
+"""Streams of ours that are open at once."""
+
+_EVENTS = 1_024
+"""Events that one reader may be behind."""
+
+_QUIET_TURNS = 5
+_DRAIN_TURNS = 2_000
+
+
+class EventsMissed(msgspec.Struct, frozen=True):
+    """A reader of events was too slow: look at `members` again.
+
+    Attributes:
+        count: How many it did not get.
+    """
+
+    count: int
+
+
+ServerEvent: TypeAlias = Event | EventsMissed
+
+
+class HealthAwareServer:
+    """One member of the group. Open it with `async with`; leaving says goodbye.
+
+    For the tasks of one event loop. Every call may be cancelled.
+
+    Args:
+        transport: Carries the packets; open.
+        name: Who we are, across restarts; 1 to 128 printable characters, unique in the group.
+        role: What we are.
+        epoch: Which run of us; larger with each restart. By default the wall clock in ms, which
+            is enough where it is not set back by more than a restart takes.
+        advertise: Where others reach us, ``host:port``, if not at the transport's address.
+        config: How the protocol runs.
+        settings: How peers are confirmed and waited for; by default the environment's.
+        vivaldi: Network coordinates; by default the environment's settings.
+        clock: Tells time.
+        telemetry: Where metrics and logs go.
+        leave_timeout_s: How long the goodbye may take; seconds.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        name: str,
+        role: PeerRole,
+        *,
+        epoch: int | None = None,
+        advertise: str | None = None,
+        config: SwimConfig | None = None,
+        settings: MembershipSettings | None = None,
+        vivaldi: VivaldiConfig | None = None,
+        clock: Clock | None = None,
+        telemetry: Telemetry = SILENT,
+        leave_timeout_s: float = 2.0,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._node = NodeId(name, self._clock.wall_ns() // 1_000_000 if epoch is None else epoch)
+        self._role = role
+        self._transport = transport
+        self._advertise = advertise
+        settings = settings or MembershipSettings.from_env()
+        self._settings = settings
+        self._config = attrs.evolve(config or SwimConfig(), timeouts=settings.timeouts)
+        self._random = random.SystemRandom()
+        self._vivaldi = VivaldiCoordinateSystem(
+            vivaldi or VivaldiConfig(), now_s=self._now_s, rng=self._random
+        )
+        self._began_s = self._now_s()
+        self._has_converged = False
+        self._meter = MembershipMeter(telemetry)
+        self._leave_timeout_s = leave_timeout_s
+        self._core: SwimCore | None = None
+        self._stack: AsyncExitStack | None = None
+        self._sooner = anyio.Event()
+        self._told = anyio.Event()
+        self._handled = self._lost = 0
+        self._feeds: set[_Feed] = set()
+        self._out: deque[Send] = deque()
+        self._has_out = anyio.Event()
+        self._streams = anyio.CapacityLimiter(_STREAMS)
+        self._group: anyio.abc.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to take part.
+
+        Raises:
+            Conflict: It was entered before; a run begins once.
+            Unavailable: The transport is not open.
+            InvalidInput: The name or the address cannot be sent.
+        """
+        if self._core is not None:
+            raise Conflict("membership", expected="a new server", actual="used before")
+        # A sealed packet must fit, whatever the transport's seal takes.
+        seal = self._config.packet_bytes - self._transport.max_payload
+        self._core = core = SwimCore(
+            self._node,
+            self._advertise or self._transport.address,
+            self._role,
+            rng=self._random,
+            config=attrs.evolve(self._config, seal_overhead_bytes=max(0, seal)),
+            distances=self._vivaldi,
+            coordinate=self._encoded,
+            strategies=self._settings.strategies,
+            on_timeout=self._meter.tell_timeout,
+        )
+        async with AsyncExitStack() as stack:
+            self._group = group = await stack.enter_async_context(open_task_group())
+            stack.callback(group.cancel_scope.cancel)
+            for task in (self._receive, self._receive_requests, self._send, self._run_timers):
+                group.start_soon(task)
+            self._apply(core.start(self._now_s()))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Say goodbye, for at most `leave_timeout_s`, and end."""
+        stack, self._stack = self._stack, None
+        assert stack is not None
+        try:
+            if not self._told.is_set():
+                with anyio.move_on_after(self._leave_timeout_s, shield=True):
+                    await self._leave()
+        finally:
+            for feed in self._feeds:
+                feed.end()
+            is_swallowed = await stack.__aexit__(kind, error, traceback)
+        return is_swallowed
+
+    # Taking part.
+
+    def join(self, addresses: Sequence[str]) -> None:
+        """Ask these addresses who is there, again and again until somebody is.
+
+        Raises:
+            Unavailable: The server is not open.
+        """
+        self._apply(self._open_core().join(addresses, self._now_s()))
+
+    async def leave(self) -> None:
+        """Say goodbye and wait until it has been told; there is no way back.
+
+        Raises:
+            Unavailable: The server is not open.
+        """
+        self._open_core()
+        await self._leave()
+
+    @asynccontextmanager
+    async def events(self) -> AsyncGenerator[_Feed, None]:
+        """Subscribe to what happens from now on; a slow reader gets `EventsMissed`."""
+        self._open_core()
+        feed = _Feed()
+        self._feeds.add(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds.discard(feed)
+
+    # Queries.
+
+    @property
+    def node(self) -> NodeId:
+        """Who we are, and which run."""
+        return self._node
+
+    @property
+    def vivaldi(self) -> VivaldiCoordinateSystem:
+        """Our coordinate, and what is known of those of peers."""
+        return self._vivaldi
+
+    @property
+    def health_score(self) -> int:
+        """Our own local health; 0 is well. Source: Lifeguard §IV.A."""
+        return self._open_core().health_score
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How often something that came was refused by the protocol, by reason."""
+        return self._open_core().refused
+
+    @property
+    def lost(self) -> int:
+        """Packets that were not sent: too many waited, or a stream failed."""
+        return self._lost
+
+    def members(self) -> tuple[Member, ...]:
+        """Return all peers that are known, whatever their state; not ourselves."""
+        return self._open_core().members()
+
+    def member(self, name: str) -> Member | None:
+        """Return one peer, or None."""
+        return self._open_core().member(name)
+
+    def get_vivaldi_coordinate(self) -> VivaldiCoordinate:
+        """Return our own coordinate. Source: seed 12.7.1."""
+        return self._vivaldi.get_local_coordinate()
+
+    def get_peer_vivaldi_coordinate(self, peer: str) -> VivaldiCoordinate | None:
+        """Return a peer's coordinate, or None where it is not known. Source: seed 12.7.2."""
+        return self._vivaldi.get_peer_coordinate(peer)
+
+    def estimate_peer_rtt(self, peer: str) -> float:
+        """Return the round trip to a peer; milliseconds. Source: seed 12.7.3."""
+        return self._vivaldi.estimate_rtt(peer)
+
+    def estimate_peer_rtt_ucb(self, peer: str) -> float:
+        """Return what that hardly exceeds; milliseconds. Source: seed 12.7.4."""
+        return self._vivaldi.estimate_rtt_ucb_ms(peer)
+
+    def is_vivaldi_converged(self) -> bool:
+        """Say whether our coordinate can be relied on. Source: seed 12.7.5."""
+        return self._vivaldi.is_converged()
+
+    # For `debug_app`.
+
+    def local_coordinate(self) -> CoordinateView:
+        """Show our own coordinate."""
+        found = self._vivaldi.get_local_coordinate()
+        return CoordinateView(
+            position=tuple(found.position),
+            height_ms=found.height,
+            error=found.error,
+            residual_ms=found.residual_ms,
+            sample_count=found.sample_count,
+            age_s=self._now_s() - found.updated_at if found.sample_count else None,
+            is_converged=self._vivaldi.is_converged(),
+        )
+
+    def peer_coordinates(self) -> list[PeerCoordinateView]:
+        """Show what is known of each peer's distance."""
+        views: list[PeerCoordinateView] = []
+        for peer in self._vivaldi.peers():
+            coord, estimate = self._vivaldi.get_peer_coordinate(peer), self._vivaldi.estimate(peer)
+            if coord is not None and estimate.age_s is not None:
+                views.append(
+                    PeerCoordinateView(
+                        peer=peer,
+                        position=tuple(coord.position),
+                        height_ms=coord.height,
+                        error=coord.error,
+                        sample_count=coord.sample_count,
+                        age_s=estimate.age_s,
+                        rtt_ms=estimate.rtt_ms,
+                        rtt_ucb_ms=estimate.ucb_ms,
+                        quality=estimate.quality,
+                    )
+                )
+        return views
+
+    def unconfirmed_peers(self) -> list[UnconfirmedPeerView]:
+        """Show the peers that have not spoken themselves."""
+        now_s = self._now_s()
+        pending = self._open_core().confirmations.pending()
+        return [unconfirmed_view(state, now_s=now_s) for state in pending]
+
+    # Tasks.
+
+    async def _receive(self) -> None:
+        while True:
+            received = await self._transport.receive()
+            self._handled += 1
+            self._take(received, reliable=False)
+
+    async def _receive_requests(self) -> None:
+        while True:
+            asked = await self._transport.receive_request()
+            self._handled += 1
+            self._answer(asked)
+
+    async def _send(self) -> None:
+        while True:
+            while self._out:
+                send = self._out.popleft()
+                try:
+                    await self._transport.send(send.address, send.payload)
+                except FederlibError:
+                    # An address of another family, or one that is none: somebody told us so.
+                    self._lost += 1
+            self._has_out = anyio.Event()
+            await self._has_out.wait()
+
+    async def _run_timers(self) -> None:
+        core = self._open_core()
+        while True:
+            wake_s = core.next_wake_s
+            assert wake_s is not None
+            ahead_s = wake_s - self._now_s()
+            if ahead_s > 0:
+                self._sooner = anyio.Event()
+                with anyio.move_on_after(ahead_s):
+                    await self._sooner.wait()
+                continue
+            await self._drain()
+            self._apply(core.tick(self._now_s()))
+
+    async def _drain(self) -> None:
+        """Let everything that waits be read: a late loop must not accuse who has answered."""
+        quiet = 0
+        for _ in range(_DRAIN_TURNS):
+            before = self._handled
+            await anyio.lowlevel.checkpoint()
+            quiet = quiet + 1 if self._handled == before else 0
+            if quiet == _QUIET_TURNS:
+                return
+
+    async def _request(self, send: Send) -> None:
+        async with self._streams:
+            try:
+                answer = await self._transport.request(
+                    send.address, send.payload, timeout_s=_STREAM_S
+                )
+            except FederlibError:
+                # Nobody there; the protocol asks again.
+                self._lost += 1
+                return
+        if answer.payload:
+            self._take(answer, reliable=True)
+
+    # What the core wants.
+
+    def _take(self, received: Received, *, reliable: bool) -> None:
+        effects = self._handle(received, reliable=reliable)
+        # A first packet's trip may hold the exchange that confirmed its sender, and a stream's
+        # the one that opened it.
+        self._apply(effects, is_measured=not (reliable or received.is_first))
+
+    def _answer(self, asked: Asked) -> None:
+        effects = self._handle(asked.received, reliable=True)
+        answers = [each for each in effects if type(each) is Send and each.reliable]
+        asked.answer(answers[0].payload if answers else b"")
+        self._apply([each for each in effects if each not in answers[:1]], is_measured=False)
+
+    def _handle(self, received: Received, *, reliable: bool) -> tuple[Effect, ...]:
+        return self._open_core().handle(
+            received.payload,
+            received.address,
+            _proven_role(received),
+            self._now_s(),
+            reliable=reliable,
+        )
+
+    def _apply(self, effects: Sequence[Effect], *, is_measured: bool = True) -> None:
+        for effect in effects:
+            if type(effect) is Send:
+                self._post(effect)
+            elif type(effect) is WakeAt:
+                self._sooner.set()
+            elif type(effect) is PeerMeasured:
+                if is_measured:
+                    self._learn(effect)
+                    self._tell(effect)
+            elif not isinstance(effect, Send | WakeAt):
+                self._tell(effect)
+
+    def _post(self, send: Send) -> None:
+        if send.reliable:
+            assert self._group is not None
+            self._group.start_soon(self._request, send)
+        elif len(self._out) < _OUT:
+            self._out.append(send)
+            self._has_out.set()
+        else:
+            self._lost += 1
+
+    def _learn(self, measured: PeerMeasured) -> None:
+        """Move our coordinate; both ends learn from one measurement."""
+        if measured.vivaldi_coord is None:
+            return
+        now_s = self._now_s()
+        coord = decode_coordinate(
+            measured.vivaldi_coord,
+            now_s=now_s,
+            transit_s=measured.rtt_ms / 2_000,
+            config=self._vivaldi.config,
+        )
+        if coord is None:
+            return
+        known = self._vivaldi.estimate(measured.name)
+        if self._vivaldi.update_coordinate(measured.name, coord, measured.rtt_ms):
+            self._meter.tell_update(
+                predicted_ms=known.rtt_ms if known.is_known else None, measured_ms=measured.rtt_ms
+            )
+        if measured.their_rtt_ms is not None:
+            self._vivaldi.observe(measured.name, coord, measured.their_rtt_ms)
+        found = self._vivaldi.estimate(measured.name)
+        self._meter.tell_distance(measured.name, quality=found.quality, rtt_ucb_ms=found.ucb_ms)
+        if not self._has_converged and self._vivaldi.is_converged():
+            self._has_converged = True
+            self._meter.tell_converged(after_s=now_s - self._began_s)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, AskPeer | RemovePeer | StaleUnconfirmed):
+            self._meter.tell_confirmation(event)
+        elif isinstance(event, PeerConfirmed):
+            self._tell_confirmed(event)
+        elif isinstance(event, LeaveTold):
+            self._told.set()
+        elif not isinstance(event, PeerMeasured):
+            if isinstance(event, MemberRemoved | MemberRestarted):
+                # Another run may stand elsewhere.
+                self._vivaldi.forget(event.node.name)
+            change = _change(event)
+            if change is not None:
+                self._meter.tell_change(change)
+            self._meter.tell_counts(self._open_core().tracker)
+        for feed in self._feeds:
+            feed.put(event)
+
+    def _tell_confirmed(self, event: PeerConfirmed) -> None:
+        estimate = self._vivaldi.estimate(event.peer)
+        coord = self._vivaldi.get_peer_coordinate(event.peer)
+        self._meter.tell_confirmed(
+            event,
+            rtt_ms=estimate.rtt_ms if estimate.is_known else None,
+            error=None if coord is None else coord.error,
+            samples=None if coord is None else coord.sample_count,
+        )
+
+    # Small things.
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
+
+    def _encoded(self) -> bytes:
+        return encode_coordinate(self._vivaldi.get_local_coordinate(), now_s=self._now_s())
+
+    def _open_core(self) -> SwimCore:
+        if self._core is None:
+            raise Unavailable("membership", "it is not open", hint="use it inside `async with`")
+        return self._core
+
+    async def _leave(self) -> None:
+        self._apply(self._open_core().leave(self._now_s()))
+        await self._told.wait()
+        # The last goodbyes stand in the queue.
+        while self._out:
+            await anyio.lowlevel.checkpoint()
+
+
+class _Feed:
+    """Events for one reader."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Event] = deque()
+        self._missed = 0
+        self._has_ended = False
+        self._news = anyio.Event()
+
+    def put(self, event: Event) -> None:
+        if self._missed or len(self._waiting) >= _EVENTS:
+            self._missed += 1
+        else:
+            self._waiting.append(event)
+        self._news.set()
+
+    def end(self) -> None:
+        self._has_ended = True
+        self._news.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServerEvent:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._missed:
+                missed, self._missed = self._missed, 0
+                return EventsMissed(missed)
+            if self._has_ended:
+                raise StopAsyncIteration
+            self._news = anyio.Event()
+            await self._news.wait()
+
+
+def _change(event: Event) -> Change | None:
+    """Return the transition that an event tells of, for metrics."""
+    if isinstance(event, MemberJoined):
+        after, outcome = NodeLifecycleState.ALIVE, Outcome.CONFIRMED
+        return Change(event.node.name, outcome, event.before, after, event.node.epoch, 0)
+    if isinstance(event, MemberRemoved):
+        return Change(event.node.name, Outcome.REMOVED, event.state, None, event.node.epoch, 0)
+    return None
+
+
+def _proven_role(received: Received) -> PeerRole | None:
+    """Say what the sender's key proves; a role that we do not know proves membership only."""
+    if not received.session:
+        return None
+    try:
+        return PeerRole(received.role) if received.role is not None else PeerRole.UNKNOWN
+    except ValueError:
+        return PeerRole.UNKNOWN
