@@ -34,6 +34,7 @@ PLAYS = (
     "testing/test_exploring.py",
     "testing/test_schedules.py",
     "testing/test_workflow_simulation.py",
+    "transport/test_fuzz.py",
 )
 
 
