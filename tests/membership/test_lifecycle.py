@@ -104,8 +104,8 @@ def test_the_highest_incarnation_is_kept_so_that_alive_cannot_roll_back(peer: Pe
     assert peer.seen == (ALIVE, 1, 7)
 
 
-@pytest.mark.parametrize("said", [DEAD, LEFT], ids=lambda state: state.name)
-def test_the_death_of_a_stranger_is_no_peer(peer: Peer, said: NodeLifecycleState) -> None:
+@pytest.mark.parametrize("said", [SUSPECT, DEAD, LEFT], ids=lambda state: state.name)
+def test_a_verdict_on_a_stranger_introduces_nobody(peer: Peer, said: NodeLifecycleState) -> None:
     assert peer.hear(said) is Outcome.UNKNOWN
     assert len(peer.tracker) == 0
 
@@ -229,8 +229,11 @@ def test_rumours_of_ever_later_runs_do_not_make_a_name_younger(peer: Peer) -> No
     assert peer.seen == (UNCONFIRMED, 49, 0)
 
 
-def test_a_later_run_that_is_over_says_nothing_of_this_one(met: Peer) -> None:
-    assert met.hear(DEAD, 0, epoch=2) is Outcome.UNKNOWN
+@pytest.mark.parametrize("said", [SUSPECT, DEAD, LEFT], ids=lambda state: state.name)
+def test_a_verdict_on_a_later_run_says_nothing_of_this_one(
+    met: Peer, said: NodeLifecycleState
+) -> None:
+    assert met.hear(said, 0, epoch=2) is Outcome.UNKNOWN
     assert met.seen == (ALIVE, 1, 3)
 
 

@@ -279,7 +279,8 @@ class IncarnationTracker:
         self, name: str, epoch: int, incarnation: int, claimed: NodeLifecycleState, now_s: float
     ) -> Change:
         grave = self._tombstone(name, now_s)
-        if claimed in {_DEAD, _LEFT}:
+        if claimed is not _ALIVE:
+            # A verdict says neither where a peer is nor what it does: it introduces nobody.
             return Change(name, Outcome.UNKNOWN, None, None, epoch, incarnation)
         if grave is not None:
             # Of a run that never spoke no incarnation is believed: only another run, or itself.
@@ -312,8 +313,8 @@ class IncarnationTracker:
         claimed: NodeLifecycleState,
         now_s: float,
     ) -> Change:
-        if claimed in {_DEAD, _LEFT}:
-            # A later run, over before we heard of it, says nothing of the one that we know.
+        if claimed is not _ALIVE:
+            # Nor does it introduce a run: it says nothing of the one that we know.
             return _unchanged(found, Outcome.UNKNOWN)
         if found.state is _UNCONFIRMED:
             # Discovered when it was: rumours of ever later runs must not keep a name for ever.

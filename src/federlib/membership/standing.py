@@ -84,7 +84,7 @@ class Outcome(StrEnum):
     * HELD: nothing but the incarnation was kept: the peer is UNCONFIRMED, or must refute.
     * STALE: older than what is known.
     * TOMBSTONED: removed not long ago, and nothing newer is claimed.
-    * UNKNOWN: nobody whom we know is said to be dead or gone.
+    * UNKNOWN: a verdict on a peer or a run that we do not know.
     * FULL: no room for another peer.
     * REMOVED: it is no longer known.
     """
