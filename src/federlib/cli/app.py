@@ -28,6 +28,7 @@ from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
 from federlib.cli.status import tell_status
 from federlib.cli.store_group import store_group
 from federlib.cli.stores import hide_credentials
+from federlib.cli.vivaldi import vivaldi_group
 from federlib.cli.workers import tell_workers, watch_workers
 from federlib.errors import InvalidInput
 from federlib.federation import STORE_ENV
@@ -296,3 +297,4 @@ async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
 
 
 app.add_command(store_group)
+app.add_command(vivaldi_group)
