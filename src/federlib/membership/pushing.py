@@ -9,7 +9,7 @@ Source: seed §12.4.4 (workers passive); research membership-routing §1.4.
 
 from __future__ import annotations
 
-import zlib
+from hashlib import blake2b
 
 from federlib.membership.config import SwimConfig
 from federlib.membership.heartbeats import PhiAccrual
@@ -28,10 +28,10 @@ __all__ = ["Pushing", "Watching", "choose_watchers"]
 def choose_watchers(worker: str, members: list[str], many: int) -> list[str]:
     """Return the members that a worker pushes to, best first; the same for the same members."""
 
-    def weight(name: str) -> int:
-        return zlib.crc32(name.encode(errors="replace"), zlib.crc32(worker.encode()))
+    def weight(name: str) -> bytes:
+        return blake2b(f"{worker}\0{name}".encode(errors="replace"), digest_size=8).digest()
 
-    return sorted(members, key=lambda name: (weight(name), name))[:many]
+    return sorted(members, key=weight)[:many]
 
 
 class Pushing:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 from federlib.membership.config import SwimConfig
 from federlib.membership.judge import Judge
@@ -75,9 +76,11 @@ def checksums(lives: Iterator[tuple[NodeId, int]], buckets: int) -> bytes:
     """
     sums = [0] * buckets
     for node, incarnation in lives:
-        name = node.name.encode(errors="replace")
-        tail = b"%d.%d" % (node.epoch, incarnation)
-        sums[zlib.crc32(name) % buckets] ^= zlib.crc32(tail, zlib.crc32(name, 0x5EED))
+        # Not a CRC: two members that refute at once would change it by the same bits, and undo
+        # each other in their sum.
+        life = f"{node.name}\0{node.epoch}.{incarnation}".encode(errors="replace")
+        word = blake2b(life, digest_size=4).digest()
+        sums[_bucket(node.name, buckets)] ^= int.from_bytes(word, "big")
     return b"".join(each.to_bytes(4, "big") for each in sums)
 
 
