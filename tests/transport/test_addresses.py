@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
-from federlib.transport.addresses import canonical, format_address, is_loopback, parse_address
+from federlib.transport.addresses import (
+    Networks,
+    canonical,
+    format_address,
+    is_loopback,
+    parse_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,14 @@ def test_whatever_is_no_address_is_refused_by_name(text: str) -> None:
 )
 def test_loopback_is_what_never_leaves_the_machine(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_what_is_remembered_of_networks_is_bounded() -> None:
+    networks = Networks(["10.0.0.0/9", "fe80::/10"])
+    found = [networks.admit(f"10.{a}.{b}.1") for a in (0, 127, 128) for b in range(200)]
+    assert found == [True] * 400 + [False] * 200
+    assert networks.admit("fe80::1%eth0")
+    assert networks.admit("::ffff:10.0.0.1")
+    for number in range(10_000):
+        networks.admit(f"10.1.{number // 256}.{number % 256}")
+    assert len(networks._known) <= 4_096

@@ -126,7 +126,7 @@ async def test_the_last_answer_of_a_handshake_is_silent(counts: Counts) -> None:
 
 async def test_no_room_for_another_socket_is_waited_out(counts: Counts) -> None:
     async with sealed(counts=counts) as one:
-        server = StreamServer(one._streams, one._limits, one._tcp_tally, None)  # type: ignore[arg-type]
+        server = StreamServer(one._streams, one._networks, one._limits, one._tcp_tally, None)  # type: ignore[arg-type]
 
         class Listener:
             tries = 0

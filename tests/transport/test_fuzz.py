@@ -166,8 +166,8 @@ def test_no_exception_leaves_all_are_counted_and_nothing_false_is_taken() -> Non
     assert set(payloads) == hostile.sent
     assert {each.role for each in ben.inbox} == {"worker", "gate"}
     expected = set(Refusal) - {
-        Refusal.BROKEN, Refusal.BUSY, Refusal.LOST, Refusal.QUEUE_FULL, Refusal.TIMEOUT,
-        Refusal.UNREACHABLE, Refusal.TOO_OLD,
+        Refusal.BROKEN, Refusal.BUSY, Refusal.FOREIGN, Refusal.LOST, Refusal.QUEUE_FULL,
+        Refusal.TIMEOUT, Refusal.TOO_OLD, Refusal.UNREACHABLE,
     }  # fmt: skip
     assert {each for each in Refusal if outcomes[each]} >= expected
     assert len(ben.packets.sessions) == 2

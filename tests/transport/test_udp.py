@@ -260,9 +260,36 @@ async def test_datagrams_are_never_fragmented() -> None:
         assert six_socket.getsockopt(socket.IPPROTO_IPV6, 23) == 2
 
 
+async def test_only_allowed_networks_are_heard(counts: Counts) -> None:
+    def only(*networks: str) -> UdpTransport:
+        return UdpTransport(
+            cluster="test",
+            keyring=Keyring(Key(SECRET)),
+            allow=networks,
+            telemetry=counts.telemetry,
+        )
+
+    async with (
+        only("10.0.0.0/8", "fd00::/8") as closed,
+        only("127.0.0.0/8") as open_,
+        sealed() as one,
+    ):
+        await one.send(open_.address, b"x")
+        assert (await receive(open_)).payload == b"x"
+        await one.send(closed.address, b"x")
+        await counts.wait_for(Refusal.FOREIGN)
+        with pytest.raises((Unavailable, OutcomeUnknown)):
+            await one.request(closed.address, b"x", timeout_s=5)
+        await counts.wait_for(Refusal.FOREIGN, channel="tcp")
+    with pytest.raises(InvalidInput, match="allow: expected a network"):
+        only("10.0.0.7/8")
+
+
 async def test_a_smaller_packet_may_be_asked_for() -> None:
-    async with sealed(limits=Limits(max_packet=576)) as one:
+    async with sealed(limits=Limits(max_packet=576)) as one, sealed() as other:
         assert one.max_payload == 536
+        await other.send(one.address, b"x" * 1_360)
+        assert len((await receive(one)).payload) == 1_360
         with pytest.raises(InvalidInput, match="at most 536 bytes"):
             await one.send("127.0.0.1:7000", b"x" * 537)
 

@@ -10,7 +10,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from federlib._tasks import open_task_group
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.transport._entropy import draw
-from federlib.transport.addresses import format_address
+from federlib.transport.addresses import Networks, format_address
 from federlib.transport.frames import HELLO, NONCE, PREFIX, MessageReader, Streams
 from federlib.transport.protocol import Asked, Limits, Received
 from federlib.transport.refusals import Refusal, Tally
@@ -36,15 +36,22 @@ class StreamServer:
 
     Args:
         streams: How they are read and answered.
+        networks: From where they may come.
         limits: How many, and for how long.
         tally: Counts what is refused.
         asked: Where requests go.
     """
 
     def __init__(
-        self, streams: Streams, limits: Limits, tally: Tally, asked: MemoryObjectSendStream[Asked]
+        self,
+        streams: Streams,
+        networks: Networks,
+        limits: Limits,
+        tally: Tally,
+        asked: MemoryObjectSendStream[Asked],
     ) -> None:
         self._streams = streams
+        self._networks = networks
         self._limits = limits
         self._tally = tally
         self._asked = asked
@@ -69,6 +76,10 @@ class StreamServer:
 
     async def _talk(self, stream: SocketStream) -> None:
         try:
+            host = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 (not a query)
+            if not self._networks.admit(host):
+                self._refuse(Refusal.FOREIGN)
+                return
             with anyio.move_on_after(self._limits.stream_s) as limit:
                 await self._converse(stream)
             if limit.cancelled_caught:
@@ -113,7 +124,12 @@ class StreamServer:
 
         host = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 (not a query)
         address = format_address(host, stream.extra(SocketAttribute.remote_port))  # noqa: S610 (as above)
-        received = Received(payload=payload, address=address, role=conversation.role)
+        received = Received(
+            payload=payload,
+            address=address,
+            role=conversation.role,
+            is_proven=self._streams.is_sealed,
+        )
         try:
             self._asked.send_nowait(Asked(received, answer, max_bytes=self._limits.max_stream))
         except anyio.WouldBlock:
@@ -160,7 +176,12 @@ async def ask(
                     answer = await _read_frame(reader, message)
                 if not isinstance(answer, Refusal):
                     tally.moved("received", len(answer))
-                    return Received(payload=answer, address=address, role=found.role)
+                    return Received(
+                        payload=answer,
+                        address=address,
+                        role=found.role,
+                        is_proven=streams.is_sealed,
+                    )
                 found = answer
             tally.refuse(found, now_s=anyio.current_time())
             reason = f"the other side was not believed: {found}"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 
 from federlib.errors import InvalidInput
 
-__all__ = ["canonical", "check_host", "format_address", "is_loopback", "parse_address"]
+__all__ = ["Networks", "canonical", "check_host", "format_address", "is_loopback", "parse_address"]
 
 _EXPECTED = "an IP address and port, as 10.0.0.7:7000 or [fd00::7]:7000; a name is for resolve()"
 _LONGEST = 80  # an IPv6 address with the name of an interface, and a port
 
 
-@lru_cache(maxsize=4_096)
+_REMEMBERED = 4_096
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def parse_address(address: str) -> tuple[str, int]:
     """Return host and port of an address.
 
@@ -34,7 +38,7 @@ def parse_address(address: str) -> tuple[str, int]:
     return _canonical(host), number
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=_REMEMBERED)
 def canonical(address: str) -> str:
     """Return the one way to write an address, which is also how senders are shown.
 
@@ -64,12 +68,46 @@ def check_host(host: str) -> str:
         raise InvalidInput("host", expected="an IP address to listen on", found=host) from None
 
 
+class Networks:
+    """Networks from which messages are taken.
+
+    Args:
+        allowed: In CIDR form, as ``10.0.0.0/8``; None allows all.
+
+    Raises:
+        InvalidInput: One of them is no network.
+    """
+
+    def __init__(self, allowed: Iterable[str] | None) -> None:
+        self._allowed = None if allowed is None else [_network(each) for each in allowed]
+        self._known: dict[str, bool] = {}
+
+    def admit(self, host: str) -> bool:
+        """Say whether messages of this IP address are taken."""
+        if self._allowed is None:
+            return True
+        found = self._known.get(host)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            ip = ipaddress.ip_address(_canonical(host).partition("%")[0])
+            found = self._known[host] = any(ip in network for network in self._allowed)
+        return found
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise InvalidInput("allow", expected="a network as 10.0.0.0/8", found=text) from None
+
+
 def is_loopback(host: str) -> bool:
     """Say whether an IP address never leaves this machine."""
     return ipaddress.ip_address(_canonical(host)).is_loopback
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=_REMEMBERED)
 def _canonical(host: str) -> str:
     known = ipaddress.ip_address(host)
     mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None

@@ -20,6 +20,7 @@ from enum import IntEnum
 
 import attrs
 
+from federlib.transport.protocol import MAX_PACKET
 from federlib.transport.refusals import Refusal
 
 __all__ = ["HEADER", "MAX_SEQUENCE", "PLAIN", "SIGNATURE", "TAG", "VERSION", "Header", "Kind"]
@@ -71,9 +72,9 @@ class Header:
         return _LAYOUT.pack(VERSION, self.kind, self.key_id, self.session, high, low)
 
 
-def read_header(packet: bytes, *, max_packet: int) -> Header | Refusal:
+def read_header(packet: bytes) -> Header | Refusal:
     """Read the header of a datagram from anybody; says what is wrong instead of raising."""
-    if len(packet) > max_packet:
+    if len(packet) > MAX_PACKET:
         return Refusal.OVERSIZE
     if not packet:
         return Refusal.TRUNCATED

@@ -62,6 +62,11 @@ class Streams:
         self._bound = b"federlib tcp " + check_cluster(cluster)
         self._max_bytes = max_bytes
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether what comes was sealed with a key of the cluster."""
+        return self._keyring is not None
+
     def hello(self, nonce: bytes) -> Hello:
         """Begin a stream with 16 random bytes."""
         assert len(nonce) == NONCE

@@ -212,7 +212,12 @@ class MemoryTransport:
         is_first = session not in self._heard
         self._heard.add(session)
         received = Received(
-            payload=payload, address=sender, role=role, session=session, is_first=is_first
+            payload=payload,
+            address=sender,
+            role=role,
+            session=session,
+            is_proven=True,
+            is_first=is_first,
         )
         heapq.heappush(self._coming, (anyio.current_time() + trip_s, self._count, received))
         self._ring()
@@ -259,7 +264,7 @@ class MemoryTransport:
             answers.append(given)
             answered.set()
 
-        received = Received(payload=payload, address=self._address, role=self._role)
+        received = Received(payload=payload, address=self._address, role=self._role, is_proven=True)
         to.ask(Asked(received, answer, max_bytes=self._limits.max_stream))
         with anyio.move_on_after(timeout_s):
             await answered.wait()
@@ -269,7 +274,7 @@ class MemoryTransport:
                 transaction_id=None,
                 reason=f"no answer within {timeout_s:g} s",
             )
-        return Received(payload=answers[0], address=address, role=to.role)
+        return Received(payload=answers[0], address=address, role=to.role, is_proven=True)
 
     @property
     def role(self) -> str | None:

@@ -34,7 +34,7 @@ from federlib.transport.envelope import (
     read_header,
 )
 from federlib.transport.keyring import Key, Keyring
-from federlib.transport.protocol import Limits, Received, check_datagram, fits_reply
+from federlib.transport.protocol import MAX_PACKET, Limits, Received, check_datagram, fits_reply
 from federlib.transport.refusals import Refusal
 from federlib.transport.sessions import COOKIE, Peer, PeerId, Sessions
 from federlib.transport.window import Freshness
@@ -139,7 +139,7 @@ class SealedPackets:
 
     def take(self, packet: bytes, address: str, now_ns: int) -> Taken:
         """Judge a datagram from anybody; raises nothing."""
-        header = read_header(packet, max_packet=self._limits.max_packet)
+        header = read_header(packet)
         if isinstance(header, Refusal):
             return Taken(refused=header)
         if header.session == self._session:
@@ -172,6 +172,7 @@ class SealedPackets:
             address=address,
             role=key.role,
             session=header.session.hex(),
+            is_proven=True,
             is_first=is_first,
         )
         return Taken(delivered)
@@ -275,7 +276,7 @@ class PlainPackets:
 
     def take(self, packet: bytes, address: str, now_ns: int) -> Taken:  # noqa: ARG002 (as above)
         """Judge a datagram from anybody; raises nothing."""
-        if len(packet) > self._max_packet:
+        if len(packet) > MAX_PACKET:
             return Taken(refused=Refusal.OVERSIZE)
         if not packet:
             return Taken(refused=Refusal.TRUNCATED)

@@ -59,7 +59,8 @@ class Limits:
     """What a transport holds at most; all that comes from outside is bounded by one of them.
 
     Attributes:
-        max_packet: Bytes of a datagram, header and tag included; 256 to 1,400.
+        max_packet: Bytes of a datagram that is sent, header and tag included; 256 to 1,400.
+            What others send is read up to 1,400.
         queue: Datagrams that wait for `receive`, and requests that wait for
             `receive_request`; what comes on top is dropped and counted.
         max_stream: Bytes of one request or answer.
@@ -110,6 +111,7 @@ class Received:
         address: Where it came from, ``host:port``; an answer sent there arrives.
         role: The role of the key that it was sealed with, or None where that key has none.
         session: Names the sender's run, in hex; "" where nothing proves one.
+        is_proven: Whether a key of the cluster sealed it. Plaintext proves nothing.
         is_first: Whether it is the first from this run. Its trip may hold the exchange that
             confirmed the run, so a round trip measured with it is too long.
     """
@@ -118,6 +120,7 @@ class Received:
     address: str
     role: str | None = None
     session: str = ""
+    is_proven: bool = False
     is_first: bool = False
 
     def vouches_for(self, role: str) -> bool:

@@ -43,6 +43,8 @@ class Refusal(StrEnum):
     """A mistake of ours while reading it."""
     BUSY = "busy"
     """As many streams are open as may be."""
+    FOREIGN = "foreign"
+    """From an address outside the networks that are allowed."""
     LOST = "lost"
     """Drawn by the memory hub, or nobody listens there."""
     MALFORMED = "malformed"

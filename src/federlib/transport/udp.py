@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
@@ -23,6 +24,7 @@ from federlib.transport._entropy import draw
 from federlib.transport._sockets import bind_both, socket_address
 from federlib.transport._streams import StreamServer, ask
 from federlib.transport.addresses import (
+    Networks,
     canonical,
     check_host,
     format_address,
@@ -33,7 +35,7 @@ from federlib.transport.envelope import SESSION
 from federlib.transport.frames import Streams
 from federlib.transport.keyring import Keyring
 from federlib.transport.packets import PlainPackets, SealedPackets
-from federlib.transport.protocol import Asked, Limits, Received, check_stream
+from federlib.transport.protocol import MAX_PACKET, Asked, Limits, Received, check_stream
 from federlib.transport.refusals import Refusal, Tally
 
 __all__ = ["UdpTransport", "resolve"]
@@ -67,12 +69,14 @@ class UdpTransport:
         cluster: Messages of other clusters are refused, even under the same key.
         keyring: The keys; changes to it count at once.
         plaintext: Without keys, and then only on a loopback address.
+        allow: Networks from which messages are taken, as ``10.0.0.0/8``; None for all.
         limits: What is held at most.
         telemetry: Where events and numbers go.
 
     Raises:
-        InvalidInput: The host is no IP address or the port is none, there is neither a keyring
-            nor `plaintext`, there are both, or `plaintext` is to leave this machine.
+        InvalidInput: The host is no IP address, the port none or a network none, there is
+            neither a keyring nor `plaintext`, there are both, or `plaintext` is to leave this
+            machine.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class UdpTransport:
         cluster: str,
         keyring: Keyring | None = None,
         plaintext: bool = False,
+        allow: Iterable[str] | None = None,
         limits: Limits | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
@@ -91,6 +96,7 @@ class UdpTransport:
         if not 0 <= port <= 65_535:
             raise InvalidInput("port", expected="0 to 65535", found=port)
         _check_plaintext(keyring, self._host, plaintext=plaintext)
+        self._networks = Networks(allow)
         self._limits = limits or Limits()
         self._keyring = keyring
         self._cluster = cluster
@@ -130,7 +136,9 @@ class UdpTransport:
             asked, self._asked = anyio.create_memory_object_stream[Asked](self._limits.queue)
             for each in (inbox, self._inbox, asked, self._asked):
                 stack.callback(each.close)
-            server = StreamServer(self._streams, self._limits, self._tcp_tally, asked)
+            server = StreamServer(
+                self._streams, self._networks, self._limits, self._tcp_tally, asked
+            )
             self._pid = os.getpid()
             self._address = socket_address(datagrams)
             group = await stack.enter_async_context(open_task_group())
@@ -255,13 +263,16 @@ class UdpTransport:
             for _ in range(_BATCH):
                 try:
                     # One byte more than may be, so that what is too long shows.
-                    packet, peer = sock.recvfrom(self._limits.max_packet + 1)
+                    packet, peer = sock.recvfrom(MAX_PACKET + 1)
                 except BlockingIOError:
                     break
                 except OSError:
                     # The system tells here of a datagram that we sent in vain.
                     self._refuse(Refusal.UNREACHABLE)
                     break
+                if not self._networks.admit(peer[0]):
+                    self._refuse(Refusal.FOREIGN)
+                    continue
                 self._take(sock, inbox, packet, format_address(peer[0], peer[1]))
 
     def _take(
