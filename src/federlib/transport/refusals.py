@@ -29,7 +29,7 @@ MESSAGES = Metric(
 BYTES = Metric(
     "federlib_transport_bytes_total",
     "counter",
-    "Bytes of them, envelopes included.",
+    "Bytes of them; on UDP with their envelopes.",
     ("channel", "direction"),
 )
 

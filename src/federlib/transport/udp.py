@@ -61,7 +61,8 @@ class UdpTransport:
     to an address of his choice; nothing that he recorded is taken, neither of runs that have
     ended nor of runs that live. A datagram that has not arrived yet he can withhold, and send
     it to another process of the cluster: a message that must not be misdirected names whom it
-    is for.
+    is for. Who sits on the path can have his own address taken for a peer's, and then drops and
+    delays what passes through it, as he could before.
 
     Args:
         host: The IP address to listen on; ``::`` for all of both families.
