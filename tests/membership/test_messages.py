@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,15 +149,18 @@ def test_what_is_too_long_is_not_looked_at() -> None:
     assert refusal(PING, most_bytes=len(PING) - 1) == "oversize"
 
 
+def decoded(payload: bytes) -> Packet | Reason:
+    try:
+        return decode_packet(payload)
+    except Refused as refused:
+        return refused.reason
+
+
 @MANY
 @given(st.binary(max_size=200))
 def test_noise_is_a_packet_or_refused(payload: bytes) -> None:
-    try:
-        found = decode_packet(payload)
-    except Refused as refused:
-        assert refused.reason in {"empty", "malformed", "version"}
-    else:
-        assert found.v == FORMAT
+    found = decoded(payload)
+    assert isinstance(found, Packet) or found in {"empty", "malformed", "version"}
 
 
 @MANY
@@ -169,9 +171,5 @@ def test_a_flipped_byte_is_a_packet_or_refused(
     broken = bytearray(encoded(message, *said))
     place = data.draw(st.integers(0, len(broken) - 1))
     broken[place] ^= data.draw(st.integers(1, 255))
-    try:
-        found = decode_packet(bytes(broken))
-    except Refused as refused:
-        assert refused.reason in {"malformed", "version"}
-    else:
-        assert msgspec.msgpack.encode(found)
+    found = decoded(bytes(broken))
+    assert isinstance(found, Packet) or found in {"malformed", "version"}

@@ -159,7 +159,7 @@ class Judge:
         self._outbox.effects.append(
             MemberJoined(peer.node, peer.address, peer.role, change.before, now_s - peer.met_s)
         )
-        self._tell_alive(peer)
+        self._tell_alive(peer, urgent=False)
 
     # What others say.
 
@@ -306,13 +306,13 @@ class Judge:
         self._sync(peer, change)
         if change.before is not None and change.before is not _ALIVE:
             self._outbox.effects.append(MemberRefuted(peer.node, peer.incarnation, change.before))
-        self._tell_alive(peer)
+        self._tell_alive(peer, urgent=True)
 
-    def _tell_alive(self, peer: Peer) -> None:
+    def _tell_alive(self, peer: Peer, *, urgent: bool) -> None:
         # A worker is known to those alone that it sends its heartbeats to.
         if peer.role is not PeerRole.WORKER:
             update = Alive(peer.node, peer.incarnation, peer.address, peer.role)
-            self._outbox.broadcast(update, urgent=True)
+            self._outbox.broadcast(update, urgent=urgent)
 
     def _sync(self, peer: Peer, change: Change) -> None:
         if peer.node.epoch != change.epoch:

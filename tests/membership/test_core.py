@@ -1,0 +1,556 @@
+"""One core, spoken to packet by packet."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from federlib.errors import InvalidInput
+from federlib.membership.config import SwimConfig
+from federlib.membership.confirmation import RemovePeer
+from federlib.membership.core import SwimCore
+from federlib.membership.effects import (
+    HealthChanged,
+    LeaveTold,
+    MemberDied,
+    MemberJoined,
+    MemberLearned,
+    MemberLeft,
+    MemberRefuted,
+    MemberRemoved,
+    MemberRestarted,
+    MemberSuspected,
+    NameConflict,
+    PeerMeasured,
+    SelfRefuted,
+    Send,
+    WakeAt,
+)
+from federlib.membership.lifecycle import NodeLifecycleState, TrackerLimits
+from federlib.membership.messages import (
+    Ack,
+    Alive,
+    ConfirmationPing,
+    Dead,
+    Digest,
+    Gossip,
+    Heartbeat,
+    IndirectAck,
+    Leave,
+    Message,
+    Nack,
+    Ping,
+    PingReq,
+    Suspect,
+)
+from federlib.membership.node import NodeId
+from federlib.membership.roles import PeerRole
+
+from .packets import MANAGER, alive, new_core, packet, packets, run, sent, speak, told
+
+STATE = NodeLifecycleState
+
+
+def state(core: SwimCore, name: str) -> NodeLifecycleState | None:
+    found = core.member(name)
+    return None if found is None else found.state
+
+
+def group(core: SwimCore, many: int) -> None:
+    for number in range(many):
+        speak(core, f"n{number}")
+
+
+# What confirms.
+
+
+def test_a_peer_that_speaks_itself_is_alive_and_its_answer_brings_our_coordinate() -> None:
+    core = new_core()
+    ping = Ping(9, "me", NodeId("a", 1), 0, b"there")
+    effects = core.handle(packet(ping), "a:1", MANAGER, 1.0)
+    assert state(core, "a") is STATE.ALIVE
+    assert told(effects, MemberJoined)[0].node == NodeId("a", 1)
+    assert sent(effects, Ack, to="a:1") == [Ack(9, NodeId("me", 1), 0, b"here")]
+
+
+def test_hearsay_confirms_nobody_and_is_not_passed_on() -> None:
+    core = new_core()
+    effects = [*speak(core, "a", alive("b")), *run(core, 0.4)]
+    assert state(core, "b") is STATE.UNCONFIRMED
+    assert told(effects, MemberLearned)[0].node == NodeId("b", 1)
+    told_of = {each.node.name for found in packets(effects) for each in found.updates}
+    assert told_of <= {"a"}
+
+
+def test_the_answer_to_a_confirmation_ping_confirms() -> None:
+    core = new_core()
+    speak(core, "a", alive("b"))
+    (asked, *_) = sent(run(core, 1.1), ConfirmationPing, to="b:1")
+    assert (asked.target, asked.me) == ("b", alive("me"))
+    effects = core.handle(packet(Ack(asked.seq, NodeId("b", 1), 0)), "b:1", None, 1.2)
+    assert state(core, "b") is STATE.ALIVE
+    assert told(effects, PeerMeasured)[0].name == "b"
+
+
+def test_without_a_key_nobody_is_believed_that_was_not_asked() -> None:
+    core = new_core()
+    effects = core.handle(packet(Ping(9, "me", NodeId("a", 1), 0)), "a:1", None, 0.0)
+    assert len(sent(effects, Ack, to="a:1")) == 1
+    assert state(core, "a") is None
+    guessed = core.handle(packet(Ack(9, NodeId("a", 1), 0)), "a:1", None, 0.0)
+    assert (guessed, state(core, "a")) == ((), None)
+    asks = ConfirmationPing(3, "me", alive("a"))
+    core.handle(packet(asks), "a:1", None, 0.0)
+    assert state(core, "a") is STATE.UNCONFIRMED
+
+
+@pytest.mark.parametrize("kind", [Suspect, Dead])
+def test_an_unconfirmed_peer_is_never_suspect_nor_dead(kind: type[Suspect | Dead]) -> None:
+    core = new_core()
+    speak(core, "a", alive("b"), kind(NodeId("b", 1), 3, "a"))
+    assert state(core, "b") is STATE.UNCONFIRMED
+    run(core, 60.0)
+    assert state(core, "b") is STATE.UNCONFIRMED
+
+
+def test_an_unconfirmed_peer_that_never_answers_is_removed_and_not_learned_again() -> None:
+    core = new_core()
+    speak(core, "a", alive("b"))
+    effects = run(core, 300.0)
+    assert {type(each) for each in effects} >= {RemovePeer, MemberRemoved}
+    assert not [each for each in told(effects, MemberDied) if each.node.name == "b"]
+    speak(core, "c", alive("b"), now_s=300.0)
+    assert state(core, "b") is None
+    speak(core, "b", now_s=301.0)
+    assert state(core, "b") is STATE.ALIVE
+
+
+def test_workers_are_never_pinged() -> None:
+    core = new_core()
+    speak(core, "a", alive("w", role=PeerRole.WORKER))
+    beat = Heartbeat(4, alive("v", role=PeerRole.WORKER))
+    answered = core.handle(packet(beat), "v:1", PeerRole.WORKER, 0.0)
+    assert len(sent(answered, Ack, to="v:1")) == 1
+    assert state(core, "v") is STATE.ALIVE
+    effects = run(core, 400.0)
+    for name in ("w:1", "v:1"):
+        assert not sent(effects, Ping, to=name)
+        assert not sent(effects, ConfirmationPing, to=name)
+    assert state(core, "w") is None
+    assert state(core, "v") is STATE.DEAD
+
+
+def test_a_worker_that_only_asks_who_is_there_is_not_watched() -> None:
+    core = new_core()
+    digest = Digest(alive("w", role=PeerRole.WORKER), bytes(32))
+    effects = core.handle(packet(digest), "w:1", PeerRole.WORKER, 0.0)
+    assert packets(effects, to="w:1")
+    assert state(core, "w") is None
+
+
+# Roles and names.
+
+
+def test_a_worker_key_does_not_speak_for_a_manager() -> None:
+    core = new_core()
+    asks = ConfirmationPing(3, "me", alive("a"))
+    assert core.handle(packet(asks), "a:1", PeerRole.WORKER, 0.0) == ()
+    core.handle(packet(asks), "a:1", MANAGER, 0.0)
+    before = core.refused["role"]
+    core.handle(packet(Gossip(NodeId("a", 1), 5)), "a:1", PeerRole.WORKER, 0.0)
+    assert (before, core.refused["role"]) == (1, 2)
+    found = core.member("a")
+    assert found is not None
+    assert (found.role, found.incarnation) == (MANAGER, 0)
+
+
+def test_another_process_of_our_name_is_told_and_not_obeyed() -> None:
+    core = new_core(epoch=5)
+    effects = speak(core, "me", Suspect(NodeId("me", 5), 0, "x"), epoch=6)
+    assert told(effects, NameConflict) == [NameConflict(NodeId("me", 6))]
+    assert (core.incarnation, core.refused["own"] > 0) == (0, True)
+
+
+def test_a_name_with_control_characters_is_refused() -> None:
+    core = new_core()
+    speak(core, "a", alive("b\x1b[2J"))
+    speak(core, "\x00")
+    assert core.refused["name"] == 2
+    assert [each.node.name for each in core.members()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("node", "address"),
+    [
+        (NodeId("", 1), "a:1"),
+        (NodeId("a\n", 1), "a:1"),
+        (NodeId("a", -1), "a:1"),
+        (NodeId("a", 1), ""),
+    ],
+)
+def test_a_core_that_could_not_speak_is_not_made(node: NodeId, address: str) -> None:
+    with pytest.raises(InvalidInput):
+        SwimCore(node, address, MANAGER, rng=random.Random(1))
+
+
+# Suspicion and refutation.
+
+
+def test_we_refute_what_is_said_of_us_at_once_and_doubt_our_health() -> None:
+    core = new_core()
+    effects = core.handle(
+        packet(Ping(9, "me", NodeId("a", 1), 0), Suspect(NodeId("me", 1), 0, "a")),
+        "a:1",
+        MANAGER,
+        0.0,
+    )
+    assert told(effects, SelfRefuted) == [SelfRefuted(1)]
+    assert core.health_score == 1
+    (answer,) = packets(effects, to="a:1")
+    assert answer.message == Ack(9, NodeId("me", 1), 1, b"here")
+    assert answer.updates[0] == alive("me", incarnation=1)
+
+
+def test_an_old_runs_death_does_not_concern_us() -> None:
+    core = new_core(epoch=5)
+    speak(core, "a", Dead(NodeId("me", 4), 9, "a"))
+    assert core.incarnation == 0
+
+
+def test_a_suspect_is_told_first_refutes_and_lives() -> None:
+    core = new_core()
+    speak(core, "a")
+    accusation = Suspect(NodeId("b", 1), 0, "a")
+    effects = [*speak(core, "b"), *speak(core, "a", accusation, now_s=0.1)]
+    assert told(effects, MemberSuspected)[0].accuser == "a"
+    answered = core.handle(packet(Ping(9, "me", NodeId("b", 1), 0)), "b:1", MANAGER, 0.2)
+    assert packets(answered, to="b:1")[0].updates[0] == accusation
+    assert state(core, "b") is STATE.SUSPECT
+    refuted = speak(core, "b", incarnation=1, now_s=0.3)
+    assert told(refuted, MemberRefuted)[0].before is STATE.SUSPECT
+    assert state(core, "b") is STATE.ALIVE
+
+
+def test_confirmations_bring_death_nearer_and_only_from_those_we_know() -> None:
+    def died_at(accusers: list[str]) -> float:
+        core = new_core(config=SwimConfig(interval_s=1_000.0))
+        group(core, 9)
+        run(core, 0.0)
+        for accuser in accusers:
+            speak(core, "n8", Suspect(NodeId("n0", 1), 0, accuser), now_s=1.0)
+        while True:
+            wake_s = core.next_wake_s
+            assert wake_s is not None
+            core.tick(wake_s)
+            if state(core, "n0") is STATE.DEAD:
+                return wake_s
+
+    alone = died_at(["n1"])
+    assert died_at(["n1", "n1"]) == alone
+    assert died_at(["n1", "stranger-1", "stranger-2", "stranger-3"]) == alone
+    assert died_at(["n1", "n2"]) < alone
+    assert died_at(["n1", "n2", "n3", "n4"]) == pytest.approx(1.0 + (alone - 1.0) / 6)
+
+
+def test_a_suspicion_of_a_higher_incarnation_starts_a_fresh_timer() -> None:
+    core = new_core()
+    group(core, 3)
+    speak(core, "n1", Suspect(NodeId("n0", 1), 0, "n1"), now_s=0.0)
+    speak(core, "n1", Suspect(NodeId("n0", 1), 1, "n1"), now_s=3.0)
+    effects = run(core, 6.9)
+    assert not [each for each in told(effects, MemberDied) if each.node.name == "n0"]
+    assert state(core, "n0") is STATE.SUSPECT
+    run(core, 7.1)
+    assert state(core, "n0") is STATE.DEAD
+
+
+def test_a_dead_member_that_speaks_is_told_and_comes_back_when_it_has_refuted() -> None:
+    core = new_core()
+    group(core, 2)
+    speak(core, "n1", Dead(NodeId("n0", 1), 0, "n1"))
+    assert state(core, "n0") is STATE.DEAD
+    ping = packet(Ping(1, "me", NodeId("n0", 1), 0))
+    answered = core.handle(ping, "n0:1", MANAGER, 1.0)
+    assert packets(answered, to="n0:1")[0].updates[0] == Dead(NodeId("n0", 1), 0, "n1")
+    assert state(core, "n0") is STATE.DEAD
+    effects = speak(core, "n0", incarnation=1, now_s=1.1)
+    assert told(effects, MemberRefuted)[0].before is STATE.DEAD
+    assert state(core, "n0") is STATE.ALIVE
+
+
+def test_a_restarted_peer_is_not_its_dead_predecessor() -> None:
+    core = new_core()
+    group(core, 2)
+    speak(core, "n1", Dead(NodeId("n0", 1), 7, "n1"))
+    effects = speak(core, "n0", epoch=2, now_s=1.0)
+    assert told(effects, MemberRestarted) == [MemberRestarted(NodeId("n0", 2), NodeId("n0", 1))]
+    assert state(core, "n0") is STATE.ALIVE
+    speak(core, "n1", Dead(NodeId("n0", 1), 9, "n1"), now_s=1.1)
+    assert state(core, "n0") is STATE.ALIVE
+
+
+def test_a_rumour_of_a_restart_must_be_confirmed_and_cannot_silence_a_live_peer() -> None:
+    core = new_core()
+    group(core, 2)
+    speak(core, "n1", alive("n0", epoch=2))
+    assert state(core, "n0") is STATE.UNCONFIRMED
+    speak(core, "n0", epoch=1, now_s=0.5)
+    found = core.member("n0")
+    assert found is not None
+    assert (found.state, found.node.epoch) == (STATE.ALIVE, 1)
+
+
+def test_a_member_that_leaves_is_gone_and_not_dead() -> None:
+    core = new_core()
+    group(core, 2)
+    effects = speak(core, "n1", Leave(NodeId("n0", 1), 0))
+    assert told(effects, MemberLeft) == [MemberLeft(NodeId("n0", 1))]
+    later = run(core, 60.0)
+    assert state(core, "n0") is STATE.LEFT
+    assert not packets(later, to="n0:1")
+
+
+def test_our_goodbye_is_told_often_enough_and_then_we_may_end() -> None:
+    core = new_core()
+    group(core, 3)
+    run(core, 5.0)
+    effects = [*core.leave(5.0), *run(core, 10.0)]
+    goodbyes = [
+        each
+        for found in packets(effects)
+        for each in found.updates
+        if each == Leave(NodeId("me", 1), 0)
+    ]
+    assert len(goodbyes) >= 4
+    assert len(told(effects, LeaveTold)) == 1
+    assert told(new_core().leave(0.0), LeaveTold) == [LeaveTold()]
+
+
+def test_the_dead_are_forgotten_in_the_end_and_must_refute_to_be_known_again() -> None:
+    core = new_core(config=SwimConfig(reclaim_s=20.0))
+    group(core, 2)
+    speak(core, "n1", Dead(NodeId("n0", 1), 0, "n1"))
+    run(core, 40.0)
+    assert state(core, "n0") is None
+    effects = speak(core, "n0", now_s=41.0)
+    assert packets(effects, to="n0:1")[0].updates[0] == Dead(NodeId("n0", 1), 0, "me")
+    assert state(core, "n0") is None
+    speak(core, "n0", incarnation=1, now_s=42.0)
+    assert state(core, "n0") is STATE.ALIVE
+
+
+# Probes.
+
+
+def probed(core: SwimCore) -> tuple[Ping, float]:
+    """Return the first ping of the core to anybody, and when it was sent."""
+    while True:
+        wake_s = core.next_wake_s
+        assert wake_s is not None
+        if found := sent(core.tick(wake_s), Ping):
+            return found[0], wake_s
+
+
+def test_a_probe_without_answer_asks_three_others_and_a_stream() -> None:
+    core = new_core()
+    group(core, 9)
+    ping, _ = probed(core)
+    effects = run(core, 1.4)
+    requests = sent(effects, PingReq)
+    assert [each.target.name for each in requests[:3]] == [ping.target] * 3
+    assert f"{ping.target}:1" in {e.address for e in told(effects, Send) if e.reliable}
+
+
+def test_a_nack_from_a_relay_makes_the_accusation_and_none_makes_us_doubt_ourselves() -> None:
+    def accused(*, nacks: bool, worst: bool = False) -> tuple[bool, int]:
+        core = new_core()
+        group(core, 9)
+        if worst:
+            for incarnation in range(8):
+                speak(core, "n1", Suspect(NodeId("me", 1), incarnation, "n1"))
+        ping, _ = probed(core)
+        effects = list[object]()
+        for _ in range(200):
+            wake_s = core.next_wake_s
+            assert wake_s is not None
+            now = core.tick(wake_s)
+            effects += now
+            for each in told(now, Send):
+                if nacks and (found := sent([each], PingReq)):
+                    nack = Nack(found[0].seq, NodeId(each.address[:-2], 1), 0)
+                    core.handle(packet(nack), each.address, MANAGER, wake_s + 0.01)
+            if any(isinstance(each, HealthChanged | MemberSuspected) for each in now):
+                break
+        suspected = {e.node.name for e in effects if isinstance(e, MemberSuspected)}
+        return ping.target in suspected, core.health_score
+
+    assert accused(nacks=True) == (True, 0)
+    assert accused(nacks=False) == (False, 3)
+    assert accused(nacks=False, worst=True)[0]
+
+
+def test_a_relay_pings_whom_it_knows_passes_the_answer_on_and_nacks_in_time() -> None:
+    core = new_core()
+    group(core, 2)
+    request = PingReq(77, NodeId("n0", 1), 0, NodeId("n1", 1), 300)
+    effects = core.handle(packet(request), "n0:1", MANAGER, 0.0)
+    (ping,) = sent(effects, Ping, to="n1:1")
+    late = run(core, 0.31)
+    assert sent(late, Nack, to="n0:1") == [Nack(77, NodeId("me", 1), 0)]
+    ack = packet(Ack(ping.seq, NodeId("n1", 1), 4))
+    passed = core.handle(ack, "n1:1", MANAGER, 0.32)
+    assert sent(passed, IndirectAck, to="n0:1") == [
+        IndirectAck(77, NodeId("me", 1), 0, NodeId("n1", 1), 4)
+    ]
+    unknown = PingReq(78, NodeId("n0", 1), 0, NodeId("nobody", 1), 300)
+    effects = core.handle(packet(unknown), "n0:1", MANAGER, 0.4)
+    assert sent(effects, Nack) == [Nack(78, NodeId("me", 1), 0)]
+    assert not sent(effects, Ping)
+
+
+def test_an_ack_measures_the_round_trip_and_carries_the_other_ends() -> None:
+    core = new_core()
+    speak(core, "a")
+    ping, sent_s = probed(core)
+    now_s = sent_s + 0.025
+    ack = Ack(ping.seq, NodeId("a", 1), 0, b"there", 12.5)
+    effects = core.handle(packet(ack), "a:1", MANAGER, now_s)
+    (measured,) = told(effects, PeerMeasured)
+    assert (measured.vivaldi_coord, measured.their_rtt_ms) == (b"there", 12.5)
+    assert measured.rtt_ms == pytest.approx(25.0)
+    again = core.handle(packet(ack), "a:1", MANAGER, now_s)
+    assert not told(again, PeerMeasured)
+    assert core.refused["unasked"] == 1
+
+
+def test_a_late_loop_blames_itself_and_gives_everybody_that_much_more_time() -> None:
+    core = new_core()
+    group(core, 9)
+    run(core, 1.0)
+    for accuser in ("n1", "n2", "n3", "n4"):
+        speak(core, accuser, Suspect(NodeId("n0", 1), 0, accuser), now_s=1.0)
+    effects = core.tick(6.5)
+    assert told(effects, HealthChanged)[0].reason == "late"
+    assert not told(effects, MemberDied)
+    effects = tuple(run(core, 9.0))
+    assert not told(effects, MemberDied)
+    speak(core, "n0", incarnation=1, now_s=9.0)
+    assert state(core, "n0") is STATE.ALIVE
+
+
+def test_every_wish_to_be_woken_lies_ahead() -> None:
+    core = new_core()
+    group(core, 5)
+    now_s = 0.0
+    for _ in range(300):
+        wake_s = core.next_wake_s
+        assert wake_s is not None
+        now_s = max(now_s, wake_s)
+        wishes = told(core.tick(now_s), WakeAt)
+        assert wishes[-1].at_s > now_s
+
+
+# Hostile input.
+
+
+def test_ten_thousand_bogus_names_take_bounded_room() -> None:
+    limits = TrackerLimits(max_members=1_000, max_unconfirmed=200)
+    core = new_core(config=SwimConfig(limits=limits))
+    speak(core, "a")
+    for batch in range(1_000):
+        names = [alive(f"bogus-{batch}-{each}") for each in range(10)]
+        speak(core, "a", *names, now_s=batch / 100)
+    assert len(core.members()) <= 201
+    assert core.refused["full"] > 9_000
+    speak(core, "real", now_s=11.0)
+    assert state(core, "real") is STATE.ALIVE
+    assert all(each.state in {STATE.UNCONFIRMED, STATE.ALIVE} for each in core.members())
+    run(core, 400.0)
+    assert not [each for each in core.members() if each.node.name.startswith("bogus")]
+
+
+def test_one_packet_brings_only_so_many_new_names() -> None:
+    core = new_core()
+    speak(core, "a", *[alive(f"b{each}") for each in range(60)])
+    assert len(core.members()) == 1 + 32
+    assert core.refused["budget"] == 28
+
+
+def test_a_datagram_is_never_longer_than_a_packet_may_be() -> None:
+    core = new_core()
+    for number in range(150):
+        speak(core, f"n{number}", alive(f"n{number}", incarnation=2))
+    effects = [*run(core, 30.0), *speak(core, "n0", alive("x"), now_s=30.0)]
+    datagrams = [each for each in told(effects, Send) if not each.reliable]
+    assert 1_000 < max(len(each.payload) for each in datagrams) <= 1_400 - 48
+
+
+names = st.sampled_from(["me", "a", "b", "c", "d"])
+nodes = st.builds(NodeId, names, st.integers(0, 3))
+numbers = st.integers(0, 3)
+said = st.one_of(
+    st.builds(Alive, nodes, numbers, st.just("x:1"), st.sampled_from(PeerRole)),
+    st.builds(Suspect, nodes, numbers, names),
+    st.builds(Dead, nodes, numbers, names),
+    st.builds(Leave, nodes, numbers),
+)
+steps = st.lists(
+    st.tuples(
+        nodes,
+        numbers,
+        st.lists(said, max_size=3),
+        st.sampled_from([None, *PeerRole]),
+        st.floats(0, 20),
+        st.sampled_from(["gossip", "ping", "ack", "digest", "beat", "request"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_whatever_is_said_nothing_is_raised_and_the_lifecycle_is_kept(
+    talk: list[
+        tuple[NodeId, int, list[Alive | Suspect | Dead | Leave], PeerRole | None, float, str]
+    ],
+) -> None:
+    core = new_core()
+    now_s = 0.0
+    before: dict[str, tuple[NodeLifecycleState, int]] = {}
+    for node, incarnation, updates, role, gap_s, kind in talk:
+        now_s += gap_s
+        run(core, now_s)
+        me = Alive(node, incarnation, "x:1", MANAGER if role is None else role)
+        spoken: dict[str, Message] = {
+            "gossip": Gossip(node, incarnation),
+            "ping": Ping(1, "me", node, incarnation),
+            "ack": Ack(1, node, incarnation),
+            "digest": Digest(me, bytes(32)),
+            "beat": Heartbeat(1, me),
+            "request": PingReq(1, node, incarnation, NodeId("b", 1), 50),
+        }
+        core.handle(packet(spoken[kind], *updates), "x:1", role, now_s)
+        after = {e.node.name: (e.state, e.node.epoch) for e in core.members()}
+        for name, (found, epoch) in after.items():
+            was = before.get(name)
+            if was is not None and was[0] is STATE.UNCONFIRMED and was[1] == epoch:
+                assert found in {STATE.UNCONFIRMED, STATE.ALIVE, STATE.LEFT, STATE.SUSPECT}
+            standing = core.tracker.get(name)
+            assert standing is not None
+            assert (standing.state, standing.epoch) == (found, epoch)
+        assert "me" not in after
+        before = after
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([None, *PeerRole]), st.booleans())
+def test_noise_is_counted_and_nothing_is_raised(
+    payload: bytes, role: PeerRole | None, reliable: bool
+) -> None:
+    core = new_core()
+    before = core.handle(payload, "x:1", role, 0.0, reliable=reliable)
+    assert not before or not core.refused
+    assert sum(core.refused.values()) <= 1
