@@ -580,7 +580,7 @@ def _change(event: Event) -> Change | None:
 
 def _proven_role(received: Received) -> PeerRole | None:
     """Say what the sender's key proves; a role that we do not know proves membership only."""
-    if not received.session:
+    if not received.is_proven:
         return None
     try:
         return PeerRole(received.role) if received.role is not None else PeerRole.UNKNOWN
