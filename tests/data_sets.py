@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["data_root", "workflow_file"]
+__all__ = ["data_root", "latency_file", "workflow_file"]
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -19,12 +19,21 @@ def data_root() -> Path:
 
 
 def workflow_file(name: str) -> Path:
-    """Return the file of a shared workflow, for example `montage-dss-15d`.
+    """Return the file of a shared workflow, for example `montage-dss-15d`."""
+    return _data_file("workflows", f"{name}.json.gz")
 
-    Where the data is missing the test is skipped, with the reason; with
-    `FEDERLIB_REQUIRE_DATA=1` it fails instead, so that CI cannot pass without it.
+
+def latency_file(name: str) -> Path:
+    """Return the file of a shared matrix of round trips, for example `planetlab490_median`."""
+    return _data_file("latency", f"{name}.csv.gz")
+
+
+def _data_file(folder: str, name: str) -> Path:
+    """Return the path, or skip the test with the reason.
+
+    With `FEDERLIB_REQUIRE_DATA=1` it fails instead, so that CI cannot pass without the data.
     """
-    path = data_root() / "workflows" / f"{name}.json.gz"
+    path = data_root() / folder / name
     if path.is_file():
         return path
     reason = f"no shared data: {path} (set FEDERLIB_DATA)"

@@ -17,6 +17,7 @@ from federlib.testing.strategies import (
     _storage,
     _tasks,
     _transport,
+    _vivaldi,
 )
 
 __all__ = ["known_kinds", "of"]
@@ -33,6 +34,7 @@ _STRATEGIES: dict[type, st.SearchStrategy[object]] = {
     **_runs.STRATEGIES,
     **_schedules.STRATEGIES,
     **_transport.STRATEGIES,
+    **_vivaldi.STRATEGIES,
 }
 
 
