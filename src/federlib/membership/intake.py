@@ -34,6 +34,7 @@ from federlib.membership.table import MemberTable, Peer
 __all__ = ["Intake"]
 
 _UNCONFIRMED = NodeLifecycleState.UNCONFIRMED
+_LIVE = frozenset({NodeLifecycleState.ALIVE, NodeLifecycleState.SUSPECT})
 
 
 class Intake:
@@ -221,3 +222,12 @@ def _fits_role(known: Peer | None, claim: Alive | None, role: PeerRole | None) -
     # What others say of a peer's role is no reason to refuse the peer itself.
     is_proven = known is not None and known.state is not _UNCONFIRMED
     return not is_proven or known is None or known.role in {role, PeerRole.UNKNOWN}
+
+
+def _must_beat(known: Peer | None, speaker: Peer) -> bool:
+    """Say whether this is a worker that only a heartbeat makes alive, so that it is watched."""
+    if known is None:
+        return speaker.role is PeerRole.WORKER
+    if PeerRole.WORKER not in {known.role, speaker.role}:
+        return False
+    return known.state not in _LIVE or known.node != speaker.node

@@ -42,6 +42,9 @@ SCALE_FROM = 32
 LEAST_BUCKETS = 8
 MOST_BUCKETS = 256
 
+FIRST_S = 5.0
+"""The first comparison comes within this."""
+
 JOIN_FIRST_S = 1.0
 JOIN_MOST_S = 30.0
 """Between tries to join; they double. Who knows nobody tries for ever (serf#333)."""
@@ -107,11 +110,12 @@ class PushPull:
         self._seeds: tuple[str, ...] = ()
         self._join_waits_s = JOIN_FIRST_S
         self._joins = 0
+        self._is_joining = False
 
     def start(self, now_s: float) -> None:
-        """Begin to compare, at any instant of the first interval."""
+        """Begin to compare soon: while many join, an update may be told before one listens."""
         config = self._config
-        first_s = self._interval_s() * self._rng.random()
+        first_s = min(FIRST_S, self._interval_s()) * self._rng.random()
         self._timers.at(now_s + first_s, self._compare)
         again_s = config.reconnect_interval_s * (0.5 + self._rng.random() / 2)
         self._timers.at(now_s + again_s, self._reconnect)
@@ -121,6 +125,7 @@ class PushPull:
         self._seeds = tuple(address for address in seeds if address != self._own.address)
         self._join_waits_s = JOIN_FIRST_S
         self._joins += 1
+        self._is_joining = True
         self._try_join(self._joins, now_s)
 
     def on_digest(self, digest: Digest, peer: Peer) -> None:
@@ -191,11 +196,14 @@ class PushPull:
             self._send_digest(name, reliable=True)
         waits_s = self._config.reconnect_interval_s
         self._timers.at(now_s + waits_s, self._reconnect)
-        if not len(self._table.live) and self._seeds and not self._own.is_leaving:
+        if self._seeds and not self._is_joining and not len(self._table.live):
             self.join(self._seeds, now_s)
 
     def _try_join(self, number: int, now_s: float) -> None:
-        if number != self._joins or len(self._table.live) or self._own.is_leaving:
+        if number != self._joins:
+            return
+        if len(self._table.live) or self._own.is_leaving:
+            self._is_joining = False
             return
         for address in self._seeds:
             self._outbox.send(address, self._digest(), reliable=True)
