@@ -119,8 +119,8 @@ class HealthAwareServer:
         epoch: Which run of us; larger with each restart. By default the wall clock in ms, which
             is enough where it is not set back by more than a restart takes.
         advertise: Where others reach us, ``host:port``, if not at the transport's address.
-        config: How the protocol runs.
-        settings: How peers are confirmed and waited for; by default the environment's.
+        config: How the protocol runs; by default with the environment's timeouts.
+        settings: How peers are confirmed; by default the environment's.
         vivaldi: Network coordinates; by default the environment's settings.
         clock: Tells time.
         telemetry: Where metrics and logs go.
@@ -149,7 +149,7 @@ class HealthAwareServer:
         self._advertise = advertise
         settings = settings or MembershipSettings.from_env()
         self._settings = settings
-        self._config = attrs.evolve(config or SwimConfig(), timeouts=settings.timeouts)
+        self._config = config or SwimConfig(timeouts=settings.timeouts)
         self._random = random.SystemRandom()
         self._vivaldi = VivaldiCoordinateSystem(
             vivaldi or VivaldiConfig(), now_s=self._now_s, rng=self._random
