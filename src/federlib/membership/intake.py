@@ -119,12 +119,10 @@ class Intake:
             self._hear_stranger(message, speaker, claim, now_s)
             return None
         is_beat = type(message) is Heartbeat
-        is_worker = speaker.role is PeerRole.WORKER and not is_met and not is_beat
         is_roleless = speaker.role is PeerRole.UNKNOWN
         is_nameless = known is None and claim is None and (reliable or is_roleless)
-        if is_worker or is_nameless:
-            # A worker is known by its heartbeats alone; a stream's port is nobody's address; and
-            # who does not say what it is may be a worker.
+        if is_nameless or (not is_beat and _must_beat(known, speaker)):
+            # A stream's port is nobody's address, and who does not say what it is may be a worker.
             return speaker
         if known is not None and claim is None and reliable:
             speaker.address = known.address
