@@ -67,7 +67,7 @@ async def test_a_kernel_without_an_option_still_carries_packets(
     monkeypatch.setattr(_sockets, "_IP_MTU_DISCOVER", 9_999)
     monkeypatch.setattr(sys, "platform", "other")
     async with sealed() as one:
-        assert one.max_payload == 1_360
+        assert one.max_payload == 1_354
     monkeypatch.setattr(sys, "platform", "linux")
     async with sealed() as one, sealed() as other:
         await one.send(other.address, b"x")

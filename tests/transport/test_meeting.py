@@ -86,7 +86,7 @@ class Meeting(RuleBasedStateMachine):
 
     @rule(which=ANY, sender=NODES, to=NODES)
     def replay(self, which: int, sender: int, to: int) -> None:
-        """Anything that ever went by, to anybody, in anybody's name."""
+        """Deliver anything that ever went by, to anybody, in anybody's name."""
         if self.record:
             packet = self.record[which % len(self.record)]
             self.arrive(ADDRESSES[sender], ADDRESSES[to], packet)

@@ -287,10 +287,10 @@ async def test_only_allowed_networks_are_heard(counts: Counts) -> None:
 
 async def test_a_smaller_packet_may_be_asked_for() -> None:
     async with sealed(limits=Limits(max_packet=576)) as one, sealed() as other:
-        assert one.max_payload == 536
-        await other.send(one.address, b"x" * 1_360)
-        assert len((await receive(one)).payload) == 1_360
-        with pytest.raises(InvalidInput, match="at most 536 bytes"):
+        assert one.max_payload == 530
+        await other.send(one.address, b"x" * 1_354)
+        assert len((await receive(one)).payload) == 1_354
+        with pytest.raises(InvalidInput, match="at most 530 bytes"):
             await one.send("127.0.0.1:7000", b"x" * 537)
 
 

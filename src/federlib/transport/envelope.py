@@ -3,14 +3,15 @@
 | bytes | what |
 |---|---|
 | 0 | version: 1 |
-| 1 | kind: 0 data, 1 challenge, 2 answer |
+| 1 | kind: 0 data, 1 challenge, 2 answer, 3 data again |
 | 2-5 | id of the key |
 | 6-17 | session of the sender: random, drawn at each start |
 | 18-23 | sequence number of the datagram in its session, big-endian |
 | 24- | the sealed body, and at its end the tag of 16 bytes |
 
 The body of a datagram under a signed key begins with the signature, 64 bytes. Version 0 is
-plaintext: the payload follows at once.
+plaintext: the payload follows at once. Data that is sent again begins (behind the signature) with
+the number that it had at first, 6 bytes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ _LAYOUT = struct.Struct(f">BB{KEY_ID}s{SESSION}sHI")
 HEADER = _LAYOUT.size
 OVERHEAD = HEADER + TAG
 
+SEQUENCE = 6
+ROOM = OVERHEAD + SEQUENCE
+"""What a payload leaves free: it may have to be sent again, under its first number."""
+
 
 class Kind(IntEnum):
     """What a datagram is for."""
@@ -45,6 +50,7 @@ class Kind(IntEnum):
     DATA = 0
     CHALLENGE = 1
     ANSWER = 2
+    AGAIN = 3
 
 
 _KINDS = {int(kind): kind for kind in Kind}

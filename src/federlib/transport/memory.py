@@ -22,7 +22,7 @@ import anyio.lowlevel
 from federlib.errors import Conflict, OutcomeUnknown, Unavailable
 from federlib.telemetry import SILENT, Telemetry
 from federlib.transport.addresses import canonical
-from federlib.transport.envelope import OVERHEAD
+from federlib.transport.envelope import ROOM
 from federlib.transport.protocol import Asked, Limits, Received, check_datagram, check_stream
 from federlib.transport.refusals import Refusal, Tally
 
@@ -178,7 +178,7 @@ class MemoryTransport:
     @property
     def max_payload(self) -> int:
         """Bytes that one datagram carries; as under a key without a signature."""
-        return self._limits.max_packet - OVERHEAD
+        return self._limits.max_packet - ROOM
 
     async def send(self, address: str, payload: bytes) -> None:
         """Send one datagram.

@@ -7,7 +7,7 @@ How two runs meet, each step one datagram:
 1. Ada sends data. Ben can read it, but has not confirmed Ada's run: it may be a recording.
    He takes nothing and sends a challenge: Ada's session, the number of the datagram, a cookie.
 2. Ada answers: Ben's cookie, and one of her own, for Ben's run is as new to her. Behind the
-   answer she sends the data again, under a new number.
+   answer she sends the data again, under a new number and with its first one.
 3. Ben takes the answer: Ada is confirmed, and only numbers above the answer's count. He
    answers her cookie, and takes the data.
 
@@ -26,8 +26,9 @@ from federlib.transport._aead import Cipher, open_sealed
 from federlib.transport.envelope import (
     HEADER,
     MAX_SEQUENCE,
-    OVERHEAD,
     PLAIN,
+    ROOM,
+    SEQUENCE,
     SESSION,
     Header,
     Kind,
@@ -121,7 +122,7 @@ class SealedPackets:
     @property
     def max_payload(self) -> int:
         """Bytes of a payload at most, under the key in use."""
-        return self._limits.max_packet - OVERHEAD - self._keyring.primary.signature_bytes
+        return self._limits.max_packet - ROOM - self._keyring.primary.signature_bytes
 
     def seal(self, payload: bytes, address: str, now_ns: int) -> bytes:
         """Make a datagram of a payload.
@@ -166,6 +167,13 @@ class SealedPackets:
             return self._challenge(packet, header, peer_id, address, now_ns)
         peer.window.accept(header.sequence)
         self.sessions.heard(peer_id, peer, now_ns)
+        if header.kind is Kind.AGAIN:
+            number, payload = int.from_bytes(body[:SEQUENCE], "big"), body[SEQUENCE:]
+            if len(body) < SEQUENCE or number >= header.sequence:
+                return Taken(refused=Refusal.MALFORMED)
+            if not peer.take_again(number):
+                return Taken(refused=Refusal.REPLAYED)
+            body = payload
         is_first, peer.has_delivered = not peer.has_delivered, True
         delivered = Received(
             payload=body,
@@ -234,7 +242,8 @@ class SealedPackets:
         if payload is not None and len(payload) <= self.max_payload:
             # Exactly the datagram that was refused, once: nobody takes it twice.
             self._sent[number] = (sent_ns, to, None)
-            replies.append(self._seal(Kind.DATA, payload))
+            again = number.to_bytes(SEQUENCE, "big") + payload
+            replies.append(self._seal(Kind.AGAIN, again))
         return Taken(replies=tuple(replies))
 
     def _answered(
@@ -264,7 +273,7 @@ class PlainPackets:
     @property
     def max_payload(self) -> int:
         """Bytes of a payload at most; as under a key, so that what fits here fits there."""
-        return self._max_packet - OVERHEAD
+        return self._max_packet - ROOM
 
     def seal(self, payload: bytes, address: str, now_ns: int) -> bytes:  # noqa: ARG002 (as above)
         """Make a datagram of a payload.

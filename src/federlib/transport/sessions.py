@@ -15,7 +15,7 @@ from collections import OrderedDict
 
 from federlib.transport._aead import Cipher
 from federlib.transport.protocol import Limits
-from federlib.transport.window import ReplayWindow
+from federlib.transport.window import Freshness, ReplayWindow
 
 __all__ = ["COOKIE", "COOKIE_NS", "Peer", "Sessions"]
 
@@ -37,15 +37,25 @@ cannot touch the window of this one."""
 class Peer:
     """One run of one peer, confirmed."""
 
-    __slots__ = ("addresses", "ciphers", "has_delivered", "heard_ns", "window")
+    __slots__ = ("addresses", "ciphers", "floor", "has_delivered", "heard_ns", "window")
 
     def __init__(self, sequence: int, now_ns: int) -> None:
         # What it sent before it proved itself may be a recording: all of it counts as come.
         self.window: ReplayWindow = ReplayWindow(sequence)
+        self.floor: int = sequence
         self.addresses: list[str] = []
         self.ciphers: dict[bytes, Cipher] = {}
         self.heard_ns: int = now_ns
         self.has_delivered: bool = False
+
+    def take_again(self, number: int) -> bool:
+        """Say whether a datagram that was first sent as `number` has not been taken.
+
+        At or below the floor it has not: it was refused, or went to a run before this one.
+        Above, the window knows. Without this, who has a datagram challenged by a third process
+        and sends that challenge on would bring a peer to send what has arrived.
+        """
+        return number <= self.floor or self.window.accept(number) is Freshness.NEW
 
     def keep_cipher(self, key_id: bytes, cipher: Cipher) -> None:
         """Remember the cipher of a key; after a few rotations the first ones go."""

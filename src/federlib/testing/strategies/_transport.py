@@ -39,6 +39,7 @@ STRATEGIES: dict[type, st.SearchStrategy[object]] = {
         address=addresses(),
         role=_roles,
         session=_sessions,
+        is_proven=booleans,
         is_first=booleans,
     ),
 }
