@@ -126,6 +126,11 @@ def test_verdicts_go_from_alive_to_suspect_to_dead(met: Peer) -> None:
     assert met.seen == (DEAD, 1, 3)
 
 
+def test_a_verdict_that_says_what_is_held_already_changes_nothing(met: Peer) -> None:
+    assert met.tracker.set_state("a", ALIVE, now_s=1).outcome is Outcome.AGREED
+    assert met.seen == (ALIVE, 1, 3)
+
+
 def test_no_verdict_brings_back_without_a_later_incarnation(met: Peer) -> None:
     met.tracker.set_state("a", DEAD, now_s=1)
     with pytest.raises(Conflict, match="later incarnation"):

@@ -35,7 +35,13 @@ from federlib.membership.confirmation import (
     StaleUnconfirmed,
 )
 from federlib.membership.core import SwimCore
-from federlib.membership.debug import DebugSource, debug_app
+from federlib.membership.debug import (
+    CoordinateView,
+    DebugSource,
+    PeerCoordinateView,
+    UnconfirmedPeerView,
+    debug_app,
+)
 from federlib.membership.effects import (
     Effect,
     Event,
@@ -55,31 +61,45 @@ from federlib.membership.effects import (
     Send,
     WakeAt,
 )
-from federlib.membership.lifecycle import IncarnationTracker, NodeLifecycleState
+from federlib.membership.lifecycle import IncarnationTracker, NodeLifecycleState, TrackerLimits
 from federlib.membership.metrics import MembershipMeter
 from federlib.membership.node import Member, NodeId
 from federlib.membership.roles import (
     GATE_STRATEGY,
     MANAGER_STRATEGY,
+    SEED_DEFAULT_ROLE,
     WORKER_STRATEGY,
     PeerRole,
     RoleBasedConfirmationStrategy,
+    RoleHints,
     RoleStrategies,
     detect_peer_role,
     get_strategy_for_role,
 )
 from federlib.membership.server import EventsMissed, HealthAwareServer, ServerEvent
 from federlib.membership.settings import MembershipSettings
-from federlib.membership.timeouts import AdaptiveTimeouts, TimeoutSettings
+from federlib.membership.standing import Change, Outcome, Standing
+from federlib.membership.timeouts import (
+    AdaptiveTimeouts,
+    AppliedTimeout,
+    Distances,
+    SuspicionBounds,
+    TimeoutSettings,
+)
 
 __all__ = [
     "GATE_STRATEGY",
     "MANAGER_STRATEGY",
+    "SEED_DEFAULT_ROLE",
     "WORKER_STRATEGY",
     "AdaptiveTimeouts",
+    "AppliedTimeout",
     "AskPeer",
+    "Change",
     "ConfirmationState",
+    "CoordinateView",
     "DebugSource",
+    "Distances",
     "Effect",
     "Event",
     "EventsMissed",
@@ -102,20 +122,27 @@ __all__ = [
     "NameConflict",
     "NodeId",
     "NodeLifecycleState",
+    "Outcome",
     "PeerConfirmed",
+    "PeerCoordinateView",
     "PeerMeasured",
     "PeerRole",
     "RemovePeer",
     "RoleAwareConfirmationManager",
     "RoleBasedConfirmationStrategy",
+    "RoleHints",
     "RoleStrategies",
     "SelfRefuted",
     "Send",
     "ServerEvent",
     "StaleUnconfirmed",
+    "Standing",
+    "SuspicionBounds",
     "SwimConfig",
     "SwimCore",
     "TimeoutSettings",
+    "TrackerLimits",
+    "UnconfirmedPeerView",
     "WakeAt",
     "debug_app",
     "detect_peer_role",

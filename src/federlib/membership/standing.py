@@ -145,13 +145,3 @@ class Change:
     after: NodeLifecycleState | None
     epoch: int
     incarnation: int
-
-    @property
-    def is_news(self) -> bool:
-        """Say whether others should hear of it: state, run or incarnation is another."""
-        return self.outcome in _NEWS
-
-
-_NEWS = frozenset(
-    {Outcome.LEARNED, Outcome.CONFIRMED, Outcome.RESTARTED, Outcome.CHANGED, Outcome.REFRESHED}
-)
