@@ -90,7 +90,7 @@ soak: soak-kills soak-seeds
 # 300 leaders killed among other things; hours.
 soak-kills: .venv-test/ready
 	FEDERLIB_SOAK=1 .venv-test/bin/python -m pytest tests/storage/test_kill.py tests/skewclock/test_hlc_history.py \
-	  tests/transport/test_fuzz.py tests/proof
+	  tests/transport/test_fuzz.py tests/transport/test_meeting.py tests/proof
 	.venv-test/bin/federlib chaos --target sqlite --kills 150
 	.venv-test/bin/federlib chaos --target file --kills 150
 	.venv-test/bin/federlib chaos --target postgres --seconds 600

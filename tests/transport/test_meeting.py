@@ -6,6 +6,8 @@ against it.
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -120,7 +122,7 @@ class Meeting(RuleBasedStateMachine):
 
 
 Meeting.TestCase.settings = settings(
-    max_examples=150,
+    max_examples=4_000 if os.environ.get("FEDERLIB_SOAK") else 150,
     stateful_step_count=40,
     deadline=None,
     database=None,
