@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import attrs
 import msgspec
 
 from federlib.membership.confirmation import (
@@ -69,7 +70,8 @@ class MemberLearned(msgspec.Struct, frozen=True):
     role: PeerRole
 
 
-class MemberJoined(msgspec.Struct, frozen=True):
+@attrs.frozen
+class MemberJoined:
     """A peer spoke itself, and is ALIVE.
 
     Attributes:
@@ -96,7 +98,8 @@ class MemberSuspected(msgspec.Struct, frozen=True):
     accuser: str
 
 
-class MemberRefuted(msgspec.Struct, frozen=True):
+@attrs.frozen
+class MemberRefuted:
     """A member that was SUSPECT, DEAD or LEFT lives.
 
     Attributes:
@@ -138,7 +141,8 @@ class MemberRestarted(msgspec.Struct, frozen=True):
     before: NodeId
 
 
-class MemberRemoved(msgspec.Struct, frozen=True):
+@attrs.frozen
+class MemberRemoved:
     """A peer is no longer known: it was never confirmed, or has been dead long enough.
 
     Attributes:

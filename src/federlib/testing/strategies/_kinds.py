@@ -15,6 +15,7 @@ from federlib.testing.strategies import (
     _runs,
     _schedules,
     _storage,
+    _swim,
     _tasks,
     _transport,
     _vivaldi,
@@ -33,6 +34,7 @@ _STRATEGIES: dict[type, st.SearchStrategy[object]] = {
     **_roles.STRATEGIES,
     **_runs.STRATEGIES,
     **_schedules.STRATEGIES,
+    **_swim.STRATEGIES,
     **_transport.STRATEGIES,
     **_vivaldi.STRATEGIES,
 }
