@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from federlib.testing import strategies as fed
 from federlib.vivaldi import DEFAULTS, VivaldiConfig, VivaldiCoordinate, initial_coordinate
-from federlib.vivaldi.learning import Fit, initial_fit, is_finite, learn, replay, sigma_ms
+from federlib.vivaldi.learning import Fit, Gauss, initial_fit, is_finite, replay, sigma_ms
+from federlib.vivaldi.learning import learn as learn_filtered
 from vivaldi.worlds import at
 
 PLAIN = VivaldiConfig.plain()
@@ -24,6 +25,12 @@ rtts = st.floats(DEFAULTS.rtt_floor_ms, DEFAULTS.rtt_max_ms)
 
 def fit(*position: float, height: float = 10.0, error: float = 0.5, samples: int = 0) -> Fit:
     return Fit(position, height, error, 50.0, samples)
+
+
+def learn(
+    own: Fit, peer: VivaldiCoordinate, rtt_ms: float, config: VivaldiConfig, gauss: Gauss
+) -> Fit:
+    return learn_filtered(own, peer, rtt_ms, rtt_ms, config, gauss)
 
 
 def by_the_paper(
@@ -132,6 +139,14 @@ def test_the_gain_sinks_with_experience_to_the_steady_one() -> None:
 
     assert step(0) == step(49) < step(60) < step(99) == pytest.approx(step(0) / 2)
     assert step(99) == step(10_000)
+
+
+def test_upper_bounds_widen_by_what_was_measured_and_not_by_what_was_filtered() -> None:
+    own, peer = fit(0.0, 0.0, 0.0, 0.0), at(90.0, 0.0, 0.0, 0.0)
+    within = learn_filtered(own, peer, 100.0, 101.0, DEFAULTS, GAUSS)
+    beyond = learn_filtered(own, peer, 100.0, 900.0, DEFAULTS, GAUSS)
+    assert within.widening < own.widening < beyond.widening
+    assert within.position == beyond.position
 
 
 def test_a_replay_moves_and_learns_nothing_about_errors() -> None:

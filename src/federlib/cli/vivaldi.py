@@ -32,7 +32,7 @@ from federlib.vivaldi import (
     run_trial,
 )
 
-__all__ = ["vivaldi_group"]
+__all__ = ["load_matrix", "vivaldi_group"]
 
 _MOST_BYTES = 1 << 30
 """Of text, unpacked."""
@@ -101,7 +101,7 @@ def simulate_command(
     """
     with telling_errors():
         check_target("--plot", plot)
-        found = _load(matrix)
+        found = load_matrix(matrix)
         trace = _spread(max(samples)) if plot is not None else ()
         results = [
             run_trial(
@@ -126,7 +126,8 @@ def simulate_command(
     sys.exit(OK)
 
 
-def _load(path: Path) -> RttMatrix:
+def load_matrix(path: Path) -> RttMatrix:
+    """Read a matrix from a file of text, or of text in gzip."""
     with _unpacked(path) as lines:
         return read_matrix(_bounded(lines, path.name), name=path.name)
 

@@ -113,7 +113,7 @@ class VivaldiConfig:
     replay_memory: int = attrs.field(default=64, validator=_whole(1, 1024))
     gravity_rho: float = attrs.field(default=150.0, validator=_within(0, 1e6))
     adjustment_window: int = attrs.field(default=0, validator=_whole(0, 100))
-    ucb_target: float = attrs.field(default=0.98, validator=_within(0, 0.999))
+    ucb_target: float = attrs.field(default=0.975, validator=_within(0, 0.999))
     direct_first: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
     max_peers: int = attrs.field(default=1024, validator=_whole(1, 10**6))
 

@@ -39,7 +39,7 @@ _USUAL_SHARE = 0.03
 # liars: 0.2 · 0.36 < 0.8 · 0.09 + …
 _USUAL_UP, _USUAL_FAR_UP, _USUAL_DOWN = exp(0.18), exp(0.36), exp(-0.09)
 _RESIDUAL_RATE = 0.1
-_WIDEN = 0.05
+_WIDEN = 0.1
 _LEAST_WIDE, _MOST_WIDE = 0.5, 4.0
 _SPREAD_TO_SIGMA = sqrt(3.141592653589793 / 2 / 2)
 """Mean absolute deviation to standard deviation, and the mean of two squares."""
@@ -99,7 +99,12 @@ def sigma_ms(own_ms: float, peer_ms: float, widening: float, config: VivaldiConf
 
 
 def learn(
-    fit: Fit, peer: VivaldiCoordinate, rtt_ms: float, config: VivaldiConfig, gauss: Gauss
+    fit: Fit,
+    peer: VivaldiCoordinate,
+    rtt_ms: float,
+    measured_ms: float,
+    config: VivaldiConfig,
+    gauss: Gauss,
 ) -> Fit:
     """Learn from one measurement; all of the peer's numbers must be sound.
 
@@ -107,6 +112,7 @@ def learn(
         fit: What is known so far.
         peer: Where the other end says it lies.
         rtt_ms: The filtered round trip; at least `rtt_floor_ms`.
+        measured_ms: The last one, unfiltered: what upper bounds are about.
         config: The constants.
         gauss: Draws a direction where both ends lie at one point.
     """
@@ -145,7 +151,7 @@ def learn(
         bound = predicted + config.k_sigma * sigma_ms(
             fit.residual_ms, peer.residual_ms, widening, config
         )
-        widening *= 1.0 + _WIDEN * (config.ucb_target - (rtt_ms <= bound))
+        widening *= 1.0 + _WIDEN * (config.ucb_target - (measured_ms <= bound))
         widening = min(max(widening, _LEAST_WIDE), _MOST_WIDE)
 
     samples = fit.samples + 1

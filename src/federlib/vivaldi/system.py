@@ -200,10 +200,8 @@ class VivaldiCoordinateSystem:
                 rtt_ms = config.rtt_floor_ms
             now = self._now_s()
             known = self._peers.heard(peer, coord, now)
-            fit = learn(
-                self._fit, coord, known.sample(rtt_ms, now, config, is_own=is_own), config,
-                self._gauss,
-            )  # fmt: skip
+            filtered_ms = known.sample(rtt_ms, now, config, is_own=is_own)
+            fit = learn(self._fit, coord, filtered_ms, rtt_ms, config, self._gauss)
             replays = config.replay
             if replays and fit.samples > _REPLAYING_SAMPLES:
                 replays = replays * _REPLAYING_SAMPLES // fit.samples

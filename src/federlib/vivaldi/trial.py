@@ -124,7 +124,7 @@ def run_trial(
     Raises:
         InvalidInput: No number of samples, or one below 1; fewer than 0 neighbours.
     """
-    if not samples or min(*samples, *trace) < 1:
+    if not samples or min([*samples, *trace]) < 1:
         raise InvalidInput("samples", expected="numbers from 1", found=[*samples, *trace])
     if neighbours < 0:
         raise InvalidInput("neighbours", expected="0 or more", found=neighbours)

@@ -1,4 +1,4 @@
-"""Coordinates as bytes: 58 for four dimensions.
+"""Coordinates as bytes: 62 for four dimensions.
 
 Layout, all in network order: version (1 byte), dimensions (1), then as doubles the position
 and the height, as floats error, residual, adjustment and age in seconds, and the number of
@@ -25,7 +25,7 @@ MAX_COORDINATE_BYTES = _LAYOUTS[MAX_DIMENSIONS].size
 
 
 def encode_coordinate(coord: VivaldiCoordinate, *, now_s: float) -> bytes:
-    """Write a coordinate; 50 to 82 bytes for three to seven dimensions.
+    """Write a coordinate; 54 to 78 bytes for three to six dimensions.
 
     Args:
         coord: A sound one, with `updated_at` on the clock of `now_s`.
