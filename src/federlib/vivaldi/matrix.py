@@ -54,7 +54,7 @@ def read_matrix(lines: Iterable[str], *, name: str = "matrix") -> RttMatrix:
     if [each.strip().lower() for each in first[:2]] == ["i", "j"]:
         slices = _pairs(rows, instants=len(first) - 2, name=name)
     else:
-        slices = (_square(first, rows, name=name),)
+        slices = (_square(first, rows, name=name),) if first else ((),)
     size = len(slices[0])
     if not 2 <= size <= MAX_NODES:
         raise InvalidInput(name, expected=f"2 to {MAX_NODES} nodes", found=size)
