@@ -11,6 +11,9 @@ seal adds its own to each packet, and the note says what 40 bytes of seal make o
 from __future__ import annotations
 
 import os
+import random
+import time
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing import get_context
@@ -20,13 +23,19 @@ import attrs
 
 from benchmarks.table import Row
 from federlib.membership.config import SwimConfig
+from federlib.membership.core import SwimCore
+from federlib.membership.messages import Gossip, Ping, encode_message, pack
+from federlib.membership.node import NodeId
+from federlib.membership.roles import PeerRole
 from federlib.testing.swarm import Cell, Links, Run, Summary, Swarm, play, summarise
+from federlib.testing.swarm.grid import COORDINATE
 
 _SEEDS = 6
 _CELLS = [Cell(50, starved, loss) for starved in (0, 1, 3, 5) for loss in (0.01, 0.03, 0.05)]
 _LARGE = [Cell(200, 0, 0.01), Cell(200, 20, 0.05)]
 _LARGE_SEEDS = 2
 _SEAL = 40
+_SIZES = (10, 50, 200, 500)
 
 # One way between four regions: round trips of 10, 100 and 300 ms.
 _REGIONS = (
@@ -57,6 +66,9 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
                     starved[arm] += each
             yield from _of_cell(cell, {arm: summarise(each) for arm, each in found.items()})
         yield _of_starved({arm: summarise(each) for arm, each in starved.items()})
+        for size in (10,) if quick else _SIZES:
+            yield from _of_size(size, pool.map(_grown, [(size, seed) for seed in range(2)]))
+        yield from map(_of_table, pool.map(_table, (100,) if quick else (100, 1_000, 10_000)))
         yield from _of_regions(pool.map(_far_and_near, range(2 if quick else _REGION_RUNS)))
         size = 10 if quick else 50
         wrong = pool.map(partial(_blocked, size), range(2 if quick else _REGION_RUNS))
@@ -71,6 +83,74 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
             note=f"in {len(wrong)} runs; blocked members declared dead: "
             f"{sum(blocked for _, blocked in wrong)}",
         )
+
+
+@attrs.frozen
+class _Grown:
+    detected_s: float
+    bytes_a_node_s: float
+
+
+def _grown(job: tuple[int, int]) -> _Grown:
+    """Let a group of a size run quietly, then crash one member."""
+    size, seed = job
+    swarm = Swarm(size, seed=seed, links=Links(loss=0.01), coordinate=COORDINATE)
+    swarm.start()
+    swarm.run(20.0)
+    before = swarm.traffic.payload_bytes
+    swarm.run(50.0)
+    sent = swarm.traffic.payload_bytes - before
+    swarm.crash(size - 1)
+    swarm.run(80.0)
+    return _Grown(swarm.deaths(size - 1)[0].at_s - 50.0, sent / size / 30)
+
+
+def _of_size(size: int, found: list[_Grown]) -> Iterator[Row]:
+    detected_s = mean(each.detected_s for each in found)
+    yield Row(
+        f"detection among {size:,}",
+        round(detected_s, 2),
+        "s",
+        "",
+        None,
+        note=f"mean of {len(found)} runs, 1 % loss; a quiet member sends "
+        f"{mean(each.bytes_a_node_s for each in found):.0f} B/s of payload",
+    )
+
+
+def _table(members: int) -> tuple[int, float, float]:
+    """Return members, bytes for each in one core, and what one packet costs it; microseconds."""
+    rng = random.Random(members)
+    tracemalloc.start()
+    core = SwimCore(NodeId("me", 1), "me:1", PeerRole.MANAGER, rng=rng)
+    core.start(0.0)
+    for number in range(members):
+        said = pack(encode_message(Gossip(NodeId(f"n{number}", 1), 0)))
+        core.handle(said, f"10.0.0.1:{number}", PeerRole.MANAGER, 0.0)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    asked = pack(encode_message(Ping(7, "me", NodeId("n1", 1), 0, COORDINATE)))
+    now_s = 0.0
+    while (wake_s := core.next_wake_s) is not None and wake_s < 20.0:
+        now_s = wake_s
+        core.tick(wake_s)
+    times = 20_000
+    began = time.process_time()
+    for _ in range(times):
+        core.handle(asked, "10.0.0.1:1", PeerRole.MANAGER, now_s)
+    return members, kept / members, (time.process_time() - began) / times * 1e6
+
+
+def _of_table(found: tuple[int, float, float]) -> Row:
+    members, each_bytes, packet_us = found
+    return Row(
+        f"memory of a member, each of {members:,}",
+        round(each_bytes),
+        "B",
+        "",
+        None,
+        note=f"one core; a ping that it answers costs {packet_us:.0f} µs of processor time",
+    )
 
 
 def _play(job: tuple[Cell, str, int]) -> Run:

@@ -6,6 +6,7 @@ Source: SWIM (Das et al. 2002) §4.1, infection-style dissemination; memberlist'
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 __all__ = ["Broadcasts", "retransmit_limit"]
 
@@ -15,8 +16,10 @@ def retransmit_limit(multiplier: int, members: int) -> int:
     return multiplier * math.ceil(math.log10(members + 1))
 
 
-LEAST_UPDATE_BYTES = 9
-"""No update is shorter: a kind, a node, an incarnation, and what says more."""
+MOST_MISFITS = 8
+"""Updates that did not fit before a packet counts as full: thousands may wait."""
+
+_Tier = OrderedDict[str, bytes]
 
 
 class Broadcasts:
@@ -28,10 +31,11 @@ class Broadcasts:
 
     def __init__(self, *, urgent_first: bool) -> None:
         self._urgent_first = urgent_first
-        # A tier holds what was sent as often as its number says; each keeps its order.
-        self._urgent: list[dict[str, bytes]] = [{}]
-        self._usual: list[dict[str, bytes]] = [{}]
-        self._where: dict[str, dict[str, bytes]] = {}
+        # A tier holds what was sent as often as its number says; each keeps its order. A plain
+        # dict of which the first are always deleted would be searched for its beginning.
+        self._urgent: list[_Tier] = [OrderedDict()]
+        self._usual: list[_Tier] = [OrderedDict()]
+        self._where: dict[str, _Tier] = {}
 
     def __len__(self) -> int:
         return len(self._where)
@@ -63,23 +67,26 @@ class Broadcasts:
         taken: list[bytes] = []
         if not self._where:
             return taken
+        misfits = 0
         for tiers in (self._urgent, self._usual):
             moves: list[tuple[int, str, bytes]] = []
             for number, tier in enumerate(tiers):
                 for subject, update in tier.items():
-                    if len(taken) >= most or room_bytes < LEAST_UPDATE_BYTES:
+                    if len(taken) >= most or misfits >= MOST_MISFITS:
                         break
                     if len(update) <= room_bytes:
                         room_bytes -= len(update)
                         taken.append(update)
                         moves.append((number, subject, update))
+                    else:
+                        misfits += 1
             for number, subject, update in moves:
                 self._sent(tiers, number, subject, update, limit)
         return taken
 
     def _sent(
         self,
-        tiers: list[dict[str, bytes]],
+        tiers: list[_Tier],
         number: int,
         subject: str,
         update: bytes,
@@ -90,6 +97,6 @@ class Broadcasts:
             del self._where[subject]
             return
         if number + 1 == len(tiers):
-            tiers.append({})
+            tiers.append(OrderedDict())
         tiers[number + 1][subject] = update
         self._where[subject] = tiers[number + 1]
