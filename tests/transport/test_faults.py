@@ -204,3 +204,25 @@ async def test_an_old_openssl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aead, "AESGCMSIV", unsupported)
     with pytest.raises(MissingExtra, match=r"OpenSSL 3\.2 or newer"):
         Key(SECRET)
+
+
+async def test_a_peer_that_is_gone_again_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(_sock: object) -> None:
+        raise ValueError("the socket must be connected")
+
+    async with sealed() as one, sealed() as other:
+        monkeypatch.setattr(SocketStream, "from_socket", gone)
+        with pytest.raises(Unavailable, match="the stream broke: ConnectionResetError"):
+            await one.request(other.address, b"x", timeout_s=5)
+        monkeypatch.undo()
+
+
+async def test_a_cancelled_body_gives_the_port_back() -> None:
+    with anyio.CancelScope() as scope:
+        async with sealed() as one:
+            port = parse_address(one.address)[1]
+            scope.cancel()
+            await anyio.sleep_forever()
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            sock.bind(("127.0.0.1", port))

@@ -398,7 +398,6 @@ async def test_names_are_looked_up_by_name() -> None:
 async def test_streams_beyond_the_limit_are_refused(counts: Counts) -> None:
     limits = Limits(streams=2)
     async with sealed(limits=limits, counts=counts) as one, dialled(one), dialled(one):
-        await anyio.sleep(0.05)
         async with dialled(one) as third:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await third.receive()

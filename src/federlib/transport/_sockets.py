@@ -1,14 +1,19 @@
-"""A UDP and a TCP socket on the same port, which never fragment and never block."""
+"""Sockets: UDP and TCP on the same port, never fragmenting, never blocking, and never left."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
+
+import anyio
+from anyio.abc import SocketStream
 
 from federlib.errors import Unavailable
 from federlib.transport.addresses import format_address
 
-__all__ = ["bind_both", "socket_address"]
+__all__ = ["bind_both", "connect", "socket_address"]
 
 _TRIES = 16
 """For a free port of UDP on which TCP is free too."""
@@ -41,6 +46,35 @@ def bind_both(host: str, port: int) -> tuple[socket.socket, socket.socket]:
             datagrams.close()
             raise
     raise AssertionError("unreachable")
+
+
+async def connect(host: str, port: int) -> SocketStream:
+    """Connect to an IP address; cancelled at any point, it leaves no socket behind.
+
+    Raises:
+        OSError: Nobody is there.
+    """
+    # Not anyio.connect_tcp: it races several addresses of a name, which we never have, and a
+    # cancellation in the wrong moment leaves the winner open.
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect((host, port))
+        except BlockingIOError:
+            await anyio.wait_writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return await SocketStream.from_socket(sock)
+    except ValueError as error:
+        sock.close()
+        # anyio's word for a peer that is gone again already.
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
+    except BaseException:
+        sock.close()
+        raise
 
 
 def socket_address(sock: socket.socket) -> str:

@@ -10,6 +10,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from federlib._tasks import open_task_group
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.transport._entropy import draw
+from federlib.transport._sockets import connect
 from federlib.transport.addresses import Networks, format_address
 from federlib.transport.frames import HELLO, NONCE, PREFIX, MessageReader, Streams
 from federlib.transport.protocol import Asked, Limits, Received
@@ -160,7 +161,7 @@ async def ask(
     stream: SocketStream | None = None
     try:
         with anyio.move_on_after(timeout_s):
-            stream = await anyio.connect_tcp(host, port)
+            stream = await connect(host, port)
             reader = BufferedByteReceiveStream(stream)
             mine = streams.hello(draw(NONCE))
             await stream.send(mine.sent)

@@ -3,15 +3,15 @@
 | bytes | what |
 |---|---|
 | 0 | version: 1 |
-| 1 | kind: 0 data, 1 challenge, 2 answer, 3 data again |
-| 2-5 | id of the key |
-| 6-17 | session of the sender: random, drawn at each start |
-| 18-23 | sequence number of the datagram in its session, big-endian |
-| 24- | the sealed body, and at its end the tag of 16 bytes |
+| 1-4 | id of the key |
+| 5-16 | session of the sender: random, drawn at each start |
+| 17-22 | sequence number of the datagram in its session, big-endian |
+| 23- | the sealed body, and at its end the tag of 16 bytes |
 
-The body of a datagram under a signed key begins with the signature, 64 bytes. Version 0 is
-plaintext: the payload follows at once. Data that is sent again begins (behind the signature) with
-the number that it had at first, 6 bytes.
+The body begins with its kind: 0 data, 1 challenge, 2 answer, 3 data again; so it is never empty,
+which some versions of the cipher refuse. Under a signed key the signature follows, 64 bytes, but
+for challenges. Data that is sent again has the number that it had at first before its payload, 6
+bytes. Version 0 is plaintext: the payload follows at once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ SIGNATURE = 64
 MAX_SEQUENCE = 2**48 - 1
 """At a million datagrams a second a session lasts for eight years."""
 
-_LAYOUT = struct.Struct(f">BB{KEY_ID}s{SESSION}sHI")
+_LAYOUT = struct.Struct(f">B{KEY_ID}s{SESSION}sHI")
 HEADER = _LAYOUT.size
-OVERHEAD = HEADER + TAG
+OVERHEAD = HEADER + 1 + TAG
 
 SEQUENCE = 6
 ROOM = OVERHEAD + SEQUENCE
@@ -53,7 +53,7 @@ class Kind(IntEnum):
     AGAIN = 3
 
 
-_KINDS = {int(kind): kind for kind in Kind}
+KINDS = {int(kind): kind for kind in Kind}
 
 
 @attrs.frozen(slots=True)
@@ -61,13 +61,11 @@ class Header:
     """The open part of a sealed datagram; its tag covers it.
 
     Attributes:
-        kind: What it is for.
         key_id: Which key seals it.
         session: Which run of which sender.
         sequence: Which datagram of that run; 1 and up.
     """
 
-    kind: Kind
     key_id: bytes
     session: bytes
     sequence: int
@@ -75,7 +73,7 @@ class Header:
     def pack(self) -> bytes:
         """Return its bytes."""
         high, low = divmod(self.sequence, 1 << 32)
-        return _LAYOUT.pack(VERSION, self.kind, self.key_id, self.session, high, low)
+        return _LAYOUT.pack(VERSION, self.key_id, self.session, high, low)
 
 
 def read_header(packet: bytes) -> Header | Refusal:
@@ -88,8 +86,5 @@ def read_header(packet: bytes) -> Header | Refusal:
         return Refusal.PLAINTEXT if packet[0] == PLAIN else Refusal.VERSION
     if len(packet) < OVERHEAD:
         return Refusal.TRUNCATED
-    _, number, key_id, session, high, low = _LAYOUT.unpack_from(packet)
-    kind = _KINDS.get(number)
-    if kind is None:
-        return Refusal.MALFORMED
-    return Header(kind, key_id, session, high << 32 | low)
+    _, key_id, session, high, low = _LAYOUT.unpack_from(packet)
+    return Header(key_id, session, high << 32 | low)

@@ -25,6 +25,7 @@ from federlib.errors import InvalidInput, Unavailable
 from federlib.transport._aead import Cipher, open_sealed
 from federlib.transport.envelope import (
     HEADER,
+    KINDS,
     MAX_SEQUENCE,
     PLAIN,
     ROOM,
@@ -155,19 +156,20 @@ class SealedPackets:
             stale = _STALE.get(peer.window.judge(header.sequence))
             if stale is not None:
                 return Taken(refused=stale)
-        body = self._open(packet, header, key, peer)
-        if isinstance(body, Refusal):
-            return Taken(refused=body)
-        if header.kind is Kind.ANSWER:
+        found = self._open(packet, header, key, peer)
+        if isinstance(found, Refusal):
+            return Taken(refused=found)
+        kind, body = found
+        if kind is Kind.ANSWER:
             return self._answered(body, header, peer_id, address, now_ns)
-        if header.kind is Kind.CHALLENGE:
+        if kind is Kind.CHALLENGE:
             # One that is recorded costs an answer, as small as itself.
             return self._challenged(body, peer_id, peer, address, now_ns)
         if peer is None or address not in peer.addresses:
             return self._challenge(packet, header, peer_id, address, now_ns)
         peer.window.accept(header.sequence)
         self.sessions.heard(peer_id, peer, now_ns)
-        if header.kind is Kind.AGAIN:
+        if kind is Kind.AGAIN:
             number, payload = int.from_bytes(body[:SEQUENCE], "big"), body[SEQUENCE:]
             if len(body) < SEQUENCE or number >= header.sequence:
                 return Taken(refused=Refusal.MALFORMED)
@@ -192,13 +194,18 @@ class SealedPackets:
         if self._sealing is None or self._sealing[0] is not key:
             self._sealing = (key, key.cipher(self._session, _SESSION_PURPOSE))
         self._sequence += 1
-        header = Header(kind, key.wire_id, self._session, self._sequence).pack()
+        header = Header(key.wire_id, self._session, self._sequence).pack()
         associated = header + self._bound
+        mark = bytes((kind,))
         # A challenge claims nothing, and unsigned it is short enough for every request.
-        body = payload if kind is Kind.CHALLENGE else key.signed(payload, associated)
+        if kind is not Kind.CHALLENGE:
+            payload = key.signed(payload, mark + associated)
+        body = mark + payload
         return header + self._sealing[1].encrypt(_nonce(self._sequence), body, associated)
 
-    def _open(self, packet: bytes, header: Header, key: Key, peer: Peer | None) -> bytes | Refusal:
+    def _open(
+        self, packet: bytes, header: Header, key: Key, peer: Peer | None
+    ) -> tuple[Kind, bytes] | Refusal:
         cipher = None if peer is None else peer.ciphers.get(header.key_id)
         if cipher is None:
             cipher = key.cipher(header.session, _SESSION_PURPOSE)
@@ -208,10 +215,13 @@ class SealedPackets:
         body = open_sealed(cipher, _nonce(header.sequence), packet[HEADER:], associated)
         if body is None:
             return Refusal.UNAUTHENTIC
-        if header.kind is Kind.CHALLENGE:
-            return body
-        payload = key.unsigned(body, associated)
-        return Refusal.WRONG_ROLE if payload is None else payload
+        kind, mark = KINDS.get(body[0]), body[:1]
+        if kind is None:
+            return Refusal.MALFORMED
+        if kind is Kind.CHALLENGE:
+            return kind, body[1:]
+        payload = key.unsigned(body[1:], mark + associated)
+        return Refusal.WRONG_ROLE if payload is None else (kind, payload)
 
     def _challenge(
         self, packet: bytes, header: Header, peer_id: PeerId, address: str, now_ns: int
