@@ -160,10 +160,17 @@ def test_a_replay_moves_and_learns_nothing_about_errors() -> None:
 def test_gravity_draws_to_the_origin_and_hardly() -> None:
     far = fit(1_000.0, 0.0, 0.0, 0.0)
     peer = at(0.0, 0.0, 0.0, 0.0, height=0.0)
-    free = learn(far, peer, 1_010.0, attrs.evolve(DEFAULTS, gravity_rho=0.0), GAUSS)
-    drawn = learn(far, peer, 1_010.0, DEFAULTS, GAUSS)
-    # (1 s / 150)² is 44 microseconds.
-    assert free.position[0] - drawn.position[0] == pytest.approx(0.0444, rel=0.01)
+
+    def after(samples: int, rho: float) -> float:
+        found = far
+        for _ in range(samples):
+            found = learn(found, peer, 1_010.0, attrs.evolve(DEFAULTS, gravity_rho=rho), GAUSS)
+        return found.position[0]
+
+    # (1 s / 150)² is 44 microseconds, sixteen times.
+    assert after(15, 150.0) == after(15, 0.0)
+    assert after(16, 0.0) - after(16, 150.0) == pytest.approx(16 * 0.0444, rel=0.01)
+    assert after(16, 0.001) == 0.0
 
 
 def test_the_adjustment_window_keeps_the_last_residuals() -> None:

@@ -38,6 +38,8 @@ _USUAL_SHARE = 0.03
 # the greater step beyond the gate reopens it when much has changed, and still stands a fifth of
 # liars: 0.2 · 0.36 < 0.8 · 0.09 + …
 _USUAL_UP, _USUAL_FAR_UP, _USUAL_DOWN = exp(0.18), exp(0.36), exp(-0.09)
+_GRAVITY_EVERY = 16
+"""Samples between two pulls, each of that strength: they are too weak to be felt one by one."""
 _RESIDUAL_RATE = 0.1
 _WIDEN = 0.1
 _LEAST_WIDE, _MOST_WIDE = 0.5, 4.0
@@ -141,7 +143,10 @@ def learn(
             usual *= _USUAL_FAR_UP
         else:
             usual *= _USUAL_UP if size > usual else _USUAL_DOWN
-        usual = min(max(usual, _USUAL_FLOOR_MS), config.rtt_max_ms)
+        if usual < _USUAL_FLOOR_MS:
+            usual = _USUAL_FLOOR_MS
+        elif usual > config.rtt_max_ms:
+            usual = config.rtt_max_ms
         if size > limit:
             residual *= (limit / size) ** 3
             size = abs(residual)
@@ -152,18 +157,23 @@ def learn(
             fit.residual_ms, peer.residual_ms, widening, config
         )
         widening *= 1.0 + _WIDEN * (config.ucb_target - (measured_ms <= bound))
-        widening = min(max(widening, _LEAST_WIDE), _MOST_WIDE)
+        if widening < _LEAST_WIDE:
+            widening = _LEAST_WIDE
+        elif widening > _MOST_WIDE:
+            widening = _MOST_WIDE
 
     samples = fit.samples + 1
     gain = config.coordinate_adjustment
     if samples > _WARM_SAMPLES:
-        gain = max(config.steady_gain, gain * _WARM_SAMPLES / samples)
+        gain *= _WARM_SAMPLES / samples
+        if gain < config.steady_gain:
+            gain = config.steady_gain
     if trust > config.trust_max:
         trust = config.trust_max
     position, height = _moved(
         fit.position, fit.height, peer, gap, reach, gain * trust * residual, gauss
     )
-    if config.gravity_rho:
+    if config.gravity_rho and not samples % _GRAVITY_EVERY:
         position = _drawn(position, config.gravity_rho)
     adjustments = fit.adjustments
     if config.adjustment_window:
@@ -251,6 +261,8 @@ def _moved(
 
 
 def _drawn(position: tuple[float, ...], rho: float) -> tuple[float, ...]:
-    """Fall towards the origin by (|position| / rho)², both in seconds."""
-    keep = 1.0 - hypot(*position) / (1_000.0 * rho * rho)
+    """Fall towards the origin by (|position| / rho)², in seconds, for each sample since."""
+    keep = 1.0 - _GRAVITY_EVERY * hypot(*position) / (1_000.0 * rho * rho)
+    if keep < 0.0:
+        keep = 0.0
     return tuple([a * keep for a in position])
