@@ -9,6 +9,7 @@ from typing import TypeVar
 from federlib.membership.config import SwimConfig
 from federlib.membership.core import SwimCore
 from federlib.membership.effects import Effect, Send
+from federlib.membership.lifecycle import NodeLifecycleState
 from federlib.membership.messages import (
     Ack,
     Alive,
@@ -99,3 +100,16 @@ def run(core: SwimCore, until_s: float) -> list[Effect]:
 def answer(core: SwimCore, question: ConfirmationPing, name: str, now_s: float) -> None:
     ack = Ack(question.seq, NodeId(name, 1), 0)
     core.handle(packet(ack), f"{name}:1", None, now_s)
+
+
+STATE = NodeLifecycleState
+
+
+def state(core: SwimCore, name: str) -> NodeLifecycleState | None:
+    found = core.member(name)
+    return None if found is None else found.state
+
+
+def group(core: SwimCore, many: int) -> None:
+    for number in range(many):
+        speak(core, f"n{number}")

@@ -1,19 +1,16 @@
-"""One core, spoken to packet by packet."""
+"""One core, spoken to packet by packet: who is what."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
 from federlib.membership.config import SwimConfig
 from federlib.membership.confirmation import RemovePeer
 from federlib.membership.core import SwimCore
 from federlib.membership.effects import (
-    HealthChanged,
     LeaveTold,
     MemberDied,
     MemberJoined,
@@ -26,43 +23,35 @@ from federlib.membership.effects import (
     NameConflict,
     PeerMeasured,
     SelfRefuted,
-    Send,
-    WakeAt,
 )
-from federlib.membership.lifecycle import NodeLifecycleState, TrackerLimits
 from federlib.membership.messages import (
     Ack,
-    Alive,
     ConfirmationPing,
     Dead,
     Digest,
     Gossip,
     Heartbeat,
-    IndirectAck,
     Leave,
-    Message,
-    Nack,
     Ping,
-    PingReq,
     Suspect,
 )
 from federlib.membership.node import NodeId
 from federlib.membership.roles import PeerRole
 
-from .packets import MANAGER, alive, new_core, packet, packets, run, sent, speak, told
-
-STATE = NodeLifecycleState
-
-
-def state(core: SwimCore, name: str) -> NodeLifecycleState | None:
-    found = core.member(name)
-    return None if found is None else found.state
-
-
-def group(core: SwimCore, many: int) -> None:
-    for number in range(many):
-        speak(core, f"n{number}")
-
+from .packets import (
+    MANAGER,
+    STATE,
+    alive,
+    group,
+    new_core,
+    packet,
+    packets,
+    run,
+    sent,
+    speak,
+    state,
+    told,
+)
 
 # What confirms.
 
@@ -340,217 +329,3 @@ def test_the_dead_are_forgotten_in_the_end_and_must_refute_to_be_known_again() -
     assert state(core, "n0") is None
     speak(core, "n0", incarnation=1, now_s=42.0)
     assert state(core, "n0") is STATE.ALIVE
-
-
-# Probes.
-
-
-def probed(core: SwimCore) -> tuple[Ping, float]:
-    """Return the first ping of the core to anybody, and when it was sent."""
-    while True:
-        wake_s = core.next_wake_s
-        assert wake_s is not None
-        if found := sent(core.tick(wake_s), Ping):
-            return found[0], wake_s
-
-
-def test_a_probe_without_answer_asks_three_others_and_a_stream() -> None:
-    core = new_core()
-    group(core, 9)
-    ping, _ = probed(core)
-    effects = run(core, 1.4)
-    requests = sent(effects, PingReq)
-    assert [each.target.name for each in requests[:3]] == [ping.target] * 3
-    assert f"{ping.target}:1" in {e.address for e in told(effects, Send) if e.reliable}
-
-
-def test_a_nack_from_a_relay_makes_the_accusation_and_none_makes_us_doubt_ourselves() -> None:
-    def accused(*, nacks: bool, worst: bool = False) -> tuple[bool, int]:
-        core = new_core()
-        group(core, 9)
-        if worst:
-            for incarnation in range(8):
-                speak(core, "n1", Suspect(NodeId("me", 1), incarnation, "n1"))
-        ping, _ = probed(core)
-        effects = list[object]()
-        for _ in range(200):
-            wake_s = core.next_wake_s
-            assert wake_s is not None
-            now = core.tick(wake_s)
-            effects += now
-            for each in told(now, Send):
-                if nacks and (found := sent([each], PingReq)):
-                    nack = Nack(found[0].seq, NodeId(each.address[:-2], 1), 0)
-                    core.handle(packet(nack), each.address, MANAGER, wake_s + 0.01)
-            if any(isinstance(each, HealthChanged | MemberSuspected) for each in now):
-                break
-        suspected = {e.node.name for e in effects if isinstance(e, MemberSuspected)}
-        return ping.target in suspected, core.health_score
-
-    assert accused(nacks=True) == (True, 0)
-    assert accused(nacks=False) == (False, 3)
-    assert accused(nacks=False, worst=True)[0]
-
-
-def test_a_relay_pings_whom_it_knows_passes_the_answer_on_and_nacks_in_time() -> None:
-    core = new_core()
-    group(core, 2)
-    request = PingReq(77, NodeId("n0", 1), 0, NodeId("n1", 1), 300)
-    effects = core.handle(packet(request), "n0:1", MANAGER, 0.0)
-    (ping,) = sent(effects, Ping, to="n1:1")
-    late = run(core, 0.31)
-    assert sent(late, Nack, to="n0:1") == [Nack(77, NodeId("me", 1), 0)]
-    ack = packet(Ack(ping.seq, NodeId("n1", 1), 4))
-    passed = core.handle(ack, "n1:1", MANAGER, 0.32)
-    assert sent(passed, IndirectAck, to="n0:1") == [
-        IndirectAck(77, NodeId("me", 1), 0, NodeId("n1", 1), 4)
-    ]
-    unknown = PingReq(78, NodeId("n0", 1), 0, NodeId("nobody", 1), 300)
-    effects = core.handle(packet(unknown), "n0:1", MANAGER, 0.4)
-    assert sent(effects, Nack) == [Nack(78, NodeId("me", 1), 0)]
-    assert not sent(effects, Ping)
-
-
-def test_an_ack_measures_the_round_trip_and_carries_the_other_ends() -> None:
-    core = new_core()
-    speak(core, "a")
-    ping, sent_s = probed(core)
-    now_s = sent_s + 0.025
-    ack = Ack(ping.seq, NodeId("a", 1), 0, b"there", 12.5)
-    effects = core.handle(packet(ack), "a:1", MANAGER, now_s)
-    (measured,) = told(effects, PeerMeasured)
-    assert (measured.vivaldi_coord, measured.their_rtt_ms) == (b"there", 12.5)
-    assert measured.rtt_ms == pytest.approx(25.0)
-    again = core.handle(packet(ack), "a:1", MANAGER, now_s)
-    assert not told(again, PeerMeasured)
-    assert core.refused["unasked"] == 1
-
-
-def test_a_late_loop_blames_itself_and_gives_everybody_that_much_more_time() -> None:
-    core = new_core()
-    group(core, 9)
-    run(core, 1.0)
-    for accuser in ("n1", "n2", "n3", "n4"):
-        speak(core, accuser, Suspect(NodeId("n0", 1), 0, accuser), now_s=1.0)
-    effects = core.tick(6.5)
-    assert told(effects, HealthChanged)[0].reason == "late"
-    assert not told(effects, MemberDied)
-    effects = tuple(run(core, 9.0))
-    assert not told(effects, MemberDied)
-    speak(core, "n0", incarnation=1, now_s=9.0)
-    assert state(core, "n0") is STATE.ALIVE
-
-
-def test_every_wish_to_be_woken_lies_ahead() -> None:
-    core = new_core()
-    group(core, 5)
-    now_s = 0.0
-    for _ in range(300):
-        wake_s = core.next_wake_s
-        assert wake_s is not None
-        now_s = max(now_s, wake_s)
-        wishes = told(core.tick(now_s), WakeAt)
-        assert wishes[-1].at_s > now_s
-
-
-# Hostile input.
-
-
-def test_ten_thousand_bogus_names_take_bounded_room() -> None:
-    limits = TrackerLimits(max_members=1_000, max_unconfirmed=200)
-    core = new_core(config=SwimConfig(limits=limits))
-    speak(core, "a")
-    for batch in range(1_000):
-        names = [alive(f"bogus-{batch}-{each}") for each in range(10)]
-        speak(core, "a", *names, now_s=batch / 100)
-    assert len(core.members()) <= 201
-    assert core.refused["full"] > 9_000
-    speak(core, "real", now_s=11.0)
-    assert state(core, "real") is STATE.ALIVE
-    assert all(each.state in {STATE.UNCONFIRMED, STATE.ALIVE} for each in core.members())
-    run(core, 400.0)
-    assert not [each for each in core.members() if each.node.name.startswith("bogus")]
-
-
-def test_one_packet_brings_only_so_many_new_names() -> None:
-    core = new_core()
-    speak(core, "a", *[alive(f"b{each}") for each in range(60)])
-    assert len(core.members()) == 1 + 32
-    assert core.refused["budget"] == 28
-
-
-def test_a_datagram_is_never_longer_than_a_packet_may_be() -> None:
-    core = new_core()
-    for number in range(150):
-        speak(core, f"n{number}", alive(f"n{number}", incarnation=2))
-    effects = [*run(core, 30.0), *speak(core, "n0", alive("x"), now_s=30.0)]
-    datagrams = [each for each in told(effects, Send) if not each.reliable]
-    assert 1_000 < max(len(each.payload) for each in datagrams) <= 1_400 - 48
-
-
-names = st.sampled_from(["me", "a", "b", "c", "d"])
-nodes = st.builds(NodeId, names, st.integers(0, 3))
-numbers = st.integers(0, 3)
-said = st.one_of(
-    st.builds(Alive, nodes, numbers, st.just("x:1"), st.sampled_from(PeerRole)),
-    st.builds(Suspect, nodes, numbers, names),
-    st.builds(Dead, nodes, numbers, names),
-    st.builds(Leave, nodes, numbers),
-)
-steps = st.lists(
-    st.tuples(
-        nodes,
-        numbers,
-        st.lists(said, max_size=3),
-        st.sampled_from([None, *PeerRole]),
-        st.floats(0, 20),
-        st.sampled_from(["gossip", "ping", "ack", "digest", "beat", "request"]),
-    ),
-    max_size=25,
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(steps)
-def test_whatever_is_said_nothing_is_raised_and_the_lifecycle_is_kept(
-    talk: list[
-        tuple[NodeId, int, list[Alive | Suspect | Dead | Leave], PeerRole | None, float, str]
-    ],
-) -> None:
-    core = new_core()
-    now_s = 0.0
-    before: dict[str, tuple[NodeLifecycleState, int]] = {}
-    for node, incarnation, updates, role, gap_s, kind in talk:
-        now_s += gap_s
-        run(core, now_s)
-        me = Alive(node, incarnation, "x:1", MANAGER if role is None else role)
-        spoken: dict[str, Message] = {
-            "gossip": Gossip(node, incarnation),
-            "ping": Ping(1, "me", node, incarnation),
-            "ack": Ack(1, node, incarnation),
-            "digest": Digest(me, bytes(32)),
-            "beat": Heartbeat(1, me),
-            "request": PingReq(1, node, incarnation, NodeId("b", 1), 50),
-        }
-        core.handle(packet(spoken[kind], *updates), "x:1", role, now_s)
-        after = {e.node.name: (e.state, e.node.epoch) for e in core.members()}
-        for name, (found, epoch) in after.items():
-            was = before.get(name)
-            if was is not None and was[0] is STATE.UNCONFIRMED and was[1] == epoch:
-                assert found in {STATE.UNCONFIRMED, STATE.ALIVE, STATE.LEFT, STATE.SUSPECT}
-            standing = core.tracker.get(name)
-            assert standing is not None
-            assert (standing.state, standing.epoch) == (found, epoch)
-        assert "me" not in after
-        before = after
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([None, *PeerRole]), st.booleans())
-def test_noise_is_counted_and_nothing_is_raised(
-    payload: bytes, role: PeerRole | None, reliable: bool
-) -> None:
-    core = new_core()
-    before = core.handle(payload, "x:1", role, 0.0, reliable=reliable)
-    assert not before or not core.refused
-    assert sum(core.refused.values()) <= 1

@@ -66,7 +66,7 @@ def test_starved_members_cost_no_life_and_less_than_in_plain_swim() -> None:
 
 
 def test_a_quiet_group_of_fifty_sends_little() -> None:
-    swarm = Swarm(50, seed=1, links=Links(loss=0.01), coordinate=bytes(56))
+    swarm = Swarm(50, seed=1, links=Links(loss=0.01), coordinate=bytes(62))
     swarm.start()
     swarm.run(15.0)
     before = swarm.traffic.payload_bytes, swarm.traffic.datagrams

@@ -23,7 +23,7 @@ __all__ = ["COORDINATE", "Cell", "Run", "Summary", "play", "summarise"]
 CRASH_S = 60.0
 END_S = 120.0
 
-COORDINATE = bytes(56)
+COORDINATE = bytes(62)
 """As long as a coordinate of four dimensions."""
 
 SETTLED_S = 20.0
