@@ -85,7 +85,7 @@ _OUT = 4_096
 """Packets that wait to be sent; what comes on top is lost, as on the way."""
 
 _STREAMS = 16
-"""Streams of ours that are open at once."""
+"""Streams of ours that are open at once; as many wait."""
 
 _EVENTS = 1_024
 """Events that one reader may be behind."""
@@ -421,7 +421,11 @@ class HealthAwareServer:
     def _answer(self, asked: Asked) -> None:
         effects = self._handle(asked.received, reliable=True)
         answers = [each for each in effects if type(each) is Send and each.reliable]
-        asked.answer(answers[0].payload if answers else b"")
+        try:
+            asked.answer(answers[0].payload if answers else b"")
+        except FederlibError:
+            # Longer than this transport's streams may be.
+            self._lost += 1
         self._apply([each for each in effects if each not in answers[:1]], is_measured=False)
 
     def _handle(self, received: Received, *, reliable: bool) -> tuple[Effect, ...]:
@@ -447,9 +451,11 @@ class HealthAwareServer:
                 self._tell(effect)
 
     def _post(self, send: Send) -> None:
-        if send.reliable:
+        if send.reliable and self._streams.statistics().tasks_waiting < _STREAMS:
             assert self._group is not None
             self._group.start_soon(self._request, send)
+        elif send.reliable:
+            self._lost += 1
         elif len(self._out) < _OUT:
             self._out.append(send)
             self._has_out.set()
