@@ -10,6 +10,9 @@ from federlib.transport.packets import SealedPackets, Taken
 from transport.keys import SECRET
 
 S = 1_000_000_000
+ADA = "10.0.0.1:7000"
+BEN = "10.0.0.2:7000"
+MALLORY = "10.6.6.6:6666"
 
 
 class Run:

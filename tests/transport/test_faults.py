@@ -17,14 +17,9 @@ from federlib.transport._streams import StreamServer
 from federlib.transport.addresses import parse_address
 from federlib.transport.frames import HELLO
 from transport.keys import OTHER, SECRET
-from transport.test_udp import Counts, dialled, receive, sealed, stray
+from transport.sockets import Counts, dialled, receive, sealed, stray
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def counts() -> Counts:
-    return Counts()
 
 
 async def test_a_port_that_tcp_does_not_have_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

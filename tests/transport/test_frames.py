@@ -13,8 +13,7 @@ from federlib.errors import InvalidInput
 from federlib.transport import Key, Keyring
 from federlib.transport.frames import CHUNK, HELLO, PREFIX, Conversation, MessageReader, Streams
 from federlib.transport.refusals import Refusal
-from transport.keys import OTHER, SECRET, SIGN, VERIFY
-from transport.test_packets import Traitor
+from transport.keys import OTHER, SECRET, SIGN, VERIFY, Traitor
 
 MAX = 200_000
 _nonces = count()

@@ -22,9 +22,8 @@ from federlib.transport import MAX_PACKET, Key, Keyring, Refusal, UdpTransport, 
 from federlib.transport.addresses import parse_address
 from federlib.transport.envelope import HEADER, Kind
 from federlib.transport.frames import HELLO, PREFIX, Conversation, Streams
-from transport.keys import OTHER, SECRET, SIGN, VERIFY
+from transport.keys import OTHER, SECRET, SIGN, VERIFY, Traitor
 from transport.pairs import Run, S, Wire
-from transport.test_packets import Traitor
 
 IS_SOAK = bool(os.environ.get("FEDERLIB_SOAK"))
 PACKETS = 1_000_000 if IS_SOAK else 100_000

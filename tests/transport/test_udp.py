@@ -4,89 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 
 from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, Unavailable
-from federlib.telemetry import RecordingSink, Telemetry
 from federlib.transport import (
-    Asked,
     Key,
     Keyring,
     Limits,
-    Received,
     Refusal,
-    Transport,
     UdpTransport,
     resolve,
 )
 from federlib.transport.addresses import parse_address
-from federlib.transport.frames import HELLO
 from transport.keys import OTHER, SECRET
+from transport.sockets import PATIENCE_S, Counts, dialled, receive, sealed, stray
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE_S = 10.0
-
-
-class Counts:
-    """What one transport has counted."""
-
-    def __init__(self) -> None:
-        self.sink = RecordingSink()
-        self.telemetry = Telemetry(self.sink)
-
-    def refused(self, reason: Refusal, channel: str = "udp") -> int:
-        name = "federlib_transport_refused_total"
-        return int(self.sink.value(name, channel=channel, reason=reason.value))
-
-    async def wait_for(self, reason: Refusal, number: int = 1, channel: str = "udp") -> None:
-        with anyio.fail_after(PATIENCE_S):
-            while self.refused(reason, channel) < number:
-                await anyio.sleep(0.001)
-
-
-@pytest.fixture
-def counts() -> Counts:
-    return Counts()
-
-
-def sealed(
-    host: str = "127.0.0.1",
-    *,
-    cluster: str = "test",
-    secret: bytes = SECRET,
-    limits: Limits | None = None,
-    counts: Counts | None = None,
-) -> UdpTransport:
-    telemetry = Counts().telemetry if counts is None else counts.telemetry
-    keyring = Keyring(Key(secret))
-    return UdpTransport(host, cluster=cluster, keyring=keyring, limits=limits, telemetry=telemetry)
-
-
-async def receive(transport: Transport) -> Received:
-    with anyio.fail_after(PATIENCE_S):
-        return await transport.receive()
-
-
-def stray(to: Transport, *packets: bytes) -> None:
-    """Send datagrams from nobody."""
-    host, port = parse_address(to.address)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for packet in packets:
-            sock.sendto(packet, (host, port))
-
-
-@asynccontextmanager
-async def dialled(to: Transport) -> AsyncIterator[anyio.abc.SocketStream]:
-    """Open a bare TCP connection."""
-    host, port = parse_address(to.address)
-    async with await anyio.connect_tcp(host, port) as stream:
-        yield stream
 
 
 async def test_udp_and_tcp_have_the_same_port() -> None:
@@ -393,75 +329,6 @@ async def test_names_are_looked_up_by_name() -> None:
     for name in ("no such host.invalid", "x" * 100 + ".example", "\0"):
         with pytest.raises(Unavailable, match="cannot be looked up"):
             await resolve(name, 7000)
-
-
-async def test_streams_beyond_the_limit_are_refused(counts: Counts) -> None:
-    limits = Limits(streams=2)
-    async with sealed(limits=limits, counts=counts) as one, dialled(one), dialled(one):
-        async with dialled(one) as third:
-            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                await third.receive()
-        assert counts.refused(Refusal.BUSY, "tcp") == 1
-
-
-async def test_a_stream_that_says_nothing_is_closed(counts: Counts) -> None:
-    limits = Limits(hello_s=0.05)
-    async with sealed(limits=limits, counts=counts) as one, dialled(one) as stream:
-        with anyio.fail_after(PATIENCE_S), pytest.raises(anyio.EndOfStream):
-            await stream.receive()
-        assert counts.refused(Refusal.TIMEOUT, "tcp") == 1
-
-
-async def test_a_stream_that_breaks_off_is_counted(counts: Counts) -> None:
-    async with sealed(counts=counts) as one:
-        async with dialled(one) as stream:
-            await stream.send(b"\x01" * (HELLO - 1))
-        await counts.wait_for(Refusal.TRUNCATED, channel="tcp")
-
-
-async def test_a_request_that_is_never_answered_ends(counts: Counts) -> None:
-    limits = Limits(stream_s=0.1)
-    async with sealed(limits=limits, counts=counts) as one, sealed() as other:
-        with pytest.raises(OutcomeUnknown):
-            await other.request(one.address, b"x", timeout_s=PATIENCE_S)
-        assert (await one.receive_request()).received.payload == b"x"
-        assert counts.refused(Refusal.TIMEOUT, "tcp") == 1
-
-
-async def test_requests_that_nobody_takes_are_refused(counts: Counts) -> None:
-    async with sealed(limits=Limits(queue=1), counts=counts) as one, sealed() as other:
-        for _ in range(2):
-            with pytest.raises(OutcomeUnknown):
-                await other.request(one.address, b"x", timeout_s=0.2)
-        assert counts.refused(Refusal.QUEUE_FULL, "tcp") == 1
-
-
-async def test_a_claim_of_four_gigabytes_is_refused_before_it_is_held(counts: Counts) -> None:
-    async with (
-        UdpTransport(cluster="c", plaintext=True, telemetry=counts.telemetry) as one,
-        dialled(one) as stream,
-    ):
-        await stream.send(bytes(HELLO - 1) + b"\x01" + struct.pack(">I", 2**32 - 1))
-        await counts.wait_for(Refusal.OVERSIZE, channel="tcp")
-
-
-async def test_an_answer_that_is_too_long_is_refused_and_another_may_follow() -> None:
-    limits = Limits(max_stream=10)
-    async with sealed(limits=limits) as one, sealed(limits=limits) as other:
-
-        async def serve() -> None:
-            asked: Asked = await one.receive_request()
-            assert "bytes=1)" in repr(asked)
-            with pytest.raises(InvalidInput, match="at most 10 bytes on a stream"):
-                asked.answer(b"x" * 11)
-            asked.answer(b"x" * 10)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(serve)
-            answer = await other.request(one.address, b"x", timeout_s=PATIENCE_S)
-        assert answer.payload == b"x" * 10
-        with pytest.raises(InvalidInput, match="at most 10 bytes on a stream"):
-            await other.request(one.address, b"x" * 11, timeout_s=1)
 
 
 async def test_cancelled_calls_leave_it_whole() -> None:

@@ -110,7 +110,7 @@ class Received:
         payload: The bytes, as they were sent.
         address: Where it came from, ``host:port``; an answer sent there arrives.
         role: The role of the key that it was sealed with, or None where that key has none.
-        session: Names the sender's run, in hex; "" where nothing proves one.
+        session: Names the sender's run; "" where nothing proves one.
         is_proven: Whether a key of the cluster sealed it. Plaintext proves nothing.
         is_first: Whether it is the first from this run. Its trip may hold the exchange that
             confirmed the run, so a round trip measured with it is too long.
