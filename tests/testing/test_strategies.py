@@ -101,6 +101,7 @@ NOT_RECORDS = {
     "RttMatrix": "a table that a trial reads",
     "TrialResult": "a report of a trial of coordinates, which only it makes",
     "Finding": "what a driver tells the doctor",
+    "EventsMissed": "what a slow reader of events is told",
     "Telemetry": "holds a logger and a sink",
     "Versioned": "what stored records of runs inherit from",
 }

@@ -72,6 +72,7 @@ from federlib.vivaldi import (
     VivaldiConfig,
     VivaldiCoordinate,
     VivaldiCoordinateSystem,
+    config_from_env,
     decode_coordinate,
     encode_coordinate,
 )
@@ -152,7 +153,7 @@ class HealthAwareServer:
         self._config = config or SwimConfig(timeouts=settings.timeouts)
         self._random = random.SystemRandom()
         self._vivaldi = VivaldiCoordinateSystem(
-            vivaldi or VivaldiConfig(), now_s=self._now_s, rng=self._random
+            vivaldi or config_from_env(), now_s=self._now_s, rng=self._random
         )
         self._began_s = self._now_s()
         self._has_converged = False
