@@ -24,6 +24,7 @@ from federlib.membership.effects import (
     PeerMeasured,
     SelfRefuted,
 )
+from federlib.membership.lifecycle import TrackerLimits
 from federlib.membership.messages import (
     Ack,
     ConfirmationPing,
@@ -329,3 +330,54 @@ def test_the_dead_are_forgotten_in_the_end_and_must_refute_to_be_known_again() -
     assert state(core, "n0") is None
     speak(core, "n0", incarnation=1, now_s=42.0)
     assert state(core, "n0") is STATE.ALIVE
+
+
+def test_a_restarted_peer_that_is_rumoured_twice_is_asked_as_the_latest() -> None:
+    core = new_core()
+    group(core, 2)
+    speak(core, "n1", Suspect(NodeId("n0", 1), 0, "n1"), alive("n0", epoch=2))
+    speak(core, "n1", alive("n0", epoch=3))
+    asked = sent(run(core, 1.1), ConfirmationPing, to="n0:1")
+    assert [each.target for each in asked][:1] == ["n0"]
+    effects = speak(core, "n0", epoch=3, now_s=1.2)
+    assert told(effects, MemberJoined)[0].node == NodeId("n0", 3)
+
+
+def test_what_an_unconfirmed_peer_is_said_to_have_suffered_is_kept_as_its_incarnation() -> None:
+    core = new_core()
+    speak(core, "a", alive("b"), alive("b", incarnation=2), Suspect(NodeId("b", 1), 4, "a"))
+    speak(core, "a", Dead(NodeId("b", 1), 5, "a"))
+    found = core.member("b")
+    assert found is not None
+    assert (found.state, found.incarnation) == (STATE.UNCONFIRMED, 5)
+
+
+def test_a_tale_of_ours_that_we_have_not_told_is_outdone() -> None:
+    core = new_core()
+    speak(core, "a", alive("me", incarnation=9))
+    assert core.incarnation == 10
+    speak(core, "a", Suspect(NodeId("me", 1), 2**53, "a"))
+    assert core.incarnation == 10
+
+
+def test_who_is_known_does_not_take_the_place_of_others_when_the_table_is_full() -> None:
+    core = new_core(config=SwimConfig(limits=TrackerLimits(max_members=3, max_unconfirmed=1)))
+    group(core, 5)
+    assert [each.node.name for each in core.members()] == ["n0", "n1", "n2"]
+    assert core.refused["full"] == 2
+
+
+def test_a_word_of_an_earlier_run_is_refused() -> None:
+    core = new_core()
+    speak(core, "a", epoch=3)
+    assert speak(core, "a", alive("b"), epoch=2) == ()
+    assert (core.refused["stale"], state(core, "b")) == (1, None)
+
+
+def test_leaving_is_not_refuted_and_probes_end() -> None:
+    core = new_core()
+    group(core, 3)
+    core.leave(0.0)
+    speak(core, "n0", Suspect(NodeId("me", 1), 0, "n0"))
+    assert core.incarnation == 0
+    assert not sent(run(core, 10.0), Ping)

@@ -228,6 +228,11 @@ class Swarm:
         node = self._nodes[number]
         self._apply(node, node.core.leave(self.now_s + node.offset_s))
 
+    def feed(self) -> None:
+        """Let those that were starved read at once from now on."""
+        for node in self._nodes:
+            node.is_starved = False
+
     def block(self, number: int, seconds: float) -> None:
         """Keep a member from doing anything for a time."""
         node = self._nodes[number]
