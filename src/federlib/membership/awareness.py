@@ -23,7 +23,7 @@ class Awareness:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.score = 0
+        self.score: int = 0
 
     def add(self, delta: int) -> None:
         """Change the score, within its bounds."""

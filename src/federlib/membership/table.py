@@ -121,9 +121,9 @@ class MemberTable:
     """
 
     def __init__(self, limits: TrackerLimits, rng: RandomSource) -> None:
-        self.tracker = IncarnationTracker(limits)
-        self.live = Bag()
-        self.dead = Bag()
+        self.tracker: IncarnationTracker = IncarnationTracker(limits)
+        self.live: Bag = Bag()
+        self.dead: Bag = Bag()
         self._peers: dict[str, Peer] = {}
         self._rng = rng
         self._ring: list[str] = []

@@ -96,7 +96,7 @@ class Peers:
         self._known: dict[str, Peer] = {}
         self._recent: list[Peer] = []
         self._serial = 0
-        self.forgotten = 0
+        self.forgotten: int = 0
 
     def heard(self, name: str, coordinate: VivaldiCoordinate, now_s: float) -> Peer:
         """Take in what a peer says of itself together with a measurement."""
