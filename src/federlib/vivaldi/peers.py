@@ -45,12 +45,12 @@ class Peer:
     )
 
     def __init__(self, name: str, coordinate: VivaldiCoordinate, heard_s: float) -> None:
-        self.name = name
-        self.coordinate = coordinate
-        self.heard_s = heard_s
+        self.name: str = name
+        self.coordinate: VivaldiCoordinate = coordinate
+        self.heard_s: float = heard_s
         self.window: tuple[float, ...] = ()
-        self.filtered_ms = 0.0
-        self.serial = 0
+        self.filtered_ms: float = 0.0
+        self.serial: int = 0
         self._jitter_ms = 0.0
         self._sampled_s = self._own_s = -inf
 

@@ -145,10 +145,10 @@ class Swarm:
         configs: Mapping[int, SwimConfig] | None = None,
         knows_distances: bool = False,
     ) -> None:
-        self.now_s = 0.0
+        self.now_s: float = 0.0
         self.seen: list[Seen] = []
-        self.traffic = Traffic()
-        self.links = links or Links()
+        self.traffic: Traffic = Traffic()
+        self.links: Links = links or Links()
         self._seed = seed
         self._config = config or SwimConfig()
         self._configs = configs or {}
