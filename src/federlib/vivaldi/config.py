@@ -109,7 +109,7 @@ class VivaldiConfig:
     gate: float = attrs.field(default=2.5, validator=_within(0, 1e6))
     trust_max: float = attrs.field(default=0.5, validator=_within(0.01, 1))
     steady_gain: float = attrs.field(default=0.125, validator=_within(0.001, 1))
-    replay: int = attrs.field(default=16, validator=_whole(0, 64))
+    replay: int = attrs.field(default=32, validator=_whole(0, 64))
     replay_memory: int = attrs.field(default=64, validator=_whole(1, 1024))
     gravity_rho: float = attrs.field(default=150.0, validator=_within(0, 1e6))
     adjustment_window: int = attrs.field(default=0, validator=_whole(0, 100))

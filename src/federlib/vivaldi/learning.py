@@ -198,13 +198,15 @@ def replay(
 ) -> Fit:
     """Move as what is remembered says once more: pairs of a peer's coordinate and round trip.
 
-    Nothing is learned about errors: that would count one measurement twice.
+    Coordinates that had learned from less than this node has weigh less. Nothing is learned
+    about errors: that would count one measurement twice.
     """
     position, height, own_error = fit.position, fit.height, fit.error
     limit_gate, usual, least = config.gate, fit.usual_ms, config.height_min_ms
     gain = config.coordinate_adjustment
     if fit.samples > _REPLAY_SAMPLES:
         gain *= _REPLAY_SAMPLES / fit.samples
+    known = fit.samples + 1
     for peer, rtt_ms in remembered:
         gap = dist(position, peer.position)
         reach = height + peer.height
@@ -214,7 +216,13 @@ def replay(
             limit = _limit(usual, rtt_ms, limit_gate)
             if size > limit:
                 residual *= (limit / size) ** 3
-        trust = min(own_error / (own_error + peer.error), config.trust_max)
+        trust = own_error / (own_error + peer.error)
+        if trust > config.trust_max:
+            trust = config.trust_max
+        # While all are new, a coordinate heard some samples ago is already wrong.
+        maturity = (peer.sample_count + 1) / known
+        if maturity < 1.0:
+            trust *= maturity * maturity
         position, height = _moved(
             position, height, peer, gap, reach, gain * trust * residual, gauss
         )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["RttEstimate", "VivaldiCoordinateSystem", "VivaldiCounts"]
 
 _REPLAYING_SAMPLES = 60
-"""All of `replay` until then; 1/n of it after."""
+"""All of `replay` until then; after, 1/n² of it."""
 
 
 @attrs.frozen
@@ -204,7 +204,7 @@ class VivaldiCoordinateSystem:
             fit = learn(self._fit, coord, filtered_ms, rtt_ms, config, self._gauss)
             replays = config.replay
             if replays and fit.samples > _REPLAYING_SAMPLES:
-                replays = replays * _REPLAYING_SAMPLES // fit.samples
+                replays = int(replays * (_REPLAYING_SAMPLES / fit.samples) ** 2)
             if replays:
                 chosen = self._peers.recent(replays, known, self._random)
                 fit = replay(fit, chosen, config, self._gauss)
