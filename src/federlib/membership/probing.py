@@ -216,6 +216,8 @@ class Prober:
     def _fail(self, probe: _Probe, now_s: float) -> None:
         asked, nacks = len(probe.relays), len(probe.nacked)
         is_witnessed = self._is_witnessed(nacks, asked)
+        # First: our own doubt makes our own suspicion longer. The other way round a starved
+        # member's first accusations, when it still thinks itself well, have cost lives.
         self._health(asked - nacks if asked else 1)
         peer = probe.peer
         if peer.node == probe.node and peer.state in _MAY_BE_ACCUSED and is_witnessed:
@@ -292,7 +294,9 @@ class Relays:
         own = self._own
         ping = Ping(seq, target.node.name, own.node, own.incarnation, own.coordinate())
         self._outbox.post(target, ping)
-        wait_s = request.wait_ms / 1_000
+        # Nobody's probe is longer, whatever it says; else a few requests would fill the room.
+        longest_s = self._config.interval_s * (self._config.awareness_most + 1)
+        wait_s = min(request.wait_ms / 1_000, longest_s)
         self._timers.at(now_s + wait_s, self._owe, seq)
         # A late ack is still worth more to the prober than the nack before it.
         self._timers.at(now_s + 2 * wait_s, self._forget, seq)
