@@ -58,6 +58,14 @@ def test_ten_thousand_bogus_names_take_bounded_room() -> None:
     assert not [each for each in core.members() if each.node.name.startswith("bogus")]
 
 
+def test_without_a_key_nobody_makes_us_say_that_we_live() -> None:
+    core = new_core()
+    speak(core, "me", incarnation=1_000, role=None)
+    assert (core.incarnation, core.refused["own"]) == (0, 1)
+    speak(core, "stranger", Suspect(core.node, 1_000, "x"), role=None)
+    assert (core.incarnation, core.refused["stranger"]) == (0, 1)
+
+
 def test_one_packet_brings_only_so_many_new_names() -> None:
     core = new_core()
     speak(core, "a", *[alive(f"b{each}") for each in range(60)])

@@ -76,7 +76,8 @@ class Intake:
         node, incarnation, claim = _who(message)
         if node.name == self._own.node.name:
             # Our own words come back, or somebody else has our name: the judge tells which.
-            self._judge.take(Alive(node, incarnation, address, PeerRole.UNKNOWN), now_s)
+            if role is not None:
+                self._judge.take(Alive(node, incarnation, address, PeerRole.UNKNOWN), now_s)
             self._outbox.refuse("own")
             return
         known = self._table.get(node.name)
