@@ -167,3 +167,12 @@ def test_a_file_that_is_no_matrix_is_told_in_a_line(content: bytes, tmp_path: Pa
 
 def test_a_file_that_is_not_there_is_usage(tmp_path: Path) -> None:
     assert simulate(tmp_path / "nothing.csv").exit_code == 2
+
+
+def test_more_text_than_there_may_be_is_refused(
+    matrix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federlib.cli.vivaldi._MOST_BYTES", 20)
+    done = simulate(matrix)
+    assert done.exit_code == 2
+    assert "expected at most 20 characters, found 'more'" in done.output

@@ -212,3 +212,11 @@ def test_a_state_that_is_no_number_is_told(broken: dict[str, object]) -> None:
     own = fit(0.0, 0.0, 0.0, 0.0)
     assert is_finite(own, DEFAULTS)
     assert not is_finite(msgspec.structs.replace(own, **broken), DEFAULTS)
+
+
+def test_the_usual_residual_stays_within_what_can_be_measured() -> None:
+    own = msgspec.structs.replace(fit(0.0, 0.0, 0.0, 0.0), usual_ms=9_999.0)
+    far = at(9_000.0, 0.0, 0.0, 0.0, height=9_000.0)
+    assert learn(own, far, 1.0, DEFAULTS, GAUSS).usual_ms == DEFAULTS.rtt_max_ms
+    quiet = msgspec.structs.replace(own, usual_ms=0.5)
+    assert learn(quiet, at(10.0, 0.0, 0.0, 0.0), 20.0, DEFAULTS, GAUSS).usual_ms == 0.5
