@@ -119,6 +119,18 @@ def test_a_partition_heals() -> None:
     assert all(swarm.core(number).incarnation >= 1 for number in range(12))
 
 
+# With six, a suspicion that nobody confirms lasts its longest, and our doubt doubles it.
+@pytest.mark.parametrize(("size", "within_s"), [(3, 20.0), (6, 60.0)])
+def test_the_last_one_left_finds_the_others_dead(size: int, within_s: float) -> None:
+    swarm = joined(size)
+    for number in range(1, size):
+        swarm.crash(number)
+    swarm.run(15.0 + 20.0 + 12.0 * size)
+    assert swarm.alive_for(0) == set()
+    first_s = min(swarm.deaths(number)[0].at_s for number in range(1, size))
+    assert first_s < 15.0 + within_s
+
+
 def test_clocks_that_lie_hours_apart_do_not_matter() -> None:
     swarm = joined(12, clock_offsets_s=lambda number: number * HOUR_S)
     assert swarm.agrees()

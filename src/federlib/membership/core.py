@@ -148,6 +148,7 @@ class SwimCore:
         self._now_s = 0.0
         self._wake_s: float | None = None
         self._gossip_s: float | None = None
+        self._is_told = False
 
     # Queries.
 
@@ -227,7 +228,7 @@ class SwimCore:
             own.is_leaving = True
             if own.role is PeerRole.WORKER or not len(self._table.live):
                 self._pushing.farewell()
-                self._outbox.effects.append(LeaveTold())
+                self._end()
             else:
                 self._outbox.broadcast(Leave(own.node, own.incarnation), urgent=True)
         return self._effects()
@@ -268,6 +269,7 @@ class SwimCore:
         except Refused as refusal:
             self._outbox.refuse(refusal.reason)
             return ()
+        self._prober.hear(now_s)
         self._intake.take(packet, sender_address, authenticated_role, now_s, reliable=reliable)
         return self._effects()
 
@@ -304,6 +306,11 @@ class SwimCore:
                     ping = ConfirmationPing(seq, effect.peer, own.alive(), own.coordinate())
                     self._outbox.post(peer, ping)
 
+    def _end(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._outbox.effects.append(LeaveTold())
+
     def _arm_gossip(self) -> None:
         if self._gossip_s is None:
             self._gossip_s = self._now_s + self._config.gossip_interval_s * self._rng.random()
@@ -317,7 +324,7 @@ class SwimCore:
             if peer is not None and outbox.waiting:
                 outbox.post(peer, Gossip(own.node, own.incarnation))
         if own.is_leaving and not outbox.is_telling(own.node.name):
-            outbox.effects.append(LeaveTold())
+            self._end()
         elif outbox.waiting and len(table.live):
             self._gossip_s = now_s + self._config.gossip_interval_s
             self._timers.at(self._gossip_s, self._gossip)

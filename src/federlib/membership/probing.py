@@ -33,6 +33,9 @@ __all__ = ["Prober", "Relays", "Sequences"]
 NACK_SHARE = 0.6
 """Of the time that is left to the prober: the rest is for the way there and back."""
 
+SILENT_INTERVALS = 5
+"""Without any packet for so long we are alone; who only reads late still reads."""
+
 MAX_PENDING = 256
 """Pings whose late answers still tell a round trip."""
 
@@ -102,15 +105,22 @@ class Prober:
         self._probe: _Probe | None = None
         self._round = 0
         self._sent: dict[int, _Sent] = {}
+        self._heard_s = 0.0
 
     def start(self, now_s: float) -> None:
         """Begin to probe, at any instant of the first interval: not all members at once."""
+        self._heard_s = now_s
         self._timers.at(now_s + self._config.interval_s * self._rng.random(), self._next, 0)
 
     def forgive(self, away_s: float) -> None:
         """Wait longer for the pending answer, by a time in which nothing could be heard."""
+        self._heard_s += away_s
         if self._probe is not None:
             self._probe.deadline_s += away_s
+
+    def hear(self, now_s: float) -> None:
+        """Note that a packet has come, whatever it says."""
+        self._heard_s = now_s
 
     def ask(self, peer: Peer, now_s: float) -> int:
         """Note that a peer is asked something now; return the number of the question."""
@@ -215,25 +225,25 @@ class Prober:
 
     def _fail(self, probe: _Probe, now_s: float) -> None:
         asked, nacks = len(probe.relays), len(probe.nacked)
-        is_witnessed = self._is_witnessed(nacks, asked)
-        # First: our own doubt makes our own suspicion longer. The other way round a starved
-        # member's first accusations, when it still thinks itself well, have cost lives.
+        is_witnessed = self._is_witnessed(nacks, asked, now_s)
+        # First: our own doubt makes our own suspicion longer.
         self._health(asked - nacks if asked else 1)
         peer = probe.peer
         if peer.node == probe.node and peer.state in _MAY_BE_ACCUSED and is_witnessed:
             self._judge.accuse(peer, now_s)
 
-    def _is_witnessed(self, nacks: int, asked: int) -> bool:
+    def _is_witnessed(self, nacks: int, asked: int, now_s: float) -> bool:
         """Say whether a failed probe is the target's failure rather than ours.
 
         A relay's nack proves that we hear others in time. Without any, most likely we do not:
         accusing everybody we probe is what a starved node does in SWIM. It first waits longer,
-        up to its worst health; only then may it accuse without a witness, for it may truly be
-        alone on its side of a partition.
+        up to its worst health, and only then accuses without a witness. Who hears nothing at
+        all is not starved but alone, as the last of its side of a partition, and accuses.
         """
         if not (self._config.lifeguard and self._config.witness) or not asked:
             return True
-        return nacks > 0 or self._awareness.is_worst
+        is_alone = now_s - self._heard_s >= SILENT_INTERVALS * self._config.interval_s
+        return nacks > 0 or is_alone or self._awareness.is_worst
 
     def _health(self, delta: int) -> None:
         if not self._config.lifeguard:
