@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from federlib.membership.config import SwimConfig
 from federlib.membership.core import SwimCore
 from federlib.membership.effects import (
     HealthChanged,
@@ -29,6 +30,7 @@ from .packets import (
     group,
     new_core,
     packet,
+    packets,
     run,
     sent,
     speak,
@@ -143,3 +145,17 @@ def test_every_wish_to_be_woken_lies_ahead() -> None:
         now_s = max(now_s, wake_s)
         wishes = told(core.tick(now_s), WakeAt)
         assert wishes[-1].at_s > now_s
+
+
+def test_a_suspect_is_asked_once_more_before_its_time_is_over_and_its_answer_is_enough() -> None:
+    core = new_core(config=SwimConfig(interval_s=10.0))
+    group(core, 2)
+    accusation = Suspect(NodeId("n0", 1), 0, "n1")
+    speak(core, "n1", accusation, now_s=0.0)
+    effects = run(core, 15.5)
+    asked = [each for each in packets(effects, to="n0:1") if isinstance(each.message, Ping)]
+    assert [each.updates[0] for each in asked] == [accusation] * len(asked)
+    ping = asked[-1].message
+    assert isinstance(ping, Ping)
+    core.handle(packet(Ack(ping.seq, NodeId("n0", 1), 1)), "n0:1", MANAGER, 16.0)
+    assert state(core, "n0") is STATE.ALIVE

@@ -51,6 +51,7 @@ from federlib.membership.probing import Prober, Relays, Sequences
 from federlib.membership.pushing import Pushing, Watching
 from federlib.membership.pushpull import PushPull
 from federlib.membership.roles import DEFAULT_STRATEGIES, PeerRole, RoleStrategies
+from federlib.membership.suspects import Suspects
 from federlib.membership.table import MemberTable, RandomSource
 from federlib.membership.timeouts import (
     AdaptiveTimeouts,
@@ -123,13 +124,15 @@ class SwimCore:
             strategies=strategies,
             max_pending=config.limits.max_unconfirmed,
         )
+        self._suspects = suspects = Suspects(config, table, timers, timeouts, rng)
         self._judge = judge = Judge(
-            own, config, table, outbox, timers, awareness, timeouts, self._confirmations
+            own, config, table, outbox, timers, awareness, suspects, self._confirmations
         )
         sequences = Sequences(rng)
         self._prober = Prober(
             own, config, table, outbox, timers, judge, awareness, timeouts, sequences, rng
         )
+        suspects.on_remind(self._prober.remind)
         self._push_pull = PushPull(own, config, table, outbox, timers, judge, rng)
         self._pushing = Pushing(own, config, table, outbox, timers, self._prober, rng)
         self._watching = Watching(config, table, timers, judge)
@@ -290,7 +293,7 @@ class SwimCore:
         self._awareness.add(1)
         self._outbox.effects.append(HealthChanged(self._awareness.score, "late"))
         self._prober.forgive(away_s)
-        self._judge.forgive(away_s)
+        self._suspects.forgive(away_s)
         self._watching.forgive(away_s)
 
     def _confirm(self, now_s: float) -> None:

@@ -29,9 +29,9 @@ from federlib.membership.messages import Alive, Dead, Gossip, Leave, Suspect, Up
 from federlib.membership.node import MAX_NUMBER, NodeId, is_name
 from federlib.membership.outbox import Outbox, Own
 from federlib.membership.roles import PeerRole
-from federlib.membership.suspicion import Suspicion, needed_confirmations
+from federlib.membership.suspects import Suspects
+from federlib.membership.suspicion import Suspicion
 from federlib.membership.table import MemberTable, Peer
-from federlib.membership.timeouts import AdaptiveTimeouts
 from federlib.membership.timers import Timers
 
 __all__ = ["Judge"]
@@ -58,7 +58,7 @@ class Judge:
         outbox: Outbox,
         timers: Timers,
         awareness: Awareness,
-        timeouts: AdaptiveTimeouts,
+        suspects: Suspects,
         confirmations: RoleAwareConfirmationManager,
     ) -> None:
         self._own = own
@@ -67,10 +67,9 @@ class Judge:
         self._outbox = outbox
         self._timers = timers
         self._awareness = awareness
-        self._timeouts = timeouts
+        self._suspects = suspects
+        suspects.on_end(self._ran_out)
         self._confirmations = confirmations
-        self._suspicions: dict[int, Peer] = {}
-        self._made = 0
         self._reaps = False
 
     # What a peer says itself.
@@ -326,19 +325,9 @@ class Judge:
 
     def _begin_suspicion(self, peer: Peer, change: Change, update: Suspect, now_s: float) -> None:
         self._sync(peer, change)
-        members = self._table.count
-        bounds = self._timeouts.suspicion_bounds(
-            peer.node.name, peer.role, members=members, interval_s=self._config.interval_s
-        )
-        needed = 0
-        if self._config.lifeguard:
-            needed = needed_confirmations(self._config.confirmations, members)
-        suspicion = Suspicion(now_s, bounds.shortest_s, bounds.longest_s, needed)
-        suspicion.confirm(update.accuser)
-        peer.suspicion = suspicion
+        self._suspects.begin(peer, update.accuser, now_s)
         peer.verdict = self._outbox.broadcast(update)
         self._outbox.effects.append(MemberSuspected(peer.node, peer.incarnation, update.accuser))
-        self._arm(peer)
 
     def _confirm_suspicion(self, peer: Peer, suspicion: Suspicion, update: Suspect) -> None:
         # Of accusers that we do not know ourselves, anybody could make up any number.
@@ -346,20 +335,9 @@ class Judge:
         is_known = accuser in self._table.live or accuser == self._own.node.name
         if is_known and suspicion.confirm(accuser) and self._config.lifeguard:
             self._outbox.broadcast(update)
-            self._arm(peer)
+            self._suspects.arm(peer, suspicion)
 
-    def _arm(self, peer: Peer) -> None:
-        if peer.suspicion is not None:
-            self._made += 1
-            self._suspicions[self._made] = peer
-            self._timers.at(peer.suspicion.deadline_s, self._ran_out, self._made)
-
-    def _ran_out(self, number: int, now_s: float) -> None:
-        peer = self._suspicions.pop(number)
-        suspicion = peer.suspicion
-        # Of a suspicion that has ended, or that has been given more time since.
-        if suspicion is None or suspicion.deadline_s > now_s:
-            return
+    def _ran_out(self, peer: Peer, now_s: float) -> None:
         if peer.role is PeerRole.WORKER:
             self._lose(peer, _DEAD, now_s)
         else:
@@ -369,27 +347,12 @@ class Judge:
         peer.suspicion = None
         peer.verdict = None
 
-    def forgive(self, away_s: float) -> None:
-        """Give every suspect as much more time as we could not hear anybody; seconds."""
-        for name in self._table.tracker.get_nodes_by_state(_SUSPECT):
-            peer = self._table.get(name)
-            if peer is not None and peer.suspicion is not None:
-                peer.suspicion.started_s += away_s
-                self._arm(peer)
-
     # Those that push heartbeats; nobody else hears of them.
 
     def miss(self, peer: Peer, now_s: float) -> None:
         """Suspect a worker that has been silent too long."""
         self._lose(peer, _SUSPECT, now_s)
-        bounds = self._timeouts.suspicion_bounds(
-            peer.node.name,
-            peer.role,
-            members=self._table.count,
-            interval_s=self._config.interval_s,
-        )
-        peer.suspicion = Suspicion(now_s, bounds.shortest_s, bounds.shortest_s, 0)
-        self._arm(peer)
+        self._suspects.begin(peer, None, now_s)
 
     def beat(self, peer: Peer, now_s: float) -> None:
         """A suspected worker sends heartbeats again, in the incarnation that we suspect.

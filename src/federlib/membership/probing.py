@@ -126,6 +126,12 @@ class Prober:
         """Note that a peer is asked something now; return the number of the question."""
         return self._note(peer.node.name, now_s, is_timed=True)
 
+    def remind(self, peer: Peer, now_s: float) -> None:
+        """Ask a suspect outside its turn."""
+        own, name = self._own, peer.node.name
+        seq = self._note(name, now_s, is_timed=True)
+        self._outbox.post(peer, Ping(seq, name, own.node, own.incarnation, own.coordinate()))
+
     def on_ack(self, ack: Ack, peer: Peer, now_s: float) -> None:
         """Take in an answer to us."""
         sent = self._sent.get(ack.seq)

@@ -61,6 +61,7 @@ class Suspicion:
         longest_s: T_max.
         needed: K, how many other accusers make it shortest.
         accusers: Names of those who accuse, the first one included; at most K + 1 of them.
+        is_reminded: Whether the suspect was asked a last time.
     """
 
     started_s: float
@@ -68,6 +69,7 @@ class Suspicion:
     longest_s: float
     needed: int
     accusers: set[str] = attrs.field(factory=set)
+    is_reminded: bool = False
 
     def confirm(self, accuser: str) -> bool:
         """Count another accuser; return whether it was a new one that counts."""
