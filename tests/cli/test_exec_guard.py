@@ -216,6 +216,23 @@ async def test_only_the_daemons_of_the_task_that_ended_are_killed(shop: Workshop
     assert not is_alive(kept)
 
 
+async def test_a_daemon_that_is_in_the_middle_of_exec_is_known_by_its_mark_all_the_same(
+    shop: Workshop,
+) -> None:
+    script = shop.root / "again.sh"
+    script.write_text("#!/bin/sh\ntest -s $HERE/$1 || echo $$ > $HERE/$1\nexec $0 $1\n")
+    script.chmod(0o755)
+    async with TaskRunner() as runner, anyio.create_task_group() as group:
+        wait = "echo $$ > $HERE/older; sleep 1000"
+        group.start_soon(runner.run, shop.spec(wait, log_path=shop.root / "older.log"))
+        await shop.pid("older")
+        for number in range(20):
+            line = f"setsid $HERE/again.sh n{number} & while ! test -s $HERE/n{number}; do :; done"
+            await runner.run(shop.spec(line))
+            assert not is_alive(await shop.pid(f"n{number}")), number
+        group.cancel_scope.cancel()
+
+
 async def test_a_daemon_without_any_trace_dies_with_the_last_task_that_may_own_it(
     shop: Workshop,
 ) -> None:

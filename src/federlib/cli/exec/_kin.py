@@ -45,13 +45,18 @@ def process_facts(pid: int) -> Facts | None:
     return Facts(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in b"ZX")
 
 
-def process_mark(pid: int) -> str:
-    """Read FEDERLIB_TASK_MARK from the environment of a process; "" where there is none."""
+def process_mark(pid: int) -> str | None:
+    """Read FEDERLIB_TASK_MARK from the environment of a process; "" where there is none.
+
+    None where no environment can be read: it has none, or is about to be given it by `exec`.
+    """
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 (as above)
             environ = file.read()
     except OSError:
-        return ""
+        return None
+    if not environ:
+        return None
     _, _, rest = (b"\0" + environ).partition(b"\0FEDERLIB_TASK_MARK=")
     return os.fsdecode(rest.partition(b"\0")[0])
 
@@ -117,7 +122,7 @@ def kill_marked(marks: set[str], sessions: set[int]) -> int:
     return count
 
 
-def carries(found: str, mark: str) -> bool:
+def carries(found: str | None, mark: str) -> bool:
     """Say whether a process with the mark `found` belongs to the task, or tasks, of `mark`."""
     # Marks nest: a task that runs federlib itself hands its own mark down as a prefix.
-    return found == mark or found.startswith(mark + "/")
+    return found is not None and (found == mark or found.startswith(mark + "/"))

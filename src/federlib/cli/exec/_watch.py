@@ -28,6 +28,8 @@ DRAIN_MAX = 1 << 20
 # After SIGKILL only the kernel (uninterruptible I/O) or permissions keep a process.
 REAP_LIMIT_S = 5.0
 RETRY_S = 0.01
+# In the middle of `exec` a process shows no environment; on a busy machine it may stay there.
+EXEC_LIMIT_S = 0.2
 
 
 class Guard:
@@ -226,10 +228,14 @@ class Guard:
         for orphan in children_of(self._pid):
             if orphan in running:
                 continue
-            owners = self._owners(orphan)
+            mark = process_mark(orphan)
+            owners = self._owners(orphan, mark)
             if all(task.status is not None for task in owners):
                 self._kill_family(orphan, owners)
                 found = found or closing in owners or not owners
+            elif closing in owners and mark is None:
+                # Whose it is will be seen when it has an environment again, if it gets one.
+                found = found or now() < closing.ended + EXEC_LIMIT_S
         return found
 
     @staticmethod
@@ -244,12 +250,11 @@ class Guard:
         for pid in family:
             kill_one(pid, signal.SIGKILL)
 
-    def _owners(self, orphan: int) -> list[Task]:
+    def _owners(self, orphan: int, mark: str | None) -> list[Task]:
         """Say whose it is: one task where that can be known, else all that may be."""
         facts = process_facts(orphan)
         if facts is None:
             return []
-        mark = process_mark(orphan)
         for task in self._tasks.values():
             known = (orphan, facts.ticks) in task.kin or facts.session == task.pid
             if known or carries(mark, task.mark):
