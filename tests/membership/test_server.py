@@ -20,9 +20,10 @@ from federlib.membership.effects import (
     MemberLeft,
     MemberRestarted,
 )
+from federlib.membership.feed import EventsMissed, ServerEvent
 from federlib.membership.lifecycle import NodeLifecycleState
 from federlib.membership.roles import PeerRole
-from federlib.membership.server import EventsMissed, HealthAwareServer, ServerEvent
+from federlib.membership.server import HealthAwareServer
 from federlib.membership.timeouts import TimeoutSettings
 from federlib.telemetry import RecordingSink, Telemetry
 from federlib.transport import Key, Keyring, MemoryHub, UdpTransport, new_secret

@@ -61,6 +61,7 @@ from federlib.membership.effects import (
     Send,
     WakeAt,
 )
+from federlib.membership.feed import EventsMissed, ServerEvent
 from federlib.membership.lifecycle import IncarnationTracker, NodeLifecycleState, TrackerLimits
 from federlib.membership.metrics import MembershipMeter
 from federlib.membership.node import Member, NodeId
@@ -76,7 +77,7 @@ from federlib.membership.roles import (
     detect_peer_role,
     get_strategy_for_role,
 )
-from federlib.membership.server import EventsMissed, HealthAwareServer, ServerEvent
+from federlib.membership.server import HealthAwareServer
 from federlib.membership.settings import MembershipSettings
 from federlib.membership.standing import Change, Outcome, Standing
 from federlib.membership.timeouts import (

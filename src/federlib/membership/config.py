@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from federlib.errors import InvalidInput
+from federlib.membership._bounds import integer, number
 from federlib.membership.lifecycle import TrackerLimits
 from federlib.membership.messages import MAX_PACKET_BYTES
 from federlib.membership.timeouts import TimeoutSettings
@@ -16,15 +17,8 @@ from federlib.membership.timeouts import TimeoutSettings
 __all__ = ["SwimConfig"]
 
 
-def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    # NaN compares false with everything, and so is refused here.
-    if type(value) not in {int, float} or not 0.001 <= value <= 86_400:
-        raise InvalidInput(attribute.name, expected="0.001 to 86400 seconds", found=value)
-
-
-def _count(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if type(value) is not int or not 0 <= value <= 1_000_000:
-        raise InvalidInput(attribute.name, expected="an integer from 0 to 1000000", found=value)
+_seconds = number(0.001, 86_400, "seconds")
+_count = integer(0, 1_000_000)
 
 
 @attrs.frozen(kw_only=True)

@@ -26,12 +26,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 import anyio
 import anyio.lowlevel
 import attrs
-import msgspec
 
 from federlib._tasks import open_task_group
 from federlib.errors import Conflict, FederlibError, Unavailable
@@ -60,6 +59,7 @@ from federlib.membership.effects import (
     Send,
     WakeAt,
 )
+from federlib.membership.feed import EventFeed
 from federlib.membership.metrics import MembershipMeter
 from federlib.membership.node import Member, NodeId
 from federlib.membership.roles import PeerRole
@@ -77,7 +77,7 @@ from federlib.vivaldi import (
     encode_coordinate,
 )
 
-__all__ = ["EventsMissed", "HealthAwareServer", "ServerEvent"]
+__all__ = ["HealthAwareServer"]
 
 _STREAM_S = 5.0
 """How long the other end of a stream is waited for."""
@@ -88,24 +88,8 @@ _OUT = 4_096
 _STREAMS = 16
 """Streams of ours that are open at once; as many wait."""
 
-_EVENTS = 1_024
-"""Events that one reader may be behind."""
-
 _QUIET_TURNS = 5
 _DRAIN_TURNS = 2_000
-
-
-class EventsMissed(msgspec.Struct, frozen=True):
-    """A reader of events was too slow: look at `members` again.
-
-    Attributes:
-        count: How many it did not get.
-    """
-
-    count: int
-
-
-ServerEvent: TypeAlias = Event | EventsMissed
 
 
 class HealthAwareServer:
@@ -164,7 +148,7 @@ class HealthAwareServer:
         self._sooner = anyio.Event()
         self._told = anyio.Event()
         self._handled = self._lost = 0
-        self._feeds: set[_Feed] = set()
+        self._feeds: set[EventFeed] = set()
         self._out: deque[Send] = deque()
         self._has_out = anyio.Event()
         self._streams = anyio.CapacityLimiter(_STREAMS)
@@ -241,10 +225,10 @@ class HealthAwareServer:
         await self._leave()
 
     @asynccontextmanager
-    async def events(self) -> AsyncGenerator[_Feed, None]:
+    async def events(self) -> AsyncGenerator[EventFeed, None]:
         """Subscribe to what happens from now on; a slow reader gets `EventsMissed`."""
         self._open_core()
-        feed = _Feed()
+        feed = EventFeed()
         self._feeds.add(feed)
         try:
             yield feed
@@ -440,15 +424,15 @@ class HealthAwareServer:
 
     def _apply(self, effects: Sequence[Effect], *, is_measured: bool = True) -> None:
         for effect in effects:
-            if type(effect) is Send:
+            if isinstance(effect, Send):
                 self._post(effect)
-            elif type(effect) is WakeAt:
+            elif isinstance(effect, WakeAt):
                 self._sooner.set()
-            elif type(effect) is PeerMeasured:
+            elif isinstance(effect, PeerMeasured):
                 if is_measured:
                     self._learn(effect)
                     self._tell(effect)
-            elif not isinstance(effect, Send | WakeAt):
+            else:
                 self._tell(effect)
 
     def _post(self, send: Send) -> None:
@@ -536,43 +520,6 @@ class HealthAwareServer:
         # The last goodbyes stand in the queue.
         while self._out:
             await anyio.lowlevel.checkpoint()
-
-
-class _Feed:
-    """Events for one reader."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Event] = deque()
-        self._missed = 0
-        self._has_ended = False
-        self._news = anyio.Event()
-
-    def put(self, event: Event) -> None:
-        if self._missed or len(self._waiting) >= _EVENTS:
-            self._missed += 1
-        else:
-            self._waiting.append(event)
-        self._news.set()
-
-    def end(self) -> None:
-        self._has_ended = True
-        self._news.set()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ServerEvent:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._missed:
-                missed, self._missed = self._missed, 0
-                return EventsMissed(missed)
-            if self._has_ended:
-                raise StopAsyncIteration
-            self._news = anyio.Event()
-            await self._news.wait()
 
 
 def _change(event: Event) -> Change | None:
