@@ -8,13 +8,14 @@ WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest chaos explore check lint types contracts examples downstream bench \
+.PHONY: help demo test test-lowest tck chaos explore check lint types contracts examples downstream bench \
   soak soak-kills soak-seeds docs clean
 
 help:
 	@echo "make demo    run a workflow on this repository and kill its leader half-way"
 	@echo "make test    all tests, on the installed wheel, with branch coverage"
 	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows"
+	@echo "make tck     the conformance kit of DMN below FEDERLIB_DATA, directory by directory"
 	@echo "make explore  2,000 fresh seeds of the simulated worlds, and what they have covered"
 	@echo "make check   lint, types, import contracts, docs and examples"
 	@echo "make bench   measure against named peers; writes benchmarks/results.json"
@@ -42,24 +43,24 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml
 	.venv-test/bin/python -m build --wheel --outdir $(WHEEL_DIR) . > .venv-test/build.log 2>&1 || \
 	  { cat .venv-test/build.log; exit 1; }
 	.venv-test/bin/python $(PIP) --force-reinstall --no-deps $(WHEEL_DIR)/*.whl
-	.venv-test/bin/python $(PIP) "$$(ls $(WHEEL_DIR)/*.whl)[cli,etcd,membership,postgres,servers,testing]"
+	.venv-test/bin/python $(PIP) "$$(ls $(WHEEL_DIR)/*.whl)[cli,dmn,etcd,membership,postgres,servers,testing]"
 	@touch $@
 
 .venv-lowest/ready: .venv-lowest/made $(SOURCES) .ci/lowest.py
 	.venv-lowest/bin/python .ci/lowest.py pyproject.toml > .venv-lowest/constraints.txt
-	.venv-lowest/bin/python $(PIP) --group test '.[cli,etcd,membership,postgres,servers,testing]' -c .venv-lowest/constraints.txt
+	.venv-lowest/bin/python $(PIP) --group test '.[cli,dmn,etcd,membership,postgres,servers,testing]' -c .venv-lowest/constraints.txt
 	@touch $@
 
 .venv-check/ready: .venv-check/made $(SOURCES)
 	.venv-check/bin/python $(PIP) --group lint --group test --group docs
 	.venv-check/bin/python $(PIP) --force-reinstall --no-deps .
-	.venv-check/bin/python $(PIP) '.[cli,etcd,membership,postgres,servers,testing]'
+	.venv-check/bin/python $(PIP) '.[cli,dmn,etcd,membership,postgres,servers,testing]'
 	@touch $@
 
 .venv-bench/ready: .venv-bench/made $(SOURCES)
 	.venv-bench/bin/python benchmarks/install_peers.py
 	.venv-bench/bin/python $(PIP) --force-reinstall --no-deps .
-	.venv-bench/bin/python $(PIP) '.[cli,etcd,membership,postgres,servers,testing]'
+	.venv-bench/bin/python $(PIP) '.[cli,dmn,etcd,membership,postgres,servers,testing]'
 	@touch $@
 
 demo: .venv-demo/ready
@@ -72,6 +73,10 @@ test: .venv-test/ready
 # Not part of CI: as long as `test` again. Run it when a bound in pyproject.toml changes.
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest -n $(PYTEST_JOBS) --dist worksteal $(PYTEST_ARGS)
+
+# FEDERLIB_DATA names the folder in which the kit lies as dmn-tck.
+tck: .venv-test/ready
+	.venv-test/bin/python -m pytest -q -n $(PYTEST_JOBS) --dist worksteal tests/tck $(PYTEST_ARGS)
 
 # Fresh seeds each time; EXPLORE_ARGS="--first N" plays some again.
 explore: .venv-test/ready
