@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -20,6 +21,9 @@ _READY_S = 30.0
 _STOP_S = 10.0
 _LOOK_EVERY_S = 0.02
 _LOG_TAIL = 2_000
+# Linux hands out ports from 32,768 on, other systems from 49,152 on.
+_FIRST_PORT, _PORTS = 12_000, 20_000
+_PORT_ATTEMPTS = 1_000
 
 
 # What dies with its parent dies with the thread that started it. This one lives to the end.
@@ -29,13 +33,25 @@ _launcher = ThreadPoolExecutor(1, thread_name_prefix="federlib-servers")
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody listens on, each another.
 
-    Somebody may take one before it is used; whoever starts a server tries again then.
+    They lie below those from which the system takes the near ends of connections, so that none
+    of those takes the port of a server that is down for a moment. Somebody may still take one
+    before it is used; whoever starts a server tries again then.
+
+    Raises:
+        Unavailable: There are not so many.
     """
-    sockets = [socket.socket() for _ in range(count)]
+    sockets: list[socket.socket] = []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for _ in range(_PORT_ATTEMPTS):
+            if len(sockets) == count:
+                return [int(one.getsockname()[1]) for one in sockets]
+            one = socket.socket()
+            sockets.append(one)
+            try:
+                one.bind(("127.0.0.1", _FIRST_PORT + secrets.randbelow(_PORTS)))
+            except OSError:
+                sockets.pop().close()
+        raise Unavailable("ports for servers of tests", f"there are no {count} that are free")
     finally:
         for one in sockets:
             one.close()

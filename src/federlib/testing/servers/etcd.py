@@ -29,6 +29,7 @@ BINARY_ENV = "FEDERLIB_TEST_ETCD"
 _ATTEMPTS = 5
 _FORGETFUL = ("3.5.0", "3.5.1", "3.5.2")
 _CHANGE_S = 30.0
+_ELECTION_S = 20.0
 _RETRY_S = 0.1
 _NEW = "--initial-cluster-state=new"
 _EXISTING = "--initial-cluster-state=existing"
@@ -110,12 +111,13 @@ class EtcdMember(ServerProcess):
             Unavailable: The cluster does not take the change.
             OSError: The teacher does not answer in time.
         """
-        crashed = self._may_have_forgotten or self.has_ended_by_itself
-        if not crashed or teacher.status().get("version") not in _FORGETFUL:
+        if not (self._may_have_forgotten or self.has_ended_by_itself):
             return
         end_s = time.monotonic() + _CHANGE_S
         while True:
             try:
+                if teacher.status().get("version") not in _FORGETFUL:
+                    return
                 self._rejoin(teacher)
                 break
             except (OSError, Unavailable):  # an election
@@ -187,16 +189,22 @@ class EtcdCluster:
         """Where clients reach it: ``host:port`` of each member."""
         return tuple(member.endpoint for member in self.members)
 
-    def leader(self) -> EtcdMember:
-        """Return the member that leads now.
+    def leader(self, patience_s: float = _ELECTION_S) -> EtcdMember:
+        """Return the member that leads now; wait for the end of an election.
 
+        Args:
+            patience_s: How long; seconds.
         Raises:
-            Unavailable: None does: there is no quorum, or an election.
+            Unavailable: None leads in that time, as without a quorum.
         """
-        for member in self.members:
-            if member.is_running and member.is_leader():
-                return member
-        raise Unavailable("etcd for tests", "no member leads it now")
+        end_s = time.monotonic() + patience_s
+        while True:
+            for member in self.members:
+                if member.is_running and member.is_leader():
+                    return member
+            if time.monotonic() >= end_s:
+                raise Unavailable("etcd for tests", f"no member leads it after {patience_s:g} s")
+            time.sleep(_RETRY_S)
 
     def start(self) -> None:
         """Start every member that is not running, and wait until all serve.
