@@ -1,0 +1,1 @@
+"""Decisions as tables that people can read: DMN with FEEL."""
