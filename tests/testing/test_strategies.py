@@ -99,6 +99,7 @@ NOT_RECORDS = {
     "Examined": "what a driver tells the doctor",
     "Reading": "a report of a trial of coordinates, which only it makes",
     "RttMatrix": "a table that a trial reads",
+    "Trail": "a path through a graph, found by a question to it",
     "TrialResult": "a report of a trial of coordinates, which only it makes",
     "Finding": "what a driver tells the doctor",
     "EventsMissed": "what a slow reader of events is told",

@@ -5,6 +5,12 @@
     for node in frontier.take(1):               # [0], which is graph.ids[0] == "a"
         frontier.done(node)                     # [1, 2]: b and c are ready now
 
+A graph of causes (a node's parents are what acts on it) can be asked what it implies:
+
+    graph = Graph.build({"load": [], "alarm": ["load"], "latency": ["load"]})
+    open_backdoor(graph, 1, 2, ()).text(graph)  # "alarm <- load -> latency"
+    backdoor_sets(graph, 1, 2)                  # ((0,),): adjust for the load
+
 Everything here is pure: no clock, no files, no randomness. Each event costs O(own edges).
 
 Does not promise: an order of ready nodes that looks at run times, or thread safety: a
@@ -24,6 +30,17 @@ from federlib.graph.problems import (
     find_problems,
     is_legal_id,
 )
+from federlib.graph.separation import (
+    Trail,
+    ancestors,
+    backdoor_sets,
+    descendants,
+    directed_path,
+    is_backdoor_set,
+    is_separated,
+    open_backdoor,
+    open_trail,
+)
 
 __all__ = [
     "MAX_ID_BYTES",
@@ -33,6 +50,15 @@ __all__ = [
     "Graph",
     "NodeState",
     "Problems",
+    "Trail",
+    "ancestors",
+    "backdoor_sets",
+    "descendants",
+    "directed_path",
     "find_problems",
+    "is_backdoor_set",
     "is_legal_id",
+    "is_separated",
+    "open_backdoor",
+    "open_trail",
 ]
