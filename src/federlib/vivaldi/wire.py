@@ -1,8 +1,8 @@
-"""Coordinates as bytes: 62 for four dimensions.
+"""Coordinates as bytes: 58 for four dimensions.
 
-Layout, all in network order: version (1 byte), dimensions (1), then as doubles the position
-and the height, as floats error, residual, adjustment and age in seconds, and the number of
-samples (4 bytes). The age is a duration: clocks of two hosts have nothing in common.
+Layout, all in network order: version (1 byte), dimensions (1), then as doubles the position,
+as floats height, error, residual, adjustment and age in seconds, and the number of samples
+(4 bytes). The age is a duration: clocks of two hosts have nothing in common.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from federlib.vivaldi.coordinate import VivaldiCoordinate, is_sound
 __all__ = ["MAX_COORDINATE_BYTES", "decode_coordinate", "encode_coordinate"]
 
 _VERSION = 1
-_LAYOUTS = [struct.Struct(f"!BB{n}ddffffI") for n in range(MAX_DIMENSIONS + 1)]
+_LAYOUTS = [struct.Struct(f"!BB{n}dfffffI") for n in range(MAX_DIMENSIONS + 1)]
 _MOST = 2**32 - 1
 
 MAX_COORDINATE_BYTES = _LAYOUTS[MAX_DIMENSIONS].size
@@ -25,7 +25,7 @@ MAX_COORDINATE_BYTES = _LAYOUTS[MAX_DIMENSIONS].size
 
 
 def encode_coordinate(coord: VivaldiCoordinate, *, now_s: float) -> bytes:
-    """Write a coordinate; 54 to 78 bytes for three to six dimensions.
+    """Write a coordinate; 50 to 74 bytes for three to six dimensions.
 
     Args:
         coord: A sound one, with `updated_at` on the clock of `now_s`.
