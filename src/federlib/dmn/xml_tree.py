@@ -1,0 +1,179 @@
+"""XML from anybody, as a small tree: no document type, no entities, bounded depth and size.
+
+expat by itself expands entities that a document defines, and lets elements nest without end;
+both are refused here before anything of them is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
+from xml.parsers import expat
+
+import attrs
+
+from federlib.errors import InvalidInput
+
+__all__ = ["MAX_XML_BYTES", "MAX_XML_DEPTH", "MAX_XML_ELEMENTS", "Node", "parse_xml"]
+
+MAX_XML_BYTES = 128 * 2**20
+"""Of a document; 100,000 rules of ten columns are about 100 MB."""
+
+MAX_XML_DEPTH = 256
+"""Of elements in one another."""
+
+MAX_XML_ELEMENTS = 4_000_000
+"""Of a document; an element takes about 400 bytes here."""
+
+_SEPARATOR = "\x1f"
+
+
+@attrs.define(eq=False)
+class Node:
+    """An element.
+
+    Attributes:
+        namespace: Of its name; empty: none.
+        name: Its local name.
+        attributes: By local name, or by `namespace name` where they have a namespace.
+        prefixes: The prefixes that it declares itself, for names inside values.
+        line: Where it begins, counted from 1.
+        parent: The element around it.
+        children: The elements in it.
+        text: The text directly in it, before and between its elements.
+    """
+
+    namespace: str
+    name: str
+    attributes: dict[str, str]
+    prefixes: dict[str, str]
+    line: int
+    parent: Node | None
+    children: list[Node] = attrs.field(factory=list)
+    text: str = ""
+
+    def get(self, name: str) -> str:
+        """Return an attribute without namespace, empty where there is none."""
+        return self.attributes.get(name, "")
+
+    def all(self, name: str) -> Iterator[Node]:
+        """Go through the elements of this name, in this one's namespace."""
+        return (
+            child
+            for child in self.children
+            if child.name == name and child.namespace == self.namespace
+        )
+
+    def first(self, name: str) -> Node | None:
+        """Return the first element of this name, in this one's namespace."""
+        return next(self.all(name), None)
+
+    def text_of(self, name: str) -> str:
+        """Return the text of the first element of this name, stripped; empty: there is none."""
+        child = self.first(name)
+        return "" if child is None else child.text.strip()
+
+    def resolve(self, qualified: str) -> tuple[str, str]:
+        """Return the namespace and local name of a name with a prefix, as it is meant here."""
+        prefix, _, name = qualified.rpartition(":")
+        node: Node | None = self
+        while node is not None:
+            if prefix in node.prefixes:
+                return node.prefixes[prefix], name
+            node = node.parent
+        return "", name
+
+
+class _Builder:
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.root: Node | None = None
+        self.node: Node | None = None
+        self.pieces: list[list[str]] = []
+        self.prefixes: dict[str, str] = {}
+        self.count = 0
+        self.parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
+        parser = self.parser
+        # The text of one run may come in many pieces; expat joins them up to a limit.
+        parser.buffer_text = True
+        parser.StartElementHandler = self.begin
+        parser.EndElementHandler = self.end
+        parser.CharacterDataHandler = self.read_text
+        parser.StartNamespaceDeclHandler = self.declare
+        parser.StartDoctypeDeclHandler = self.refuse
+        parser.EntityDeclHandler = self.refuse
+        parser.ExternalEntityRefHandler = self.refuse
+
+    def refuse(self, *_: object) -> NoReturn:
+        line = self.parser.CurrentLineNumber
+        raise InvalidInput(
+            self.where, expected="XML without document type", found=f"one in line {line}"
+        )
+
+    def declare(self, prefix: str | None, uri: str | None) -> None:
+        self.prefixes[prefix or ""] = uri or ""
+
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
+        self.count += 1
+        if self.count > MAX_XML_ELEMENTS:
+            self._too_much(f"{MAX_XML_ELEMENTS:,} elements")
+        if len(self.pieces) >= MAX_XML_DEPTH:
+            self._too_much(f"{MAX_XML_DEPTH} elements in one another")
+        namespace, _, local = name.rpartition(_SEPARATOR)
+        node = Node(
+            namespace,
+            local,
+            {key.replace(_SEPARATOR, " "): value for key, value in attributes.items()},
+            self.prefixes,
+            self.parser.CurrentLineNumber,
+            self.node,
+        )
+        self.prefixes = {}
+        if self.node is None:
+            self.root = node
+        else:
+            self.node.children.append(node)
+        self.node = node
+        self.pieces.append([])
+
+    def end(self, _: str) -> None:
+        if self.node is None:
+            raise AssertionError("expat ends what has begun")
+        self.node.text = "".join(self.pieces.pop())
+        self.node = self.node.parent
+
+    def read_text(self, text: str) -> None:
+        if self.pieces:
+            self.pieces[-1].append(text)
+
+    def _too_much(self, most: str) -> NoReturn:
+        line = self.parser.CurrentLineNumber
+        raise InvalidInput(self.where, expected=f"at most {most}", found=f"more, in line {line}")
+
+
+def parse_xml(data: bytes, where: str) -> Node:
+    """Read a document.
+
+    Args:
+        data: XML, in an encoding that expat knows.
+        where: What it is, for errors.
+    Returns:
+        Its outermost element.
+    Raises:
+        InvalidInput: It is not XML, has a document type or entities of its own, or is too
+            large or too deep; says in which line.
+    """
+    if len(data) > MAX_XML_BYTES:
+        raise InvalidInput(where, expected=f"at most {MAX_XML_BYTES} bytes of XML", found=len(data))
+    builder = _Builder(where)
+    try:
+        builder.parser.Parse(data, True)  # noqa: FBT003 (a C function without keywords)
+    except expat.ExpatError as error:
+        raise InvalidInput(where, expected="XML", found=str(error)) from error
+    except (LookupError, ValueError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(where, expected="XML in a known encoding", found=str(error)) from error
+    if builder.root is None:
+        raise AssertionError("expat refuses a document without an element")
+    return builder.root
