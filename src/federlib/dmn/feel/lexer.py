@@ -1,0 +1,235 @@
+r"""The lexical rules of FEEL: blanks, names, numbers, strings, and the names that are known.
+
+There is no stream of tokens. A name may hold spaces, operators and keywords, so where it ends
+depends on the names that are in scope at that place: `a - b` is a name where one is called
+so. The parser asks for what may stand at a place, and knows the scope there.
+
+Source: DMN 1.5, 10.3.1.2 (rules 27 to 38, 61 to 64) and 10.3.1.4 (names).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from federlib.errors import InvalidInput
+
+__all__ = [
+    "BLANK",
+    "KEYWORDS",
+    "MAX_TEXT",
+    "NUMBER",
+    "STOPPERS",
+    "STRING",
+    "WORD",
+    "WORD_PART",
+    "FeelSyntaxError",
+    "NameIndex",
+    "UnknownName",
+    "name_parts",
+    "normalised",
+    "unescape",
+]
+
+MAX_TEXT = 2_000_000
+"""Characters of one expression; a model's largest literal lists have a few thousand."""
+
+KEYWORDS = frozenset(
+    {
+        "and",
+        "between",
+        "else",
+        "every",
+        "external",
+        "false",
+        "for",
+        "function",
+        "if",
+        "in",
+        "instance",
+        "null",
+        "or",
+        "return",
+        "satisfies",
+        "some",
+        "then",
+        "true",
+    }
+)
+"""No variable is called just so. Known names of several words may begin with one of them."""
+
+STOPPERS = frozenset(
+    {"and", "between", "else", "in", "instance", "or", "return", "satisfies", "then"}
+)
+"""Words that end a name nobody knows."""
+
+_SPACE = "\\s\u0085\u00a0\u1680\u180e\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
+_START = (
+    "?A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u167f\u1681-\u180d"
+    "\u180f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufefe"
+    "\uff00-\ufffd\U00010000-\U000effff"
+)
+_PART = _START + "0-9\u00b7\u0300-\u036f\u203f\u2040"
+_SYMBOLS = "./\\-’'+*"  # noqa: RUF001 (the standard's own apostrophe)
+
+BLANK = re.compile(rf"(?:[{_SPACE}]+|//[^\n\r]*|/\*[\s\S]*?\*/)*")
+WORD = re.compile(f"[{_START}][{_PART}]*")
+WORD_PART = re.compile(f"[{_PART}]+")
+NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+STRING = re.compile(r'"((?:[^"\\\n\r\x0b\x0c]|\\[^\n\r\x0b\x0c])*)"')
+_SPACES = re.compile(f"[{_SPACE}]*")
+_TOKEN = re.compile(f"[{_PART}]+|[{_SYMBOLS}]|[{_SPACE}]+")
+_ESCAPE = re.compile(r"""\\(?:(['"\\nrt])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{6}))""")
+_SINGLE = {"'": "'", '"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
+
+
+class FeelSyntaxError(InvalidInput):
+    """A text is not FEEL.
+
+    Attributes:
+        line: Where, counted from 1.
+        column: Where in that line, counted from 1.
+    """
+
+    def __init__(self, text: str, at: int, *, expected: str) -> None:
+        before = text[:at]
+        self.line: int = before.count("\n") + 1
+        self.column: int = at - (before.rfind("\n") + 1) + 1
+        found = repr(text[at : at + 40]) if at < len(text) else "the end"
+        super().__init__(
+            f"FEEL, line {self.line}, column {self.column}", expected=expected, found=found
+        )
+
+
+class UnknownName(FeelSyntaxError):
+    """A name is not in scope.
+
+    Attributes:
+        name: The name.
+        suggestions: Names in scope that are spelled much like it.
+    """
+
+    def __init__(self, text: str, at: int, *, name: str, known: Iterable[str]) -> None:
+        self.name: str = name
+        self.suggestions: tuple[str, ...] = tuple(
+            difflib.get_close_matches(name[:200], list(known), n=3)
+        )
+        hint = " or ".join(f"`{near}`" for near in self.suggestions)
+        super().__init__(text, at, expected=f"a known name{hint and f': {hint}'}")
+
+
+def name_parts(name: str) -> tuple[str, ...] | None:
+    """Part a name into its words and symbols; None where no text can spell it.
+
+    Args:
+        name: A name as a model has it.
+    """
+    parts: list[str] = []
+    at = 0
+    while at < len(name):
+        token = _TOKEN.match(name, at)
+        if token is None:
+            return None
+        at = token.end()
+        if not token.group().isspace() and token.group().strip("\u180e\u200b\ufeff"):
+            parts.append(token.group())
+    return tuple(parts) if parts and WORD.fullmatch(parts[0]) else None
+
+
+def normalised(name: str) -> str:
+    """Spell a name with single spaces, and none around its symbols' outer ends.
+
+    Args:
+        name: A name as a model or a text has it.
+    Source: DMN 1.5, 10.3.1.4.
+    """
+    return " ".join(re.split(f"[{_SPACE}]+", name.strip()))
+
+
+def unescape(body: str) -> str | None:
+    r"""Resolve the escapes of a string literal; None where half a surrogate pair is left.
+
+    Args:
+        body: What stands between the quotes. A backslash before anything else stays, so that
+            patterns such as `"\d"` read as they do elsewhere.
+    Source: DMN 1.5, 10.3.1.2, rules 35 and 64.
+    """
+    if "\\" not in body:
+        return body
+    text = _ESCAPE.sub(_character, body)
+    try:
+        # Two escapes of UTF-16 make one character; half of one is none.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        return None
+
+
+def _character(escape: re.Match[str]) -> str:
+    single, short, long = escape.groups()
+    if single:
+        return _SINGLE[single]
+    code = int(short or long, 16)
+    return chr(code) if code <= 0x10FFFF else escape.group()
+
+
+class NameIndex:
+    """Names that are known somewhere, found in a text longest first.
+
+    Args:
+        names: The names; one that no text can spell is left out.
+    """
+
+    __slots__ = ("_by_word",)
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._by_word: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Add one name."""
+        parts = name_parts(name)
+        if parts is None:
+            return
+        known = self._by_word.setdefault(parts[0], [])
+        known.append((parts, name))
+        if len(known) > 1:
+            known.sort(key=lambda entry: -len(entry[0]))
+
+    def match(self, text: str, word: str, end: int) -> tuple[int, str] | None:
+        """Find the longest known name that begins with a word of the text.
+
+        Args:
+            text: The text.
+            word: The first word.
+            end: Where the word ends.
+        Returns:
+            Where the name ends, and the name; None if none begins so.
+        """
+        known = self._by_word.get(word)
+        if known is None:
+            return None
+        for parts, name in known:
+            if len(parts) == 1:
+                return end, name
+            reached = _follow(text, end, parts)
+            if reached is not None:
+                return reached, name
+        return None
+
+
+def _follow(text: str, at: int, parts: tuple[str, ...]) -> int | None:
+    for part in parts[1:]:
+        blank = _SPACES.match(text, at)
+        at = blank.end() if blank else at
+        word = WORD_PART.match(text, at)
+        if word is None:
+            if not text.startswith(part, at):
+                return None
+            at += 1
+        elif word.group() == part:
+            at = word.end()
+        else:
+            return None
+    return at

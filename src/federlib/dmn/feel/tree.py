@@ -1,0 +1,394 @@
+"""What a text of FEEL says: a frozen tree in which every name is already resolved.
+
+Evaluation works on a frame: a list whose place 0 holds the facts and whose other places
+hold what the expression itself names (variables of `for`, parameters, entries of contexts).
+
+Chains of one operator (`a + b - c`, `p or q or r`) are one node, so that long texts do not make
+deep trees.
+
+Source: DMN 1.5, 10.3.1.2 and 10.3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal as OneOf
+from typing import TypeAlias
+
+import attrs
+
+from federlib.dmn.feel.types import ANY, BOOLEAN, FeelType
+from federlib.dmn.feel.values import Value
+
+__all__ = [
+    "BUILTIN",
+    "FACTS",
+    "UNKNOWN",
+    "Arithmetic",
+    "ArithmeticOperator",
+    "Between",
+    "Broken",
+    "Call",
+    "Comparison",
+    "ComparisonOperator",
+    "Conjunction",
+    "ContextEntry",
+    "ContextLiteral",
+    "Disjunction",
+    "Filter",
+    "For",
+    "FunctionLiteral",
+    "If",
+    "In",
+    "InstanceOf",
+    "Interval",
+    "Iteration",
+    "ListLiteral",
+    "Literal",
+    "Name",
+    "Negation",
+    "Node",
+    "Parameter",
+    "Path",
+    "Quantified",
+    "Test",
+    "Tests",
+]
+
+ComparisonOperator: TypeAlias = OneOf["=", "!=", "<", "<=", ">", ">="]
+ArithmeticOperator: TypeAlias = OneOf["+", "-", "*", "/", "**"]
+
+FACTS = 0
+"""The place of a name that comes with the facts."""
+BUILTIN = -1
+"""The place of a function that is built in."""
+UNKNOWN = -2
+"""The place of a name that nobody knows; its value is null."""
+
+
+@attrs.frozen
+class Literal:
+    """A constant: number, string, boolean, null, or a date and the like after `@`."""
+
+    value: Value
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Broken:
+    """Something whose value is always an error: null.
+
+    Attributes:
+        reason: Why, in words.
+    """
+
+    reason: str
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Name:
+    """A name.
+
+    Attributes:
+        name: As it was declared.
+        place: In the frame; or `FACTS`, `BUILTIN`, `UNKNOWN`.
+        items: Places of filtered elements that are asked first, the innermost first, since an
+            entry of theirs would hide the name.
+    """
+
+    name: str
+    place: int
+    items: tuple[int, ...] = ()
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Interval:
+    """A range with two ends, such as `[1..5)`."""
+
+    low: Node
+    high: Node
+    has_low: bool
+    has_high: bool
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Test:
+    """A comparison with what is tested, such as `< 5`; elsewhere a range."""
+
+    operator: ComparisonOperator
+    operand: Node
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class ListLiteral:
+    """A list."""
+
+    elements: tuple[Node, ...]
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class ContextEntry:
+    """An entry of a context, which the entries after it may name.
+
+    Attributes:
+        name: Its key.
+        place: In the frame.
+        value: What it is.
+    """
+
+    name: str
+    place: int
+    value: Node
+
+
+@attrs.frozen
+class ContextLiteral:
+    """A context."""
+
+    entries: tuple[ContextEntry, ...]
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Parameter:
+    """A parameter of a function.
+
+    Attributes:
+        name: Its name.
+        place: In the frame.
+        type: What it adapts to.
+    """
+
+    name: str
+    place: int
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class FunctionLiteral:
+    """A function that the text defines."""
+
+    parameters: tuple[Parameter, ...]
+    body: Node
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Negation:
+    """An arithmetic negation."""
+
+    operand: Node
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Arithmetic:
+    """A chain of operators of one rank, from the left."""
+
+    first: Node
+    rest: tuple[tuple[ArithmeticOperator, Node], ...]
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Comparison:
+    """Two values compared."""
+
+    operator: ComparisonOperator
+    left: Node
+    right: Node
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class Between:
+    """A value between two others, which belong to it."""
+
+    value: Node
+    low: Node
+    high: Node
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class In:
+    """A value that passes one of some tests."""
+
+    value: Node
+    tests: tuple[Node, ...]
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class Conjunction:
+    """All of some."""
+
+    operands: tuple[Node, ...]
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class Disjunction:
+    """Any of some."""
+
+    operands: tuple[Node, ...]
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class If:
+    """A choice; anything but true chooses `otherwise`."""
+
+    condition: Node
+    then: Node
+    otherwise: Node
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Iteration:
+    """What one variable runs over.
+
+    Attributes:
+        name: The variable.
+        place: In the frame.
+        source: A list, or the first of the values.
+        end: The last of them, where two are given.
+    """
+
+    name: str
+    place: int
+    source: Node
+    end: Node | None = None
+
+
+@attrs.frozen
+class For:
+    """A list made of a body for each of some values.
+
+    Attributes:
+        iterations: The variables; the last runs fastest.
+        partial: The place of the list so far.
+        body: What each element is.
+    """
+
+    iterations: tuple[Iteration, ...]
+    partial: int
+    body: Node
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Quantified:
+    """Whether a condition holds for some, or for every, of some values."""
+
+    is_every: bool
+    iterations: tuple[Iteration, ...]
+    condition: Node
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class Path:
+    """An entry of a context, a property of a value, or those of each element of a list."""
+
+    source: Node
+    name: str
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Filter:
+    """Elements of a list: by number, or those for which a condition holds.
+
+    Attributes:
+        source: The list; anything else is a list of itself.
+        condition: The condition or number.
+        item: The place of the element.
+    """
+
+    source: Node
+    condition: Node
+    item: int
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class Call:
+    """A function invoked.
+
+    Attributes:
+        function: What is invoked.
+        arguments: In order.
+        names: Names of the parameters, where the arguments are named.
+    """
+
+    function: Node
+    arguments: tuple[Node, ...]
+    names: tuple[str, ...] | None = None
+    type: FeelType = ANY
+
+
+@attrs.frozen
+class InstanceOf:
+    """Whether a value is of a type.
+
+    Attributes:
+        value: The value.
+        wanted: The type; None where nobody knows it.
+        text: The type as it was written.
+    """
+
+    value: Node
+    wanted: FeelType | None
+    text: str
+    type: FeelType = BOOLEAN
+
+
+@attrs.frozen
+class Tests:
+    """The unary tests of one cell.
+
+    Attributes:
+        tests: One of them must hold; none are `-`, which always does.
+        is_negated: They stand in `not(...)`: none may hold.
+    """
+
+    tests: tuple[Node, ...]
+    is_negated: bool = False
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is `-`."""
+        return not self.tests
+
+
+Node: TypeAlias = (
+    Literal
+    | Broken
+    | Name
+    | Interval
+    | Test
+    | ListLiteral
+    | ContextLiteral
+    | FunctionLiteral
+    | Negation
+    | Arithmetic
+    | Comparison
+    | Between
+    | In
+    | Conjunction
+    | Disjunction
+    | If
+    | For
+    | Quantified
+    | Path
+    | Filter
+    | Call
+    | InstanceOf
+)
+"""Any node of an expression."""

@@ -1,0 +1,328 @@
+"""The types of FEEL: which conform to which, which value is of which, and how values adapt.
+
+Source: DMN 1.5, 10.3.2.9 (types), 10.3.2.9.2 (conformance), 10.3.2.9.4 (conversions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TypeAlias
+
+import attrs
+
+from federlib.dmn.feel.temporal import Date, DateTime, Days, Months, Time
+from federlib.dmn.feel.values import Function, Range, Value
+
+__all__ = [
+    "ANY",
+    "BOOLEAN",
+    "CONTEXT",
+    "DATE",
+    "DATE_AND_TIME",
+    "DAYS_DURATION",
+    "LIST",
+    "MONTHS_DURATION",
+    "NAMED_TYPES",
+    "NULL",
+    "NUMBER",
+    "STRING",
+    "TIME",
+    "ContextType",
+    "FeelType",
+    "FunctionType",
+    "ListType",
+    "RangeType",
+    "SimpleType",
+    "coerce",
+    "conforms",
+    "is_instance",
+    "join",
+    "type_of",
+]
+
+
+@attrs.frozen
+class SimpleType:
+    """A type without parts.
+
+    Attributes:
+        name: As FEEL spells it: `number`, `date and time`, `Any`, `Null` and so on.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@attrs.frozen
+class ListType:
+    """A list.
+
+    Attributes:
+        element: Of each of its elements.
+    """
+
+    element: FeelType
+
+    def __str__(self) -> str:
+        return f"list<{self.element}>"
+
+
+@attrs.frozen
+class RangeType:
+    """A range.
+
+    Attributes:
+        element: Of its ends.
+    """
+
+    element: FeelType
+
+    def __str__(self) -> str:
+        return f"range<{self.element}>"
+
+
+@attrs.frozen
+class ContextType:
+    """A context with entries that are known; a value may have more.
+
+    Attributes:
+        entries: Types by name.
+        is_open: More entries may be there than are known, so an unknown one is no mistake.
+    """
+
+    entries: Mapping[str, FeelType] = attrs.field(converter=dict, hash=False)
+    is_open: bool = attrs.field(default=False, eq=False)
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{name}: {kind}" for name, kind in self.entries.items())
+        return f"context<{inside}>"
+
+
+@attrs.frozen
+class FunctionType:
+    """A function.
+
+    Attributes:
+        parameters: Types in order.
+        result: Of what it returns.
+        names: Of the parameters where they are known; they do not make another type.
+    """
+
+    parameters: tuple[FeelType, ...]
+    result: FeelType
+    names: tuple[str, ...] = attrs.field(default=(), eq=False)
+
+    def __str__(self) -> str:
+        return f"function<{', '.join(map(str, self.parameters))}>->{self.result}"
+
+
+FeelType: TypeAlias = SimpleType | ListType | RangeType | ContextType | FunctionType
+"""Any type of FEEL."""
+
+ANY = SimpleType("Any")
+NULL = SimpleType("Null")
+NUMBER = SimpleType("number")
+STRING = SimpleType("string")
+BOOLEAN = SimpleType("boolean")
+DATE = SimpleType("date")
+TIME = SimpleType("time")
+DATE_AND_TIME = SimpleType("date and time")
+DAYS_DURATION = SimpleType("days and time duration")
+MONTHS_DURATION = SimpleType("years and months duration")
+LIST = ListType(ANY)
+CONTEXT = ContextType({}, is_open=True)
+
+NAMED_TYPES: Mapping[str, FeelType] = {
+    "Any": ANY,
+    "Null": NULL,
+    "number": NUMBER,
+    "string": STRING,
+    "boolean": BOOLEAN,
+    "date": DATE,
+    "time": TIME,
+    "date and time": DATE_AND_TIME,
+    "dateTime": DATE_AND_TIME,
+    "days and time duration": DAYS_DURATION,
+    "dayTimeDuration": DAYS_DURATION,
+    "years and months duration": MONTHS_DURATION,
+    "yearMonthDuration": MONTHS_DURATION,
+    "list": LIST,
+    "context": CONTEXT,
+    "range": RangeType(ANY),
+    "function": ANY,
+}
+"""Types that have a name of their own, with the spellings of older models."""
+
+_CLASSES: Mapping[SimpleType, type] = {
+    NUMBER: Decimal,
+    STRING: str,
+    BOOLEAN: bool,
+    DATE: Date,
+    TIME: Time,
+    DATE_AND_TIME: DateTime,
+    DAYS_DURATION: Days,
+    MONTHS_DURATION: Months,
+}
+_SIMPLE_OF: Mapping[type, SimpleType] = {kind: simple for simple, kind in _CLASSES.items()}
+
+
+def conforms(narrow: FeelType, wide: FeelType) -> bool:
+    """Say whether every value of one type will do where the other is wanted.
+
+    Args:
+        narrow: The type that is there.
+        wide: The type that is wanted.
+    Source: DMN 1.5, 10.3.2.9.2.
+    """
+    if wide == ANY or narrow == NULL or narrow == wide:
+        return True
+    match narrow, wide:
+        case (ListType(a), ListType(b)) | (RangeType(a), RangeType(b)):
+            return conforms(a, b)
+        case ContextType(have), ContextType(want):
+            return all(name in have and conforms(have[name], kind) for name, kind in want.items())
+        case FunctionType(takes, gives), FunctionType(given, wanted):
+            # What a function takes may be wider than what it will be given.
+            return (
+                len(takes) == len(given)
+                and all(conforms(b, a) for a, b in zip(takes, given, strict=True))
+                and conforms(gives, wanted)
+            )
+        case _:
+            return False
+
+
+def type_of(value: Value) -> FeelType:
+    """Tell the narrowest type of a value.
+
+    Args:
+        value: Any value; a list is looked through.
+    """
+    simple = _SIMPLE_OF.get(type(value))
+    if simple is not None:
+        return simple
+    match value:
+        case None:
+            return NULL
+        case list():
+            return ListType(join(map(type_of, value)))
+        case dict():
+            return ContextType({name: type_of(part) for name, part in value.items()})
+        case Range():
+            return RangeType(join((type_of(value.low), type_of(value.high))))
+        case Function():
+            if value.type is not None:
+                return value.type
+            return FunctionType((ANY,) * len(value.parameters), ANY, value.parameters)
+        case _:
+            return ANY
+
+
+def join(kinds: Iterable[FeelType]) -> FeelType:
+    """Tell the narrowest type that all of some types conform to; contexts keep what they share.
+
+    Args:
+        kinds: The types; with none of them the answer is `Null`'s opposite of use, `Any`.
+    """
+    found: FeelType = NULL
+    for kind in kinds:
+        found = _join(found, kind)
+        if found == ANY:
+            break
+    return ANY if found == NULL else found
+
+
+def _join(a: FeelType, b: FeelType) -> FeelType:
+    if a == NULL or a == b:
+        return b
+    if b == NULL:
+        return a
+    match a, b:
+        case ListType(left), ListType(right):
+            return ListType(_join(left, right))
+        case RangeType(left), RangeType(right):
+            return RangeType(_join(left, right))
+        case ContextType(left), ContextType(right):
+            # Names of either side are known to the reader of text after it.
+            entries = {
+                name: _join(left[name], right[name])
+                if name in left and name in right
+                else left.get(name, right.get(name, ANY))
+                for name in [*left, *(name for name in right if name not in left)]
+            }
+            return ContextType(entries, is_open=True)
+        case _:
+            return ANY
+
+
+def is_instance(value: Value, kind: FeelType) -> bool:
+    """Say whether a value is of a type, as `instance of` does: null is of no type but `Null`.
+
+    Args:
+        value: Any value.
+        kind: Any type; null inside a list or a context is of each.
+    Source: DMN 1.5, 10.3.2.6, table 49 and 10.3.2.9.2.
+    """
+    if value is None:
+        return kind == NULL
+    return _is_of(value, kind)
+
+
+def _is_of(value: Value, kind: FeelType) -> bool:
+    if value is None or kind == ANY:
+        return True
+    match kind:
+        case SimpleType():
+            return type(value) is _CLASSES.get(kind)
+        case ListType(element):
+            return isinstance(value, list) and (
+                element == ANY or all(_is_of(part, element) for part in value)
+            )
+        case ContextType(entries):
+            return isinstance(value, dict) and all(
+                name in value and _is_of(value[name], part) for name, part in entries.items()
+            )
+        case RangeType(element):
+            return (
+                isinstance(value, Range)
+                and _is_of(value.low, element)
+                and _is_of(value.high, element)
+            )
+        case FunctionType(parameters):
+            if not isinstance(value, Function):
+                return False
+            if value.type is not None:
+                return conforms(value.type, kind)
+            most = len(value.parameters)
+            least = most - value.optional - value.is_variadic
+            return least <= len(parameters) and (value.is_variadic or len(parameters) <= most)
+
+
+def coerce(value: Value, kind: FeelType) -> Value:
+    """Adapt a value to a type, by the three conversions that are implicit.
+
+    A single value becomes a list of it where a list is wanted, a list of one its element where
+    none is, a date its midnight in UTC where a date and time is.
+
+    Args:
+        value: Any value; null conforms to every type.
+        kind: The type that is wanted.
+    Returns:
+        The value, converted where that serves; null where it does not conform. Whoever calls
+        tells the two nulls apart by what was given.
+    Source: DMN 1.5, 10.3.2.9.4.
+    """
+    if _is_of(value, kind):
+        return value
+    if isinstance(value, list):
+        if len(value) == 1 and not isinstance(kind, ListType):
+            return coerce(value[0], kind)
+        return None
+    if isinstance(kind, ListType):
+        return [value] if _is_of(value, kind.element) else None
+    if kind == DATE_AND_TIME and isinstance(value, Date):
+        return DateTime(value, Time(0, 0))
+    return None
