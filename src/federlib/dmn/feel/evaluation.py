@@ -6,6 +6,8 @@ is told here; steps and sizes are counted here, so that a hostile table ends in 
 
 from __future__ import annotations
 
+from typing import Never
+
 import attrs
 
 __all__ = ["DEFAULT_STEPS", "MAX_PROBLEMS", "MAX_SIZE", "Evaluation", "Exhausted"]
@@ -44,12 +46,16 @@ class Evaluation:
     problems: list[str] = attrs.field(factory=list)
     uncounted: int = 0
 
-    def fail(self, reason: str) -> None:
-        """Note an error; its value is null, so callers return what this returns."""
+    def fail(self, reason: str) -> Never | None:
+        """Note an error; its value is null, so callers return what this returns.
+
+        Never anything but None; `Never` only lets type checkers pass that on.
+        """
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(reason)
         else:
             self.uncounted += 1
+        return None
 
     def spend(self, steps: int = 1) -> None:
         """Take steps.

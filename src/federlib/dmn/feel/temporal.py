@@ -327,6 +327,10 @@ def _offset(seconds: int | None) -> Days | None:
     return None if seconds is None else Days(seconds * SECOND_NS)
 
 
+def _through(part: str, get: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    return lambda value: get(getattr(value, part))
+
+
 _Properties: TypeAlias = "dict[str, Callable[[Any], Value]]"  # by type, which `Any` cannot say
 
 _OF_DATE: _Properties = {
@@ -343,8 +347,8 @@ _OF_TIME: _Properties = {
     "timezone": lambda v: v.zone,
 }
 _OF_DATE_TIME: _Properties = {
-    **{name: (lambda v, get=get: get(v.date)) for name, get in _OF_DATE.items()},
-    **{name: (lambda v, get=get: get(v.time)) for name, get in _OF_TIME.items()},
+    **{name: _through("date", get) for name, get in _OF_DATE.items()},
+    **{name: _through("time", get) for name, get in _OF_TIME.items()},
     "time offset": lambda v: _offset(v.offset_s),
 }
 _PROPERTIES: dict[type, _Properties] = {

@@ -11,8 +11,8 @@
 | years and months duration | `Months` |
 | list | list, never changed once built |
 | context | dict with str keys, never changed once built; in the order of its entries |
-| range | `Range`; what `(= 5)` and `(!= 5)` give: `Single` |
-| function | `Function` |
+| range | `Range`; its `operator` tells `(< 5)`, `(= 5)` and `(!= 5)` from intervals |
+| function | `Function`; built in with several ways to call it, `Overloads` |
 
 Source: DMN 1.5, 10.3.2.3 and 10.3.2.9.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from federlib.dmn.feel.temporal import Date, DateTime, Days, Months, Time
     from federlib.dmn.feel.types import FunctionType
 
-__all__ = ["Function", "Range", "Single", "Value"]
+__all__ = ["Function", "Overloads", "Range", "RangeOperator", "Value"]
 
 Value: TypeAlias = (
     "bool | Decimal | str | Date | Time | DateTime | Days | Months"
-    " | list[Value] | dict[str, Value] | Range | Function | None"
+    " | list[Value] | dict[str, Value] | Range | Function | Overloads | None"
 )
+
+RangeOperator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
 
 
 @attrs.frozen
@@ -48,23 +50,15 @@ class Range:
         high: The upper end; None where there is none.
         has_low: Whether the lower end belongs to it.
         has_high: Whether the upper end belongs to it.
+        operator: How it was written, where that was not as two ends: `(< 10)` and `(null..10)`
+            are two ranges. `=` and `!=` have their one value at both ends.
     """
 
     low: Value
     high: Value
     has_low: bool
     has_high: bool
-
-
-@attrs.frozen
-class Single(Range):
-    """What `(= 5)` and `(!= 5)` give: one point, or all but one; never equal to `[5..5]`.
-
-    Both ends are the point. Attributes beyond those of a range:
-        is_negated: All but the point, as with `!=`.
-    """
-
-    is_negated: bool
+    operator: RangeOperator | None = None
 
 
 @attrs.frozen(eq=False)
@@ -86,3 +80,16 @@ class Function:
     is_variadic: bool = False
     optional: int = 0
     type: FunctionType | None = None
+
+
+@attrs.frozen(eq=False)
+class Overloads:
+    """A function that is built in, and can be called in more than one way.
+
+    Attributes:
+        name: As the standard has it.
+        ways: Tried in order; arguments choose by their number, named ones by their names.
+    """
+
+    name: str
+    ways: tuple[Function, ...]
