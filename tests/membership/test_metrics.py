@@ -11,14 +11,17 @@ from federlib.membership.confirmation import (
     RemovePeer,
     StaleUnconfirmed,
 )
-from federlib.membership.lifecycle import Change, IncarnationTracker, NodeLifecycleState, Outcome
+from federlib.membership.effects import MemberJoined, MemberRemoved
+from federlib.membership.lifecycle import IncarnationTracker, NodeLifecycleState
 from federlib.membership.metrics import ALL_METRICS, EVENTS, MembershipMeter
+from federlib.membership.node import NodeId
 from federlib.membership.roles import PeerRole
 from federlib.membership.timeouts import AppliedTimeout
 from federlib.telemetry import RecordingSink, Telemetry
 from federlib.telemetry.logs import Level, LogValue
 
 UNCONFIRMED, ALIVE = NodeLifecycleState.UNCONFIRMED, NodeLifecycleState.ALIVE
+PEER = NodeId("p", 1)
 
 
 class RecordingLogger:
@@ -151,24 +154,18 @@ def test_a_confirmation_is_a_success_if_it_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "before", "after", "to_alive", "to_removed"),
+    ("event", "to_alive", "to_removed"),
     [
-        (Outcome.CONFIRMED, UNCONFIRMED, ALIVE, 1, 0),
-        (Outcome.CONFIRMED, None, ALIVE, 0, 0),
-        (Outcome.REMOVED, UNCONFIRMED, None, 0, 1),
-        (Outcome.REMOVED, NodeLifecycleState.DEAD, None, 0, 0),
-        (Outcome.HELD, UNCONFIRMED, UNCONFIRMED, 0, 0),
+        (MemberJoined(PEER, "10.0.0.1:1", PeerRole.GATE, UNCONFIRMED, 2.0), 1, 0),
+        (MemberJoined(PEER, "10.0.0.1:1", PeerRole.GATE, None, 0.0), 0, 0),
+        (MemberRemoved(PEER, PeerRole.GATE, UNCONFIRMED), 0, 1),
+        (MemberRemoved(PEER, PeerRole.GATE, NodeLifecycleState.DEAD), 0, 0),
     ],
 )
 def test_transitions_out_of_unconfirmed_are_counted(
-    told: Told,
-    outcome: Outcome,
-    before: NodeLifecycleState | None,
-    after: NodeLifecycleState | None,
-    to_alive: int,
-    to_removed: int,
+    told: Told, event: MemberJoined | MemberRemoved, to_alive: int, to_removed: int
 ) -> None:
-    told.meter.tell_change(Change("p", outcome, before, after, 1, 0))
+    told.meter.tell_transition(event)
     assert told.sink.value("transitions_unconfirmed_to_alive") == to_alive
     assert told.sink.value("transitions_unconfirmed_to_removed") == to_removed
 

@@ -51,6 +51,7 @@ from federlib.membership.probing import Prober, Relays, Sequences
 from federlib.membership.pushing import Pushing, Watching
 from federlib.membership.pushpull import PushPull
 from federlib.membership.roles import DEFAULT_STRATEGIES, PeerRole, RoleStrategies
+from federlib.membership.shared import Shared
 from federlib.membership.suspects import Suspects
 from federlib.membership.table import MemberTable, RandomSource
 from federlib.membership.timeouts import (
@@ -124,29 +125,17 @@ class SwimCore:
             strategies=strategies,
             max_pending=config.limits.max_unconfirmed,
         )
-        self._suspects = suspects = Suspects(config, table, timers, timeouts, rng)
-        self._judge = judge = Judge(
-            own, config, table, outbox, timers, awareness, suspects, self._confirmations
-        )
+        shared = Shared(own, config, table, outbox, timers, rng)
+        self._suspects = suspects = Suspects(shared, timeouts)
+        self._judge = judge = Judge(shared, awareness, suspects, self._confirmations)
         sequences = Sequences(rng)
-        self._prober = Prober(
-            own, config, table, outbox, timers, judge, awareness, timeouts, sequences, rng
-        )
-        suspects.on_remind(self._prober.remind)
-        self._push_pull = PushPull(own, config, table, outbox, timers, judge, rng)
-        self._pushing = Pushing(own, config, table, outbox, timers, self._prober, rng)
-        self._watching = Watching(config, table, timers, judge)
-        self._intake = Intake(
-            own,
-            config,
-            table,
-            outbox,
-            judge,
-            self._prober,
-            Relays(own, config, table, outbox, timers, sequences),
-            self._push_pull,
-            self._watching,
-        )
+        self._prober = prober = Prober(shared, judge, awareness, timeouts, sequences)
+        suspects.on_remind(prober.remind)
+        self._push_pull = PushPull(shared, judge)
+        self._pushing = Pushing(shared, prober)
+        self._watching = Watching(shared, judge)
+        relays = Relays(shared, sequences)
+        self._intake = Intake(shared, judge, prober, relays, self._push_pull, self._watching)
         outbox.on_broadcast(self._arm_gossip)
         self._now_s = 0.0
         self._wake_s: float | None = None

@@ -27,6 +27,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from federlib.membership.confirmation import ConfirmationState
+from federlib.vivaldi import VivaldiCoordinateSystem
 
 __all__ = [
     "MAX_ROWS",
@@ -34,7 +35,9 @@ __all__ = [
     "DebugSource",
     "PeerCoordinateView",
     "UnconfirmedPeerView",
+    "coordinate_view",
     "debug_app",
+    "peer_coordinate_views",
     "unconfirmed_view",
 ]
 
@@ -118,6 +121,42 @@ class UnconfirmedPeerView(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     is_last_word: bool
     next_ask_s: float | None
+
+
+def coordinate_view(vivaldi: VivaldiCoordinateSystem, *, now_s: float) -> CoordinateView:
+    """Return what the endpoint shows of our own coordinate."""
+    found = vivaldi.get_local_coordinate()
+    return CoordinateView(
+        position=tuple(found.position),
+        height_ms=found.height,
+        error=found.error,
+        residual_ms=found.residual_ms,
+        sample_count=found.sample_count,
+        age_s=now_s - found.updated_at if found.sample_count else None,
+        is_converged=vivaldi.is_converged(),
+    )
+
+
+def peer_coordinate_views(vivaldi: VivaldiCoordinateSystem) -> list[PeerCoordinateView]:
+    """Return what the endpoint shows of each peer's distance."""
+    views: list[PeerCoordinateView] = []
+    for peer in vivaldi.peers():
+        coord, estimate = vivaldi.get_peer_coordinate(peer), vivaldi.estimate(peer)
+        if coord is not None and estimate.age_s is not None:
+            views.append(
+                PeerCoordinateView(
+                    peer=peer,
+                    position=tuple(coord.position),
+                    height_ms=coord.height,
+                    error=coord.error,
+                    sample_count=coord.sample_count,
+                    age_s=estimate.age_s,
+                    rtt_ms=estimate.rtt_ms,
+                    rtt_ucb_ms=estimate.ucb_ms,
+                    quality=estimate.quality,
+                )
+            )
+    return views
 
 
 def unconfirmed_view(state: ConfirmationState, *, now_s: float) -> UnconfirmedPeerView:

@@ -5,7 +5,6 @@ Source: seed §12.2.6-12.2.9, §12.3.2; research membership-routing §1.4, §8.
 
 from __future__ import annotations
 
-from federlib.membership.config import SwimConfig
 from federlib.membership.confirmation import Evidence
 from federlib.membership.judge import Judge
 from federlib.membership.lifecycle import NodeLifecycleState
@@ -24,12 +23,12 @@ from federlib.membership.messages import (
     State,
 )
 from federlib.membership.node import NodeId
-from federlib.membership.outbox import Outbox, Own
 from federlib.membership.probing import Prober, Relays
 from federlib.membership.pushing import Watching
 from federlib.membership.pushpull import PushPull
 from federlib.membership.roles import PeerRole
-from federlib.membership.table import MemberTable, Peer
+from federlib.membership.shared import Shared
+from federlib.membership.table import Peer
 
 __all__ = ["Intake"]
 
@@ -42,20 +41,17 @@ class Intake:
 
     def __init__(
         self,
-        own: Own,
-        config: SwimConfig,
-        table: MemberTable,
-        outbox: Outbox,
+        shared: Shared,
         judge: Judge,
         prober: Prober,
         relays: Relays,
         push_pull: PushPull,
         watching: Watching,
     ) -> None:
-        self._own = own
-        self._config = config
-        self._table = table
-        self._outbox = outbox
+        self._own = shared.own
+        self._config = shared.config
+        self._table = shared.table
+        self._outbox = shared.outbox
         self._judge = judge
         self._prober = prober
         self._relays = relays

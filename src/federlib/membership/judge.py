@@ -9,7 +9,6 @@ Source: SWIM §4.2; Lifeguard, local health aware suspicion; research membership
 from __future__ import annotations
 
 from federlib.membership.awareness import Awareness
-from federlib.membership.config import SwimConfig
 from federlib.membership.confirmation import Evidence, RoleAwareConfirmationManager
 from federlib.membership.effects import (
     HealthChanged,
@@ -27,12 +26,11 @@ from federlib.membership.effects import (
 from federlib.membership.lifecycle import Change, NodeLifecycleState, Outcome
 from federlib.membership.messages import Alive, Dead, Gossip, Leave, Suspect, Update, encode_update
 from federlib.membership.node import MAX_NUMBER, NodeId, is_name
-from federlib.membership.outbox import Outbox, Own
 from federlib.membership.roles import PeerRole
+from federlib.membership.shared import Shared
 from federlib.membership.suspects import Suspects
 from federlib.membership.suspicion import Suspicion
-from federlib.membership.table import MemberTable, Peer
-from federlib.membership.timers import Timers
+from federlib.membership.table import Peer
 
 __all__ = ["Judge"]
 
@@ -52,20 +50,16 @@ class Judge:
 
     def __init__(
         self,
-        own: Own,
-        config: SwimConfig,
-        table: MemberTable,
-        outbox: Outbox,
-        timers: Timers,
+        shared: Shared,
         awareness: Awareness,
         suspects: Suspects,
         confirmations: RoleAwareConfirmationManager,
     ) -> None:
-        self._own = own
-        self._config = config
-        self._table = table
-        self._outbox = outbox
-        self._timers = timers
+        self._own = shared.own
+        self._config = shared.config
+        self._table = shared.table
+        self._outbox = shared.outbox
+        self._timers = shared.timers
         self._awareness = awareness
         self._suspects = suspects
         suspects.on_end(self._ran_out)

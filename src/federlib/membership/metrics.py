@@ -21,8 +21,9 @@ from federlib.membership.confirmation import (
     RemovePeer,
     StaleUnconfirmed,
 )
+from federlib.membership.effects import MemberJoined, MemberRemoved
 from federlib.membership.roles import PeerRole
-from federlib.membership.standing import Change, NodeLifecycleState, Outcome
+from federlib.membership.standing import NodeLifecycleState
 from federlib.membership.timeouts import AppliedTimeout
 from federlib.telemetry import Metric, Telemetry
 
@@ -253,17 +254,16 @@ class MembershipMeter:
             samples=samples,
         )
 
-    def tell_change(self, change: Change) -> None:
-        """Count the transitions out of UNCONFIRMED.
+    def tell_transition(self, event: MemberJoined | MemberRemoved) -> None:
+        """Count the transitions out of UNCONFIRMED; others are none of these metrics.
 
         Source: seed 12.8.3.
         """
-        if change.before is not NodeLifecycleState.UNCONFIRMED:
-            return
-        if change.outcome is Outcome.REMOVED:
+        if isinstance(event, MemberJoined):
+            if event.before is NodeLifecycleState.UNCONFIRMED:
+                self._telemetry.emit(TRANSITIONS_UNCONFIRMED_TO_ALIVE)
+        elif event.state is NodeLifecycleState.UNCONFIRMED:
             self._telemetry.emit(TRANSITIONS_UNCONFIRMED_TO_REMOVED)
-        elif change.after is NodeLifecycleState.ALIVE:
-            self._telemetry.emit(TRANSITIONS_UNCONFIRMED_TO_ALIVE)
 
     def tell_counts(self, counts: StateCounts) -> None:
         """Set the gauges of peers by state.

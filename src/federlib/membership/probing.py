@@ -9,7 +9,6 @@ from __future__ import annotations
 import attrs
 
 from federlib.membership.awareness import Awareness
-from federlib.membership.config import SwimConfig
 from federlib.membership.effects import HealthChanged, PeerMeasured
 from federlib.membership.judge import Judge
 from federlib.membership.lifecycle import NodeLifecycleState
@@ -23,10 +22,9 @@ from federlib.membership.messages import (
     PingReq,
 )
 from federlib.membership.node import NodeId
-from federlib.membership.outbox import Outbox, Own
-from federlib.membership.table import MemberTable, Peer, RandomSource
+from federlib.membership.shared import Shared
+from federlib.membership.table import Peer, RandomSource
 from federlib.membership.timeouts import AdaptiveTimeouts
-from federlib.membership.timers import Timers
 
 __all__ = ["Prober", "Relays", "Sequences"]
 
@@ -81,27 +79,22 @@ class Prober:
 
     def __init__(
         self,
-        own: Own,
-        config: SwimConfig,
-        table: MemberTable,
-        outbox: Outbox,
-        timers: Timers,
+        shared: Shared,
         judge: Judge,
         awareness: Awareness,
         timeouts: AdaptiveTimeouts,
         sequences: Sequences,
-        rng: RandomSource,
     ) -> None:
-        self._own = own
-        self._config = config
-        self._table = table
-        self._outbox = outbox
-        self._timers = timers
+        self._own = shared.own
+        self._config = shared.config
+        self._table = shared.table
+        self._outbox = shared.outbox
+        self._timers = shared.timers
         self._judge = judge
         self._awareness = awareness
         self._timeouts = timeouts
         self._sequences = sequences
-        self._rng = rng
+        self._rng = shared.rng
         self._probe: _Probe | None = None
         self._round = 0
         self._sent: dict[int, _Sent] = {}
@@ -275,20 +268,12 @@ class _Errand:
 class Relays:
     """Pings that others have asked us for; bounded, and only to peers that we know ourselves."""
 
-    def __init__(
-        self,
-        own: Own,
-        config: SwimConfig,
-        table: MemberTable,
-        outbox: Outbox,
-        timers: Timers,
-        sequences: Sequences,
-    ) -> None:
-        self._own = own
-        self._config = config
-        self._table = table
-        self._outbox = outbox
-        self._timers = timers
+    def __init__(self, shared: Shared, sequences: Sequences) -> None:
+        self._own = shared.own
+        self._config = shared.config
+        self._table = shared.table
+        self._outbox = shared.outbox
+        self._timers = shared.timers
         self._sequences = sequences
         self._errands: dict[int, _Errand] = {}
 

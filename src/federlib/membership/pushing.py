@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from federlib.membership.config import SwimConfig
 from federlib.membership.heartbeats import PhiAccrual
 from federlib.membership.judge import Judge
 from federlib.membership.lifecycle import NodeLifecycleState
 from federlib.membership.messages import Gossip, Heartbeat, Leave, encode_update
-from federlib.membership.outbox import Outbox, Own
 from federlib.membership.probing import Prober
 from federlib.membership.roles import PeerRole
-from federlib.membership.table import MemberTable, Peer, RandomSource
-from federlib.membership.timers import Timers
+from federlib.membership.shared import Shared
+from federlib.membership.table import Peer
 
 __all__ = ["Pushing", "Watching", "choose_watchers"]
 
@@ -37,23 +35,14 @@ def choose_watchers(worker: str, members: list[str], many: int) -> list[str]:
 class Pushing:
     """A worker's side."""
 
-    def __init__(
-        self,
-        own: Own,
-        config: SwimConfig,
-        table: MemberTable,
-        outbox: Outbox,
-        timers: Timers,
-        prober: Prober,
-        rng: RandomSource,
-    ) -> None:
-        self._own = own
-        self._config = config
-        self._table = table
-        self._outbox = outbox
-        self._timers = timers
+    def __init__(self, shared: Shared, prober: Prober) -> None:
+        self._own = shared.own
+        self._config = shared.config
+        self._table = shared.table
+        self._outbox = shared.outbox
+        self._timers = shared.timers
         self._prober = prober
-        self._rng = rng
+        self._rng = shared.rng
         self._watchers: list[str] = []
 
     def start(self, now_s: float) -> None:
@@ -90,12 +79,10 @@ class Pushing:
 class Watching:
     """A watcher's side."""
 
-    def __init__(
-        self, config: SwimConfig, table: MemberTable, timers: Timers, judge: Judge
-    ) -> None:
-        self._config = config
-        self._table = table
-        self._timers = timers
+    def __init__(self, shared: Shared, judge: Judge) -> None:
+        self._config = shared.config
+        self._table = shared.table
+        self._timers = shared.timers
         self._judge = judge
         self._watched: dict[int, Peer] = {}
         self._made = 0

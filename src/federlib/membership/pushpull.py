@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
-from federlib.membership.config import SwimConfig
 from federlib.membership.judge import Judge
 from federlib.membership.lifecycle import NodeLifecycleState
 from federlib.membership.messages import (
@@ -29,10 +28,9 @@ from federlib.membership.messages import (
     Suspect,
 )
 from federlib.membership.node import NodeId
-from federlib.membership.outbox import Outbox, Own
 from federlib.membership.roles import PeerRole
-from federlib.membership.table import MemberTable, Peer, RandomSource
-from federlib.membership.timers import Timers
+from federlib.membership.shared import Shared
+from federlib.membership.table import Peer
 
 __all__ = ["PushPull", "bucket_count", "checksums", "scaled_interval_s"]
 
@@ -90,23 +88,14 @@ def checksums(lives: Iterator[tuple[NodeId, int]], buckets: int) -> bytes:
 class PushPull:
     """Compares what we know with one other member at a time; also how we join."""
 
-    def __init__(
-        self,
-        own: Own,
-        config: SwimConfig,
-        table: MemberTable,
-        outbox: Outbox,
-        timers: Timers,
-        judge: Judge,
-        rng: RandomSource,
-    ) -> None:
-        self._own = own
-        self._config = config
-        self._table = table
-        self._outbox = outbox
-        self._timers = timers
+    def __init__(self, shared: Shared, judge: Judge) -> None:
+        self._own = shared.own
+        self._config = shared.config
+        self._table = shared.table
+        self._outbox = shared.outbox
+        self._timers = shared.timers
         self._judge = judge
-        self._rng = rng
+        self._rng = shared.rng
         self._seeds: tuple[str, ...] = ()
         self._join_waits_s = JOIN_FIRST_S
         self._joins = 0

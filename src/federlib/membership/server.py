@@ -46,6 +46,8 @@ from federlib.membership.debug import (
     CoordinateView,
     PeerCoordinateView,
     UnconfirmedPeerView,
+    coordinate_view,
+    peer_coordinate_views,
     unconfirmed_view,
 )
 from federlib.membership.effects import (
@@ -64,7 +66,6 @@ from federlib.membership.metrics import MembershipMeter
 from federlib.membership.node import Member, NodeId
 from federlib.membership.roles import PeerRole
 from federlib.membership.settings import MembershipSettings
-from federlib.membership.standing import Change, NodeLifecycleState, Outcome
 from federlib.skewclock import Clock, SystemClock
 from federlib.telemetry import SILENT, Telemetry
 from federlib.transport import Asked, Received, Transport
@@ -294,37 +295,11 @@ class HealthAwareServer:
 
     def local_coordinate(self) -> CoordinateView:
         """Show our own coordinate."""
-        found = self._vivaldi.get_local_coordinate()
-        return CoordinateView(
-            position=tuple(found.position),
-            height_ms=found.height,
-            error=found.error,
-            residual_ms=found.residual_ms,
-            sample_count=found.sample_count,
-            age_s=self._now_s() - found.updated_at if found.sample_count else None,
-            is_converged=self._vivaldi.is_converged(),
-        )
+        return coordinate_view(self._vivaldi, now_s=self._now_s())
 
     def peer_coordinates(self) -> list[PeerCoordinateView]:
         """Show what is known of each peer's distance."""
-        views: list[PeerCoordinateView] = []
-        for peer in self._vivaldi.peers():
-            coord, estimate = self._vivaldi.get_peer_coordinate(peer), self._vivaldi.estimate(peer)
-            if coord is not None and estimate.age_s is not None:
-                views.append(
-                    PeerCoordinateView(
-                        peer=peer,
-                        position=tuple(coord.position),
-                        height_ms=coord.height,
-                        error=coord.error,
-                        sample_count=coord.sample_count,
-                        age_s=estimate.age_s,
-                        rtt_ms=estimate.rtt_ms,
-                        rtt_ucb_ms=estimate.ucb_ms,
-                        quality=estimate.quality,
-                    )
-                )
-        return views
+        return peer_coordinate_views(self._vivaldi)
 
     def unconfirmed_peers(self) -> list[UnconfirmedPeerView]:
         """Show the peers that have not spoken themselves."""
@@ -484,9 +459,8 @@ class HealthAwareServer:
             if isinstance(event, MemberRemoved | MemberRestarted):
                 # Another run may stand elsewhere.
                 self._vivaldi.forget(event.node.name)
-            change = _change(event)
-            if change is not None:
-                self._meter.tell_change(change)
+            if isinstance(event, MemberJoined | MemberRemoved):
+                self._meter.tell_transition(event)
             self._meter.tell_counts(self._open_core().tracker)
         for feed in self._feeds:
             feed.put(event)
@@ -520,16 +494,6 @@ class HealthAwareServer:
         # The last goodbyes stand in the queue.
         while self._out:
             await anyio.lowlevel.checkpoint()
-
-
-def _change(event: Event) -> Change | None:
-    """Return the transition that an event tells of, for metrics."""
-    if isinstance(event, MemberJoined):
-        after, outcome = NodeLifecycleState.ALIVE, Outcome.CONFIRMED
-        return Change(event.node.name, outcome, event.before, after, event.node.epoch, 0)
-    if isinstance(event, MemberRemoved):
-        return Change(event.node.name, Outcome.REMOVED, event.state, None, event.node.epoch, 0)
-    return None
 
 
 def _proven_role(received: Received) -> PeerRole | None:

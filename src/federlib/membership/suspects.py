@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from federlib.membership.config import SwimConfig
 from federlib.membership.roles import PeerRole
+from federlib.membership.shared import Shared
 from federlib.membership.standing import NodeLifecycleState
 from federlib.membership.suspicion import Suspicion, needed_confirmations
-from federlib.membership.table import MemberTable, Peer, RandomSource
+from federlib.membership.table import Peer
 from federlib.membership.timeouts import AdaptiveTimeouts
-from federlib.membership.timers import Timers
 
 __all__ = ["Suspects"]
 
@@ -29,19 +28,12 @@ _Call = Callable[[Peer, float], None]
 class Suspects:
     """Timers of suspicions; what a suspicion is, its peer holds."""
 
-    def __init__(
-        self,
-        config: SwimConfig,
-        table: MemberTable,
-        timers: Timers,
-        timeouts: AdaptiveTimeouts,
-        rng: RandomSource,
-    ) -> None:
-        self._config = config
-        self._table = table
-        self._timers = timers
+    def __init__(self, shared: Shared, timeouts: AdaptiveTimeouts) -> None:
+        self._config = shared.config
+        self._table = shared.table
+        self._timers = shared.timers
         self._timeouts = timeouts
-        self._rng = rng
+        self._rng = shared.rng
         self._end: _Call = _nothing
         self._remind: _Call = _nothing
         self._running: dict[int, Peer] = {}
