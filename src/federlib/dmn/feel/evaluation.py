@@ -46,7 +46,7 @@ class Evaluation:
     problems: list[str] = attrs.field(factory=list)
     uncounted: int = 0
 
-    def fail(self, reason: str) -> Never | None:
+    def fail(self, reason: str) -> Never | None:  # noqa: RUF020 (mypy passes no None on)
         """Note an error; its value is null, so callers return what this returns.
 
         Never anything but None; `Never` only lets type checkers pass that on.
