@@ -17,14 +17,17 @@ import attrs
 from federlib.membership.config import SwimConfig
 from federlib.testing.swarm.network import Links
 from federlib.testing.swarm.world import Swarm
+from federlib.vivaldi import VivaldiCoordinate, encode_coordinate
 
 __all__ = ["COORDINATE", "Cell", "Run", "Summary", "play", "summarise"]
 
 CRASH_S = 60.0
 END_S = 120.0
 
-COORDINATE = bytes(62)
-"""As long as a coordinate of four dimensions."""
+COORDINATE = encode_coordinate(
+    VivaldiCoordinate(position=(0.0,) * 4, height=0.0, error=1.0), now_s=0.0
+)
+"""One of four dimensions."""
 
 SETTLED_S = 20.0
 """Bytes are counted from here on: joining is over."""
