@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import attrs
 
+from federlib._bounds import integer, number
 from federlib.errors import InvalidInput
-from federlib.membership._bounds import integer, number
 from federlib.membership.lifecycle import TrackerLimits
 from federlib.membership.messages import MAX_PACKET_BYTES
 from federlib.membership.timeouts import TimeoutSettings

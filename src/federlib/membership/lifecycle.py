@@ -26,8 +26,8 @@ import math
 
 import attrs
 
+from federlib._bounds import integer, number
 from federlib.errors import Conflict, InvalidInput
-from federlib.membership._bounds import integer, number
 from federlib.membership.standing import (
     MET_RANK,
     TRANSITIONS,

@@ -19,8 +19,8 @@ from fnmatch import fnmatchcase
 
 import attrs
 
+from federlib._bounds import boolean, integer, number
 from federlib.errors import InvalidInput
-from federlib.membership._bounds import integer, number
 
 __all__ = [
     "DEFAULT_STRATEGIES",
@@ -71,11 +71,11 @@ class RoleBasedConfirmationStrategy:
     """
 
     passive_timeout: float = attrs.field(validator=number(0.001, 86_400, "seconds"))
-    enable_proactive_confirmation: bool
+    enable_proactive_confirmation: bool = attrs.field(validator=boolean())
     confirmation_attempts: int = attrs.field(validator=integer(0, 100))
     attempt_interval: float = attrs.field(default=5.0, validator=number(0.001, 86_400, "seconds"))
-    latency_aware: bool
-    use_vivaldi: bool
+    latency_aware: bool = attrs.field(validator=boolean())
+    use_vivaldi: bool = attrs.field(validator=boolean())
     load_multiplier_max: float = attrs.field(validator=number(1, 1_000))
 
     def __attrs_post_init__(self) -> None:

@@ -25,8 +25,8 @@ from typing import Literal, Protocol
 
 import attrs
 
+from federlib._bounds import number
 from federlib.errors import InvalidInput
-from federlib.membership._bounds import number
 from federlib.membership.roles import DEFAULT_STRATEGIES, PeerRole, RoleStrategies
 from federlib.membership.suspicion import shortest_timeout_s
 

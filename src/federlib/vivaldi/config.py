@@ -6,38 +6,17 @@ Source: AD-35 §12.1.12 (names and defaults to `coord_ttl_s`); the rest is ours,
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Self
 
 import attrs
 
+from federlib._bounds import boolean, integer, number
 from federlib.errors import InvalidInput
 
 __all__ = ["DEFAULTS", "MAX_DIMENSIONS", "VivaldiConfig"]
 
 MAX_DIMENSIONS = 8
 """More buys nothing on measured networks, and makes packets longer."""
-
-
-def _within(least: float, most: float) -> Callable[[object, attrs.Attribute[float], float], None]:
-    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-        is_number = type(value) in (int, float)  # True is an int too
-        # 'not (… <= …)' also refuses NaN.
-        if not is_number or not least <= value <= most:
-            raise InvalidInput(attribute.name, expected=f"{least:g} to {most:g}", found=value)
-
-    return check
-
-
-def _whole(least: int, most: int) -> Callable[[object, attrs.Attribute[int], int], None]:
-    def check(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-        # `type`, because True is an int too.
-        if type(value) is not int or not least <= value <= most:
-            raise InvalidInput(
-                attribute.name, expected=f"an integer, {least} to {most}", found=value
-            )
-
-    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -85,37 +64,37 @@ class VivaldiConfig:
         InvalidInput: A value is out of range, or two do not fit together.
     """
 
-    dimensions: int = attrs.field(default=4, validator=_whole(1, MAX_DIMENSIONS))
-    initial_error: float = attrs.field(default=1.0, validator=_within(0.001, 10))
-    min_error: float = attrs.field(default=0.001, validator=_within(1e-6, 1))
-    max_error: float = attrs.field(default=1.5, validator=_within(0.001, 10))
-    error_adjustment: float = attrs.field(default=0.25, validator=_within(0.001, 1))
-    coordinate_adjustment: float = attrs.field(default=0.25, validator=_within(0.001, 1))
-    convergence_threshold: float = attrs.field(default=0.15, validator=_within(0, 10))
-    rtt_default_ms: float = attrs.field(default=100.0, validator=_within(0, 1e5))
-    rtt_min_ms: float = attrs.field(default=1.0, validator=_within(0, 1e5))
-    rtt_max_ms: float = attrs.field(default=10000.0, validator=_within(1, 1e5))
-    sigma_default_ms: float = attrs.field(default=50.0, validator=_within(0, 1e5))
-    sigma_min_ms: float = attrs.field(default=5.0, validator=_within(0, 1e5))
-    sigma_max_ms: float = attrs.field(default=500.0, validator=_within(0, 1e5))
-    k_sigma: float = attrs.field(default=2.0, validator=_within(0, 100))
-    min_samples_for_routing: int = attrs.field(default=5, validator=_whole(1, 10**6))
-    error_good_ms: float = attrs.field(default=20.0, validator=_within(0.001, 1e5))
-    coord_ttl_s: float = attrs.field(default=300.0, validator=_within(0.001, 1e9))
-    rtt_floor_ms: float = attrs.field(default=0.01, validator=_within(1e-6, 1e3))
-    height_min_ms: float = attrs.field(default=0.01, validator=_within(0, 1e3))
-    filter_samples: int = attrs.field(default=3, validator=_whole(1, 9))
-    filter_max_age_s: float = attrs.field(default=45.0, validator=_within(0, 1e9))
-    gate: float = attrs.field(default=2.5, validator=_within(0, 1e6))
-    trust_max: float = attrs.field(default=0.5, validator=_within(0.01, 1))
-    steady_gain: float = attrs.field(default=0.125, validator=_within(0.001, 1))
-    replay: int = attrs.field(default=32, validator=_whole(0, 64))
-    replay_memory: int = attrs.field(default=64, validator=_whole(1, 1024))
-    gravity_rho: float = attrs.field(default=150.0, validator=_within(0, 1e6))
-    adjustment_window: int = attrs.field(default=0, validator=_whole(0, 100))
-    ucb_target: float = attrs.field(default=0.975, validator=_within(0, 0.999))
-    direct_first: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
-    max_peers: int = attrs.field(default=1024, validator=_whole(1, 10**6))
+    dimensions: int = attrs.field(default=4, validator=integer(1, MAX_DIMENSIONS))
+    initial_error: float = attrs.field(default=1.0, validator=number(0.001, 10))
+    min_error: float = attrs.field(default=0.001, validator=number(1e-6, 1))
+    max_error: float = attrs.field(default=1.5, validator=number(0.001, 10))
+    error_adjustment: float = attrs.field(default=0.25, validator=number(0.001, 1))
+    coordinate_adjustment: float = attrs.field(default=0.25, validator=number(0.001, 1))
+    convergence_threshold: float = attrs.field(default=0.15, validator=number(0, 10))
+    rtt_default_ms: float = attrs.field(default=100.0, validator=number(0, 1e5))
+    rtt_min_ms: float = attrs.field(default=1.0, validator=number(0, 1e5))
+    rtt_max_ms: float = attrs.field(default=10000.0, validator=number(1, 1e5))
+    sigma_default_ms: float = attrs.field(default=50.0, validator=number(0, 1e5))
+    sigma_min_ms: float = attrs.field(default=5.0, validator=number(0, 1e5))
+    sigma_max_ms: float = attrs.field(default=500.0, validator=number(0, 1e5))
+    k_sigma: float = attrs.field(default=2.0, validator=number(0, 100))
+    min_samples_for_routing: int = attrs.field(default=5, validator=integer(1, 10**6))
+    error_good_ms: float = attrs.field(default=20.0, validator=number(0.001, 1e5))
+    coord_ttl_s: float = attrs.field(default=300.0, validator=number(0.001, 1e9))
+    rtt_floor_ms: float = attrs.field(default=0.01, validator=number(1e-6, 1e3))
+    height_min_ms: float = attrs.field(default=0.01, validator=number(0, 1e3))
+    filter_samples: int = attrs.field(default=3, validator=integer(1, 9))
+    filter_max_age_s: float = attrs.field(default=45.0, validator=number(0, 1e9))
+    gate: float = attrs.field(default=2.5, validator=number(0, 1e6))
+    trust_max: float = attrs.field(default=0.5, validator=number(0.01, 1))
+    steady_gain: float = attrs.field(default=0.125, validator=number(0.001, 1))
+    replay: int = attrs.field(default=32, validator=integer(0, 64))
+    replay_memory: int = attrs.field(default=64, validator=integer(1, 1024))
+    gravity_rho: float = attrs.field(default=150.0, validator=number(0, 1e6))
+    adjustment_window: int = attrs.field(default=0, validator=integer(0, 100))
+    ucb_target: float = attrs.field(default=0.975, validator=number(0, 0.999))
+    direct_first: bool = attrs.field(default=True, validator=boolean())
+    max_peers: int = attrs.field(default=1024, validator=integer(1, 10**6))
 
     def __attrs_post_init__(self) -> None:
         for low, high in (

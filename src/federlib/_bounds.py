@@ -8,7 +8,7 @@ import attrs
 
 from federlib.errors import InvalidInput
 
-__all__ = ["integer", "number"]
+__all__ = ["boolean", "integer", "number"]
 
 
 def number(
@@ -33,5 +33,15 @@ def integer(low: int, high: int) -> Callable[[object, attrs.Attribute[int], int]
         if type(value) is not int or not low <= value <= high:
             expected = f"an integer from {low} to {high}"
             raise InvalidInput(attribute.name, expected=expected, found=value)
+
+    return check
+
+
+def boolean() -> Callable[[object, attrs.Attribute[bool], object], None]:
+    """Return a validator for True and False; the text "false" would count as true."""
+
+    def check(_instance: object, attribute: attrs.Attribute[bool], value: object) -> None:
+        if type(value) is not bool:
+            raise InvalidInput(attribute.name, expected="True or False", found=value)
 
     return check
