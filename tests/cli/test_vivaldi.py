@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from federlib.cli._chart import Line, draw_chart
 from federlib.cli.app import app
+from federlib.vivaldi import MAX_LINE
 
 SIZE = 12
 
@@ -77,6 +78,26 @@ def test_text_in_gzip_is_read_whatever_its_name(matrix: Path, tmp_path: Path) ->
     packed.write_bytes(gzip.compress(matrix.read_bytes()))
     few = ("--samples", "10", "--seeds", "1")
     assert facts(packed, *few) == facts(matrix, *few)
+
+
+def test_a_mark_that_spreadsheets_put_before_the_text_is_read_over(
+    matrix: Path, tmp_path: Path
+) -> None:
+    marked = tmp_path / "marked.csv"
+    marked.write_bytes(b"\xef\xbb\xbf" + matrix.read_bytes().replace(b"\n", b"\r\n"))
+    few = ("--samples", "10", "--seeds", "1")
+    assert facts(marked, *few) == facts(matrix, *few)
+
+
+@pytest.mark.parametrize("fill", [b",", b"1"])
+def test_a_line_without_an_end_is_read_no_further_than_a_line_may_go(
+    tmp_path: Path, fill: bytes
+) -> None:
+    bomb = tmp_path / "bomb"
+    bomb.write_bytes(gzip.compress(fill * (16 * MAX_LINE)))
+    done = simulate(bomb, "--samples", "1")
+    assert done.exit_code == 2
+    assert f"bomb, line 1: expected at most {MAX_LINE} characters" in done.output
 
 
 def pixels(png: bytes) -> tuple[int, int, list[bytes]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
-from federlib.vivaldi import MAX_NODES, read_matrix
+from federlib.vivaldi import MAX_LINE, MAX_NODES, read_matrix
 
 SQUARE = "0,10,20.5\n10,0,30\n20.5,30,0\n"
 PAIRS = "i,j,t1,t2,t3\n0,1,10,12,30\n0,2,20,,nan\n1,2,5,0,-1\n"
@@ -47,6 +47,8 @@ def test_pairs_make_a_slice_for_each_instant_and_their_median_is_the_truth() -> 
         pytest.param("0,1", "2 lines of 2 fields", id="a line less"),
         pytest.param("0,ten\n10,0", "line 1: expected milliseconds", id="a word"),
         pytest.param("0,inf\n10,0", "line 1: expected milliseconds", id="infinite"),
+        pytest.param("0,1e-320\n1,0", "line 1: expected milliseconds", id="next to nothing"),
+        pytest.param("0,1e308\n1,0", "line 1: expected milliseconds", id="next to infinite"),
         pytest.param("0,0\n0,0", "a round trip above 0", id="nothing measured"),
         pytest.param("i,j,t1", "pairs at one instant", id="only a header"),
         pytest.param("i,j\n0,1", "pairs at one instant", id="no instant"),
@@ -65,6 +67,25 @@ def test_what_is_no_matrix_is_told_with_its_line(text: str, said: str) -> None:
 def test_more_nodes_than_there_may_be_are_refused_before_they_are_read() -> None:
     with pytest.raises(InvalidInput, match=f"at most {MAX_NODES} nodes"):
         read_matrix(["," * MAX_NODES])
+
+
+def test_a_short_file_that_names_a_distant_node_and_many_instants_makes_no_room_for_them() -> None:
+    instants = 2_000
+    header = "i,j," + ",".join(f"t{k}" for k in range(instants))
+    with pytest.raises(InvalidInput, match=r"line 2: expected at most .* values"):
+        read_matrix([header, "0,4095" + ",5" * instants])
+
+
+def test_a_line_is_not_taken_apart_before_its_length_is_known() -> None:
+    with pytest.raises(InvalidInput, match=f"line 1: expected at most {MAX_LINE} characters"):
+        read_matrix(["," * (MAX_LINE + 1)])
+
+
+def test_a_path_and_bytes_are_no_lines_of_text() -> None:
+    with pytest.raises(InvalidInput, match="expected lines of text, as an open file"):
+        read_matrix("matrix.csv")
+    with pytest.raises(InvalidInput, match="line 1: expected text"):
+        read_matrix([b"0,1", b"1,0"])  # type: ignore[list-item]  # the mistake this is about
 
 
 @given(st.text(alphabet="ij,t.0123456789-en\n", max_size=60) | st.text(max_size=60))

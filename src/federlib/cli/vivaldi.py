@@ -23,6 +23,7 @@ from federlib.cli.report import check_target
 from federlib.errors import InvalidInput
 from federlib.vivaldi import (
     DEFAULTS,
+    MAX_LINE,
     Noise,
     Reading,
     RttMatrix,
@@ -139,7 +140,8 @@ def _unpacked(path: Path) -> Iterator[io.TextIOBase]:
             is_packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             plain = gzip.GzipFile(fileobj=raw) if is_packed else raw
-            with io.TextIOWrapper(plain, encoding="utf-8") as lines:
+            # Spreadsheets put a mark before the text: "-sig".
+            with io.TextIOWrapper(plain, encoding="utf-8-sig") as lines:
                 yield lines
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise InvalidInput(path.name, expected="text, or text in gzip", found=error) from error
@@ -147,7 +149,8 @@ def _unpacked(path: Path) -> Iterator[io.TextIOBase]:
 
 def _bounded(lines: io.TextIOBase, name: str) -> Iterator[str]:
     left = _MOST_BYTES
-    while line := lines.readline(left):
+    # One character more than a line may have, so that what is too long shows.
+    while line := lines.readline(min(left, MAX_LINE + 1)):
         left -= len(line)
         yield line
     if not left:

@@ -23,7 +23,7 @@ from federlib.vivaldi.coordinate import (
     vivaldi_distance,
 )
 from federlib.vivaldi.environment import VIVALDI_ENV, config_from_env
-from federlib.vivaldi.matrix import MAX_NODES, RttMatrix, read_matrix
+from federlib.vivaldi.matrix import MAX_LINE, MAX_NODES, RttMatrix, read_matrix
 from federlib.vivaldi.system import RttEstimate, VivaldiCoordinateSystem, VivaldiCounts
 from federlib.vivaldi.trial import Noise, Reading, TrialResult, run_trial
 from federlib.vivaldi.wire import MAX_COORDINATE_BYTES, decode_coordinate, encode_coordinate
@@ -32,6 +32,7 @@ __all__ = [
     "DEFAULTS",
     "MAX_COORDINATE_BYTES",
     "MAX_DIMENSIONS",
+    "MAX_LINE",
     "MAX_NODES",
     "VIVALDI_ENV",
     "Noise",

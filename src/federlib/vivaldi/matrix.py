@@ -10,10 +10,19 @@ import attrs
 
 from federlib.errors import InvalidInput
 
-__all__ = ["MAX_NODES", "RttMatrix", "read_matrix"]
+__all__ = ["MAX_LINE", "MAX_NODES", "RttMatrix", "read_matrix"]
 
 MAX_NODES = 4_096
 """A trial in Python takes hours beyond."""
+
+MAX_LINE = 1_048_576
+"""Characters of one line: more than `MAX_NODES` numbers take."""
+
+_MOST_CELLS = 2 * MAX_NODES * MAX_NODES
+"""Of all slices; 256 MiB. A short file can name a distant node and many instants."""
+
+_LEAST_MS, _MOST_MS = 1e-6, 1e9
+"""No network is faster, nor slower by the week: what lies beyond is in another unit."""
 
 Rows = Sequence[Sequence[float]]
 
@@ -44,12 +53,17 @@ def read_matrix(lines: Iterable[str], *, name: str = "matrix") -> RttMatrix:
     empty field, ``nan``, 0 and less are missing.
 
     Args:
-        lines: The text.
+        lines: The text, line by line, for example an open file.
         name: Names it in errors.
     Raises:
-        InvalidInput: It is neither, or has fewer than 2 or more than `MAX_NODES` nodes.
+        InvalidInput: It is neither, has fewer than 2 or more than `MAX_NODES` nodes or more
+            than 33 million values, a line longer than `MAX_LINE`, or a round trip below a
+            nanosecond or above 10⁹ ms.
     """
-    rows = _fields(lines)
+    if isinstance(lines, str):
+        # Its characters would be taken for lines, and a path for the text.
+        raise InvalidInput(name, expected="lines of text, as an open file", found=lines)
+    rows = _fields(lines, name)
     first = next(rows, (0, []))[1]
     if [each.strip().lower() for each in first[:2]] == ["i", "j"]:
         slices = _pairs(rows, instants=len(first) - 2, name=name)
@@ -70,8 +84,14 @@ def _median(values: list[float]) -> float:
     return median([value for value in values if value > 0] or [0.0])
 
 
-def _fields(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def _fields(lines: Iterable[str], name: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
+        if not isinstance(line, str):
+            raise InvalidInput(f"{name}, line {number}", expected="text", found=line)
+        if len(line) > MAX_LINE:
+            raise InvalidInput(
+                f"{name}, line {number}", expected=f"at most {MAX_LINE} characters", found=len(line)
+            )
         if line.strip():
             yield number, line.strip().split(",")
 
@@ -105,8 +125,14 @@ def _pairs(rest: Iterator[tuple[int, list[str]]], *, instants: int, name: str) -
                 f"{name}, line {number}", expected=f"{instants + 2} fields", found=len(fields)
             )
         i, j = (_node(text, number, name) for text in fields[:2])
-        pairs[i, j] = _numbers(fields[2:], number, name)
         size = max(size, i + 1, j + 1)
+        if size * size * instants > _MOST_CELLS:
+            raise InvalidInput(
+                f"{name}, line {number}",
+                expected=f"at most {_MOST_CELLS} values, nodes times nodes times instants",
+                found=f"{size} nodes at {instants} instants",
+            )
+        pairs[i, j] = _numbers(fields[2:], number, name)
     if not instants or not pairs:
         raise InvalidInput(name, expected="pairs at one instant or more", found=len(pairs))
     slices = [[[0.0] * size for _ in range(size)] for _ in range(instants)]
@@ -137,6 +163,11 @@ def _number(text: str, number: int, name: str) -> float:
         found = float(text)
     except ValueError:
         found = math.inf
-    if math.isinf(found):
-        raise InvalidInput(f"{name}, line {number}", expected="milliseconds", found=text)
+    # Less than 0, and NaN, is a pair that was not measured.
+    if math.isinf(found) or 0 < found < _LEAST_MS or found > _MOST_MS:
+        raise InvalidInput(
+            f"{name}, line {number}",
+            expected=f"milliseconds, {_LEAST_MS:g} to {_MOST_MS:g}",
+            found=text,
+        )
     return found if found > 0 else 0.0

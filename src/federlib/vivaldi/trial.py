@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from federlib._bounds import number
 from federlib.errors import InvalidInput
 from federlib.vivaldi.config import DEFAULTS, VivaldiConfig
 from federlib.vivaldi.coordinate import VivaldiCoordinate, vivaldi_distance
@@ -33,12 +34,6 @@ _TRACED_PAIRS = 20_000
 """Enough of them for a line in a picture."""
 
 
-def _share(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    is_number = type(value) in (int, float)  # True is an int too
-    if not is_number or not 0 <= value <= 1:
-        raise InvalidInput(attribute.name, expected="0 to 1", found=value)
-
-
 @attrs.frozen(kw_only=True)
 class Noise:
     """What is added to the matrix at each measurement.
@@ -48,12 +43,13 @@ class Noise:
         outliers: Share of measurements that take `outlier_factor` times as long.
         outlier_factor: How much longer.
     Raises:
-        InvalidInput: A share is not within 0 and 1.
+        InvalidInput: `spread` or `outliers` is not within 0 and 1, or the factor not within 0
+            and 1,000,000.
     """
 
-    spread: float = attrs.field(default=0.0, validator=_share)
-    outliers: float = attrs.field(default=0.0, validator=_share)
-    outlier_factor: float = 10.0
+    spread: float = attrs.field(default=0.0, validator=number(0, 1))
+    outliers: float = attrs.field(default=0.0, validator=number(0, 1))
+    outlier_factor: float = attrs.field(default=10.0, validator=number(0, 1e6))
 
     def of(self, rtt_ms: float, rng: random.Random) -> float:
         """Measure once; milliseconds."""
@@ -122,12 +118,21 @@ def run_trial(
         config: Of every node.
         trace: After how many to read a part of the pairs.
     Raises:
-        InvalidInput: No number of samples, or one below 1; fewer than 0 neighbours.
+        InvalidInput: No number of samples, or one below 1; fewer than 0 neighbours; or each
+            round trip is longer than `rtt_max_ms`, and all of them would be refused.
     """
-    if not samples or min([*samples, *trace]) < 1:
-        raise InvalidInput("samples", expected="numbers from 1", found=[*samples, *trace])
-    if neighbours < 0:
-        raise InvalidInput("neighbours", expected="0 or more", found=neighbours)
+    # `type`, because True is an int too.
+    if not samples or any(type(each) is not int or each < 1 for each in [*samples, *trace]):
+        raise InvalidInput("samples", expected="integers from 1", found=[*samples, *trace])
+    if type(neighbours) is not int or neighbours < 0:
+        raise InvalidInput("neighbours", expected="an integer from 0", found=neighbours)
+    shortest_ms = min(rtt_ms for row in matrix.truth for rtt_ms in row if rtt_ms > 0)
+    if shortest_ms > config.rtt_max_ms:
+        raise InvalidInput(
+            "matrix",
+            expected=f"milliseconds, and some of at most {config.rtt_max_ms:g} (rtt_max_ms)",
+            found=f"{shortest_ms:g} as the shortest",
+        )
     return _Trial(matrix, rng, neighbours, noise or Noise(), config).run(samples, trace)
 
 
@@ -163,15 +168,15 @@ class _Trial:
         readings: list[Reading] = []
         traced: list[Reading] = []
         rounds, slices = max(samples), self._matrix.slices
-        for number in range(1, rounds + 1):
+        for turn in range(1, rounds + 1):
             self._now_s += 1.0
-            rows = slices[(number - 1) * len(slices) // rounds]
-            self._round(rows, is_steady=number > _STEADY_SHARE * rounds)
-            if number in samples:
-                readings.append(self._read(number, stride=1))
-            if number in trace:
+            rows = slices[(turn - 1) * len(slices) // rounds]
+            self._round(rows, is_steady=turn > _STEADY_SHARE * rounds)
+            if turn in samples:
+                readings.append(self._read(turn, stride=1))
+            if turn in trace:
                 pairs = self._matrix.nodes**2
-                traced.append(self._read(number, stride=1 + pairs // _TRACED_PAIRS))
+                traced.append(self._read(turn, stride=1 + pairs // _TRACED_PAIRS))
         return TrialResult(
             tuple(readings),
             tuple(traced),
