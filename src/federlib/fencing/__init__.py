@@ -49,6 +49,7 @@ from federlib.fencing.records import (
     is_rejected,
     new_command_id,
 )
+from federlib.fencing.review import CommandGate, Review
 
 __all__ = [
     "COMMANDS",
@@ -57,6 +58,7 @@ __all__ = [
     "Command",
     "CommandConsumer",
     "CommandFilter",
+    "CommandGate",
     "CommandStatus",
     "Commands",
     "Entry",
@@ -67,6 +69,7 @@ __all__ = [
     "Outcome",
     "OutcomeLog",
     "Reconcile",
+    "Review",
     "Seat",
     "Started",
     "decide_command",

@@ -11,6 +11,7 @@ from federlib.fencing.consumer import CommandConsumer, Handler, Reconcile
 from federlib.fencing.issue import issue
 from federlib.fencing.outcomes import OutcomeLog
 from federlib.fencing.records import Command, Outcome, command_prefix, decode_outcome
+from federlib.fencing.review import CommandGate
 from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import Batch, RecordStore
 from federlib.telemetry import SILENT, Telemetry
@@ -42,6 +43,7 @@ class Commands:
         stamps: What is written carries a timestamp of it; those of the commands and outcomes
             that are read one by one are taken in.
         pace: How `outcome` waits.
+        review: Judges each command before it is issued.
 
     Attributes:
         log: Reads all commands and their outcomes.
@@ -56,8 +58,10 @@ class Commands:
         telemetry: Telemetry = SILENT,
         stamps: Stamps = UNSTAMPED,
         pace: Pace = LOOP,
+        review: CommandGate | None = None,
     ) -> None:
         self._store = store
+        self._review = review
         self._pace = pace
         self._member = member
         self._clock = clock
@@ -108,6 +112,7 @@ class Commands:
             issuer=await self._member(),
             clock=self._clock,
             gate_check=gate.check,
+            review=self._review,
             deadline_s=deadline_s,
             command_id=command_id,
             decision_id=decision_id,

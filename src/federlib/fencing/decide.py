@@ -86,6 +86,7 @@ class Refuse:
 
     status: CommandStatus
     reason: str
+    detail: str = ""
 
 
 @attrs.frozen

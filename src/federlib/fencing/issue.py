@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from federlib.errors import Fenced, StaleToken
 from federlib.fencing.decide import Refuse, check_token
 from federlib.fencing.guard import draw_token
@@ -16,9 +18,11 @@ from federlib.fencing.records import (
     Outcome,
     checked_command,
     deadline_after,
+    encode_causal,
     encode_payload,
     new_command_id,
 )
+from federlib.fencing.review import CommandGate
 from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import RecordStore
 from federlib.telemetry import SILENT, Telemetry
@@ -36,6 +40,7 @@ async def issue(
     issuer: str,
     clock: Clock,
     gate_check: Callable[[], int] | None = None,
+    review: CommandGate | None = None,
     deadline_s: float | None = None,
     command_id: str | None = None,
     decision_id: str | None = None,
@@ -63,6 +68,7 @@ async def issue(
         clock: For the instant of issue, the deadline and the id.
         gate_check: Returns the epoch that the caller leads in at this instant or raises
             `Fenced`, as `Elector.check` does; called right before the command is written.
+        review: Judges the command before it is issued; what it finds is kept with it.
         deadline_s: How long from now it may wait for a consumer; seconds.
         command_id: Unique in the scope; drawn where not given. Give one to be able to
             issue again after `OutcomeUnknown`.
@@ -75,8 +81,9 @@ async def issue(
         stamps: The command carries a timestamp of it.
         token: Draws random hex digits.
     Returns:
-        The command, or an `Outcome` with `rejected_not_leader`, `rejected_stale_epoch`, or
-        `rejected_duplicate` where that id has been issued before.
+        The command, or an `Outcome` with `rejected_not_leader`, `rejected_stale_epoch`,
+        `rejected_causal` where `review` refused it, or `rejected_duplicate` where that id
+        has been issued before.
     Raises:
         InvalidInput: An argument is out of range; nothing was recorded.
         Unavailable: The store is away; nothing was recorded.
@@ -109,6 +116,10 @@ async def issue(
         store, scope, author=issuer, telemetry=telemetry, stamps=stamps, token=token
     )
     refusal = _judge(command.leader_epoch, gate_check)
+    if refusal is None and review is not None:
+        command, refusal = await _reviewed(command, review)
+        # That took time, in which we may have been followed.
+        refusal = refusal or _judge(command.leader_epoch, gate_check)
     if refusal is None:
         try:
             if await journal.issue(command):
@@ -116,7 +127,19 @@ async def issue(
             refusal = Refuse("rejected_duplicate", "already issued")
         except StaleToken as stale:
             refusal = Refuse("rejected_stale_epoch", stale.reason)
-    return await journal.refuse_issue(command, refusal.status, refusal.reason, now_ns=now_ns)
+    return await journal.refuse_issue(
+        command, refusal.status, refusal.reason, now_ns=now_ns, detail=refusal.detail
+    )
+
+
+async def _reviewed(command: Command, gate: CommandGate) -> tuple[Command, Refuse | None]:
+    found = await gate.review(command)
+    if found is None:
+        return command, None
+    command = msgspec.structs.replace(command, causal=encode_causal(found.encode()))
+    if not found.is_refused:
+        return command, None
+    return command, Refuse("rejected_causal", found.reason, found.reason)
 
 
 def _judge(epoch: int, gate_check: Callable[[], int] | None) -> Refuse | None:

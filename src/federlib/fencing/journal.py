@@ -196,14 +196,20 @@ class CommandJournal:
                 return
 
     async def refuse_issue(
-        self, command: Command, status: CommandStatus, reason: str, *, now_ns: int
+        self,
+        command: Command,
+        status: CommandStatus,
+        reason: str,
+        *,
+        now_ns: int,
+        detail: str = "",
     ) -> Outcome:
         """Record a refused command with its outcome, or a duplicate where the id is taken.
 
         A command issued earlier under that id is left alone: a follower that draws the id
         of a leader's command must not end it.
         """
-        outcome = self.outcome(command, status, now_ns=now_ns, reason=reason)
+        outcome = self.outcome(command, status, now_ns=now_ns, reason=reason, detail=detail)
         if status == "rejected_duplicate" or not await self.refuse(command, Seen(), outcome):
             seen = await self.look(command.command_id)
             # Whoever issues again must see whether it got in, or was refused at that.

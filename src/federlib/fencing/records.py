@@ -27,6 +27,7 @@ from federlib.storage import Record, segment
 
 __all__ = [
     "COMMAND_PREFIX",
+    "MAX_CAUSAL_BYTES",
     "MAX_DETAIL",
     "MAX_DUPLICATES",
     "MAX_PAYLOAD_BYTES",
@@ -44,6 +45,7 @@ __all__ = [
     "decode_outcome",
     "decode_started",
     "encode",
+    "encode_causal",
     "encode_payload",
     "fence_key",
     "is_rejected",
@@ -57,6 +59,9 @@ MAX_TOKEN = 2**63 - 1
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 """Of JSON, that a command carries; far below a record's 512 KiB."""
+
+MAX_CAUSAL_BYTES = 64 * 1024
+"""Of JSON, that a gate may say about a command."""
 
 MAX_DUPLICATES = 16
 """How many deliveries too many are recorded for one command; the rest are only counted."""
@@ -73,6 +78,7 @@ CommandStatus = Literal[
     "rejected_not_leader",
     "rejected_duplicate",
     "rejected_expired",
+    "rejected_causal",
     "actuation_failed",
 ]
 """What this federlib writes. A reader meets any other `rejected_*` too, and takes it as that."""
@@ -90,6 +96,8 @@ _Status = Annotated[
     str, msgspec.Meta(pattern=r"^(applied|noop|actuation_failed|rejected_[a-z_]{1,40})\Z")
 ]
 _Detail = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
+
+_NULL = msgspec.Raw(b"null")
 
 T = TypeVar("T")
 
@@ -125,6 +133,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         dag_node: The node of that DAG.
         causal_id: The causal hypothesis behind it.
         traceparent: W3C trace context.
+        causal: What the gate for disruptive commands found, as JSON: a
+            `federlib.causal.Verdict`; null where none was asked.
         hlc: When it was issued, by the issuer's hybrid logical clock; None without one.
         v: Schema version.
     """
@@ -142,6 +152,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     dag_node: _Text | None = None
     causal_id: _Text | None = None
     traceparent: _Text | None = None
+    causal: msgspec.Raw = msgspec.Raw(b"null")
     hlc: StoredHlc | None = None
     v: int = FORMAT
 
@@ -291,6 +302,17 @@ def encode_payload(value: object) -> msgspec.Raw:
     return msgspec.Raw(encode_json(value, field="payload", max_bytes=MAX_PAYLOAD_BYTES))
 
 
+def encode_causal(value: bytes) -> msgspec.Raw:
+    """Check what a gate says about a command: JSON, at most 64 KiB.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if value == _NULL:
+        return _NULL
+    return msgspec.Raw(encode_json(msgspec.Raw(value), field="causal", max_bytes=MAX_CAUSAL_BYTES))
+
+
 def checked_command(command: Command) -> Command:
     """Return the command as a reader of the store will see it.
 
@@ -300,10 +322,11 @@ def checked_command(command: Command) -> Command:
     if not isinstance(command, Command):
         raise InvalidInput("command", expected="a Command", found=command)
     payload = encode_payload(command.payload)
+    causal = encode_causal(command.causal)
     command_prefix(command.scope, command.command_id)
     try:
         # One round trip checks every constraint that the annotations state.
-        value = encode(msgspec.structs.replace(command, payload=payload))
+        value = encode(msgspec.structs.replace(command, payload=payload, causal=causal))
         found = msgspec.json.decode(value, type=Command)
     except (TypeError, ValueError) as error:
         raise InvalidInput(
@@ -337,6 +360,7 @@ def decode_command(record: Record) -> Command:
     command = _commands.read(record.key, record.value)
     try:
         encode_payload(command.payload)
+        encode_causal(command.causal)
         prefix = command_prefix(command.scope, command.command_id)
     except InvalidInput as error:
         raise CorruptRecord(record.key, expected=str(error), found=record.value) from error

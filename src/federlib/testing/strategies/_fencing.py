@@ -73,6 +73,7 @@ _commands = st.builds(
     dag_node=_maybe,
     causal_id=_maybe,
     traceparent=_maybe,
+    causal=raw_json(),
     hlc=_hlc,
 )
 _started = st.builds(
