@@ -73,7 +73,8 @@ def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", VIVALDI_ENV)
-@pytest.mark.parametrize("text", ["four", "1e99", "-1", "nan"])
-def test_a_variable_that_cannot_be_is_refused(name: str, text: str) -> None:
-    with pytest.raises(InvalidInput):
+@pytest.mark.parametrize("text", ["four", "1e99", "-1", "nan", "1_0", "\u0664", "9" * 5_000])
+def test_a_variable_that_cannot_be_is_refused_by_its_own_name(name: str, text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
         config_from_env({name: text})
+    assert caught.value.field == name

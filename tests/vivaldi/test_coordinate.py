@@ -69,6 +69,9 @@ def test_a_distance_is_the_same_from_both_ends_and_at_least_both_heights(
         pytest.param(-1, 20, 0, 0.0, id="less than no sample"),
         pytest.param(5, -1, 0, 0.0, id="less than no error"),
         pytest.param(5, 20, math.inf, 0.0, id="never heard of"),
+        pytest.param(10**400, 20, 0, 1.0, id="more samples than a float holds"),
+        pytest.param(5, 10**400, 0, 0.0, id="an error that no float holds"),
+        pytest.param(5, 20, "old", 0.0, id="an age in words"),
     ],
 )
 def test_quality_is_the_product_of_samples_error_and_age(
@@ -110,6 +113,12 @@ def test_what_a_node_can_say_of_itself_is_sound(coord: VivaldiCoordinate) -> Non
         pytest.param({"adjustment_ms": -math.inf}, id="adjusted away"),
         pytest.param({"sample_count": -1}, id="fewer than no samples"),
         pytest.param({"sample_count": None}, id="no count"),
+        pytest.param({"sample_count": 10**400}, id="more samples than a float holds"),
+        pytest.param({"sample_count": math.inf}, id="samples without end"),
+        pytest.param({"updated_at": math.nan}, id="at no instant"),
+        pytest.param({"updated_at": math.inf}, id="never"),
+        pytest.param({"updated_at": -(10**400)}, id="before any clock"),
+        pytest.param({"updated_at": "now"}, id="an instant in words"),
     ],
 )
 def test_what_cannot_be_is_not_sound(changes: dict[str, Any]) -> None:

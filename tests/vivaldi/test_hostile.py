@@ -30,7 +30,7 @@ wild = st.builds(
     height=cast("Any", numbers),
     error=cast("Any", numbers),
     sample_count=cast("Any", numbers),
-    updated_at=st.floats(),
+    updated_at=cast("Any", numbers),
     residual_ms=cast("Any", numbers),
     adjustment_ms=cast("Any", numbers),
 )

@@ -250,7 +250,7 @@ def test_old_hearsay_does_not_live_longer_for_being_told_again() -> None:
     assert not node.estimate("b").is_known
 
 
-@pytest.mark.parametrize("updated_at", [5_000.0, math.nan, math.inf])
+@pytest.mark.parametrize("updated_at", [5_000.0, 1e12])
 def test_a_coordinate_from_the_future_is_of_now(updated_at: float) -> None:
     now = Now()
     node = system(now)

@@ -26,6 +26,12 @@ __all__ = [
 _MAX_ERROR = 1_000.0
 """No honest relative error comes near; a peer's configuration may still allow more than ours."""
 
+_MAX_SAMPLES = 2**53
+"""Ages of the universe, and still exact as a float."""
+
+_MAX_S = 1e12
+"""No clock has run for thirty thousand years."""
+
 
 class VivaldiCoordinate(
     msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True
@@ -103,12 +109,16 @@ def coordinate_quality(
         0 for whatever is not a number, or negative where it cannot be.
     Source: AD-35 §12.1.3.
     """
-    # Written so that NaN fails.
-    if not (sample_count >= 0 and error_ms >= 0 and staleness_s >= 0):
+    try:
+        # Written so that NaN fails.
+        if not (sample_count >= 0 and error_ms >= 0 and staleness_s >= 0):
+            return 0.0
+        needed = config.min_samples_for_routing
+        samples = min(sample_count, needed) / needed
+        error = min(1.0, config.error_good_ms / max(error_ms, 1.0))
+        fresh = 1.0 if staleness_s <= config.coord_ttl_s else config.coord_ttl_s / staleness_s
+    except (TypeError, OverflowError):
         return 0.0
-    samples = min(1.0, sample_count / config.min_samples_for_routing)
-    error = min(1.0, config.error_good_ms / max(error_ms, 1.0))
-    fresh = 1.0 if staleness_s <= config.coord_ttl_s else config.coord_ttl_s / staleness_s
     return samples * error * fresh
 
 
@@ -129,7 +139,8 @@ def is_sound(coord: VivaldiCoordinate, config: VivaldiConfig = DEFAULTS) -> bool
             and 0.0 <= coord.error <= _MAX_ERROR
             and 0.0 <= coord.residual_ms <= most
             and -most <= coord.adjustment_ms <= most
-            and coord.sample_count >= 0
+            and 0 <= coord.sample_count <= _MAX_SAMPLES
+            and -_MAX_S <= coord.updated_at <= _MAX_S
         )
     except (TypeError, AttributeError, OverflowError):
         return False

@@ -32,21 +32,27 @@ def config_from_env(
     """Read the constants that the environment sets; the others are those of `base`.
 
     Raises:
-        InvalidInput: A variable is set and is not what its field takes.
+        InvalidInput: A variable is set and is not what its field takes; it is named.
     """
     found = os.environ if environ is None else environ
-    changes: dict[str, int | float] = {}
     for name, field in VIVALDI_ENV.items():
         text = found.get(name, "").strip()
         if text:
-            changes[field] = _number(name, text, is_whole=field in _WHOLE)
-    # attrs types `evolve` with one type for all fields.
-    return attrs.evolve(base, **changes)  # type: ignore[arg-type]
+            number = _number(name, text, is_whole=field in _WHOLE)
+            try:
+                # attrs types `evolve` with one type for all fields.
+                base = attrs.evolve(base, **{field: number})  # type: ignore[arg-type]
+            except InvalidInput as error:
+                # By the name that whoever set it knows.
+                raise InvalidInput(name, expected=error.expected, found=text) from None
+    return base
 
 
 def _number(name: str, text: str, *, is_whole: bool) -> int | float:
     try:
-        return int(text) if is_whole else float(text)
+        # Both would take underscores and foreign digits too.
+        if text.isascii() and "_" not in text:
+            return int(text) if is_whole else float(text)
     except ValueError:
-        expected = "an integer" if is_whole else "a number"
-        raise InvalidInput(name, expected=expected, found=text) from None
+        pass
+    raise InvalidInput(name, expected="an integer" if is_whole else "a number", found=text)
