@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 
 from federlib.errors import InvalidInput
 
-__all__ = ["MAX_PROBLEMS", "ModelProblem", "ModelProblems"]
+__all__ = ["MAX_PROBLEMS", "ModelProblem", "ModelProblems", "Report"]
 
 MAX_PROBLEMS = 100
 """How many problems of one model are spelled out; the rest are counted."""
@@ -65,3 +66,12 @@ class ModelProblems(InvalidInput):
         self.model = model
         self.details = kept
         self.count = count
+
+
+class Report(Protocol):
+    """Receives what is wrong with a model."""
+
+    def __call__(
+        self, element: str, text: str, *, rule: int | None = None, column: str = ""
+    ) -> None:
+        """Take in one problem."""

@@ -37,7 +37,7 @@ DMN_NAMESPACES: Final[Mapping[str, str]] = {
 }
 """The namespaces of a model, and the version of DMN that each is."""
 
-VERSION_ATTRIBUTE: Final = "https://federlib.dev/dmn version"
+VERSION_ATTRIBUTE: Final = "urn:federlib:dmn version"
 """DMN has no place for a version of a model; it is kept in an attribute of our own."""
 
 

@@ -56,6 +56,10 @@ class Node:
         """Return an attribute without namespace, empty where there is none."""
         return self.attributes.get(name, "")
 
+    def get_in(self, namespace: str, name: str) -> str:
+        """Return an attribute of a namespace, empty where there is none."""
+        return self.attributes.get(f"{namespace} {name}", "")
+
     def all(self, name: str) -> Iterator[Node]:
         """Go through the elements of this name, in this one's namespace."""
         return (
