@@ -19,9 +19,11 @@ __all__ = [
     "BLANK",
     "KEYWORDS",
     "MAX_TEXT",
+    "NAME",
     "NUMBER",
     "STOPPERS",
     "STRING",
+    "VARIABLE",
     "WORD",
     "WORD_PART",
     "FeelSyntaxError",
@@ -71,12 +73,15 @@ _START = (
     "\uff00-\ufffd\U00010000-\U000effff"
 )
 _PART = _START + "0-9\u00b7\u0300-\u036f\u203f\u2040"
+_SYMBOL_SET = frozenset("./-’'+*")  # noqa: RUF001 (as below)
 _SYMBOLS = "./\\-’'+*"  # noqa: RUF001 (the standard's own apostrophe)
 
 BLANK = re.compile(rf"(?:[{_SPACE}]+|//[^\n\r]*|/\*[\s\S]*?\*/)*")
 WORD = re.compile(f"[{_START}][{_PART}]*")
 WORD_PART = re.compile(f"[{_PART}]+")
 NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NAME = re.compile(f"[{_START}][{_PART}{_SPACE}{_SYMBOLS}]*")
+VARIABLE = re.compile(f"([{_START}][{_PART}{_SPACE}{_SYMBOLS}]*?)[{_SPACE}]+in(?![{_PART}])")
 STRING = re.compile(r'"((?:[^"\\\n\r\x0b\x0c]|\\[^\n\r\x0b\x0c])*)"')
 _SPACES = re.compile(f"[{_SPACE}]*")
 _TOKEN = re.compile(f"[{_PART}]+|[{_SYMBOLS}]|[{_SPACE}]+")
@@ -138,13 +143,17 @@ def name_parts(name: str) -> tuple[str, ...] | None:
 
 
 def normalised(name: str) -> str:
-    """Spell a name with single spaces, and none around its symbols' outer ends.
+    """Spell a name with single spaces between its words, and none around symbols.
 
     Args:
-        name: A name as a model or a text has it.
+        name: A name as a text has it.
     Source: DMN 1.5, 10.3.1.4.
     """
-    return " ".join(re.split(f"[{_SPACE}]+", name.strip()))
+    spelled = ""
+    for part in name_parts(name) or (name.strip(),):
+        is_apart = spelled and spelled[-1] not in _SYMBOL_SET and part not in _SYMBOL_SET
+        spelled += f" {part}" if is_apart else part
+    return spelled
 
 
 def unescape(body: str) -> str | None:

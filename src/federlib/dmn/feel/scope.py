@@ -11,7 +11,7 @@ from functools import cached_property
 import attrs
 
 from federlib.dmn.feel.lexer import NameIndex
-from federlib.dmn.feel.types import NAMED_TYPES, FeelType
+from federlib.dmn.feel.types import NAMED_TYPES, ContextType, FeelType, FunctionType, ListType
 
 __all__ = ["Scope"]
 
@@ -63,3 +63,21 @@ class Scope:
     def type_index(self) -> NameIndex:
         """Finds the types in a text."""
         return NameIndex(self.all_types)
+
+    @cached_property
+    def member_index(self) -> NameIndex:
+        """Finds, of the entries that any context in sight has, those of more than one word."""
+        names: set[str] = {"time offset", "start included", "end included"}
+        stack: list[FeelType] = [*self.all_names.values(), *self.all_types.values()]
+        seen: set[int] = set()
+        while stack:
+            kind = stack.pop()
+            if isinstance(kind, ListType):
+                stack.append(kind.element)
+            elif isinstance(kind, FunctionType):
+                stack.extend((kind.result, *kind.parameters))
+            elif isinstance(kind, ContextType) and id(kind) not in seen:
+                seen.add(id(kind))
+                names.update(name for name in kind.entries if not name.isalnum())
+                stack.extend(kind.entries.values())
+        return NameIndex(names)

@@ -16,12 +16,13 @@ from typing import TypeAlias
 
 import attrs
 
-from federlib.dmn.feel.types import ANY, BOOLEAN, FeelType
+from federlib.dmn.feel.types import ANY, BOOLEAN, FeelType, FunctionType
 from federlib.dmn.feel.values import Value
 
 __all__ = [
     "BUILTIN",
     "FACTS",
+    "INPUT",
     "UNKNOWN",
     "Arithmetic",
     "ArithmeticOperator",
@@ -61,6 +62,8 @@ FACTS = 0
 """The place of a name that comes with the facts."""
 BUILTIN = -1
 """The place of a function that is built in."""
+INPUT = 1
+"""The place of `?` in unary tests."""
 UNKNOWN = -2
 """The place of a name that nobody knows; its value is null."""
 
@@ -94,11 +97,13 @@ class Name:
         place: In the frame; or `FACTS`, `BUILTIN`, `UNKNOWN`.
         items: Places of filtered elements that are asked first, the innermost first, since an
             entry of theirs would hide the name.
+        is_partial: It is the list that a `for` is building, which must not be seen to grow.
     """
 
     name: str
     place: int
     items: tuple[int, ...] = ()
+    is_partial: bool = False
     type: FeelType = ANY
 
 
@@ -174,7 +179,7 @@ class FunctionLiteral:
 
     parameters: tuple[Parameter, ...]
     body: Node
-    type: FeelType = ANY
+    type: FunctionType
 
 
 @attrs.frozen
@@ -356,10 +361,12 @@ class Tests:
     Attributes:
         tests: One of them must hold; none are `-`, which always does.
         is_negated: They stand in `not(...)`: none may hold.
+        asking: For each test, whether it names `?`, the value that is tested.
     """
 
     tests: tuple[Node, ...]
     is_negated: bool = False
+    asking: tuple[bool, ...] = ()
 
     @property
     def is_any(self) -> bool:

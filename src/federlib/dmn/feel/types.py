@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import attrs
 
-from federlib.dmn.feel.temporal import Date, DateTime, Days, Months, Time
-from federlib.dmn.feel.values import Function, Range, Value
+from federlib.dmn.feel.temporal import UTC_MIDNIGHT, Date, DateTime, Days, Months, Time
+from federlib.dmn.feel.values import Function, Overloads, Range, Value
 
 __all__ = [
     "ANY",
@@ -156,6 +156,8 @@ NAMED_TYPES: Mapping[str, FeelType] = {
 }
 """Types that have a name of their own, with the spellings of older models."""
 
+_MAX_JOINED = 1_000
+
 _CLASSES: Mapping[SimpleType, type] = {
     NUMBER: Decimal,
     STRING: str,
@@ -217,6 +219,8 @@ def type_of(value: Value) -> FeelType:
             if value.type is not None:
                 return value.type
             return FunctionType((ANY,) * len(value.parameters), ANY, value.parameters)
+        case Overloads():
+            return type_of(value.ways[0])
         case _:
             return ANY
 
@@ -225,7 +229,7 @@ def join(kinds: Iterable[FeelType]) -> FeelType:
     """Tell the narrowest type that all of some types conform to; contexts keep what they share.
 
     Args:
-        kinds: The types; with none of them the answer is `Null`'s opposite of use, `Any`.
+        kinds: The types; with none of them, or only `Null`, it is `Any`.
     """
     found: FeelType = NULL
     for kind in kinds:
@@ -236,7 +240,7 @@ def join(kinds: Iterable[FeelType]) -> FeelType:
 
 
 def _join(a: FeelType, b: FeelType) -> FeelType:
-    if a == NULL or a == b:
+    if a is b or a == NULL or a == b:
         return b
     if b == NULL:
         return a
@@ -246,16 +250,26 @@ def _join(a: FeelType, b: FeelType) -> FeelType:
         case RangeType(left), RangeType(right):
             return RangeType(_join(left, right))
         case ContextType(left), ContextType(right):
-            # Names of either side are known to the reader of text after it.
-            entries = {
-                name: _join(left[name], right[name])
-                if name in left and name in right
-                else left.get(name, right.get(name, ANY))
-                for name in [*left, *(name for name in right if name not in left)]
-            }
-            return ContextType(entries, is_open=True)
+            return _join_contexts(a, left, right)
         case _:
             return ANY
+
+
+def _join_contexts(
+    a: ContextType, left: Mapping[str, FeelType], right: Mapping[str, FeelType]
+) -> ContextType:
+    # Names of either side are known to the reader of text after it. What is already there is
+    # not built again, since a list may have very many contexts.
+    changed = {
+        name: wider
+        for name, kind in right.items()
+        if (wider := _join(left.get(name, NULL), kind)) != left.get(name)
+    }
+    if a.is_open and not changed:
+        return a
+    if len(left) + len(changed) > _MAX_JOINED:
+        return CONTEXT
+    return ContextType({**left, **changed}, is_open=True)
 
 
 def is_instance(value: Value, kind: FeelType) -> bool:
@@ -291,14 +305,22 @@ def _is_of(value: Value, kind: FeelType) -> bool:
                 and _is_of(value.low, element)
                 and _is_of(value.high, element)
             )
-        case FunctionType(parameters):
-            if not isinstance(value, Function):
-                return False
-            if value.type is not None:
-                return conforms(value.type, kind)
-            most = len(value.parameters)
-            least = most - value.optional - value.is_variadic
-            return least <= len(parameters) and (value.is_variadic or len(parameters) <= most)
+        case FunctionType():
+            return _is_callable_as(value, kind)
+
+
+def _is_callable_as(value: Value, kind: FunctionType) -> bool:
+    if isinstance(value, Overloads):
+        return any(_is_callable_as(way, kind) for way in value.ways)
+    if not isinstance(value, Function):
+        return False
+    if value.type is not None:
+        return conforms(value.type, kind)
+    # Of a function that is built in, the types of its parameters are not declared.
+    most = len(value.parameters)
+    least = most - value.optional - value.is_variadic
+    given = len(kind.parameters)
+    return least <= given and (value.is_variadic or given <= most)
 
 
 def coerce(value: Value, kind: FeelType) -> Value:
@@ -317,12 +339,10 @@ def coerce(value: Value, kind: FeelType) -> Value:
     """
     if _is_of(value, kind):
         return value
-    if isinstance(value, list):
-        if len(value) == 1 and not isinstance(kind, ListType):
-            return coerce(value[0], kind)
-        return None
-    if isinstance(kind, ListType):
-        return [value] if _is_of(value, kind.element) else None
+    if isinstance(kind, ListType) and _is_of(value, kind.element):
+        return [value]
+    if isinstance(value, list) and len(value) == 1 and _is_of(value[0], kind):
+        return value[0]
     if kind == DATE_AND_TIME and isinstance(value, Date):
-        return DateTime(value, Time(0, 0))
+        return DateTime(value, UTC_MIDNIGHT)
     return None

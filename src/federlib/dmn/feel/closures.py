@@ -1,0 +1,477 @@
+"""From a tree to something that runs: one closure for each node.
+
+A closure takes the evaluation and a frame (see `tree`), and returns a value. It never
+raises because of data: what the standard calls an error is told to the evaluation, and is null.
+
+Steps are taken where work repeats, by the size of what is repeated: at each round of a loop and
+each call of a function. Everything else runs at most once for each node of the text.
+
+Source: DMN 1.5, 10.3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, cast
+
+import attrs
+
+from federlib.dmn.feel import loops, operators
+from federlib.dmn.feel.calls import invoke, invoke_named
+from federlib.dmn.feel.evaluation import Evaluation
+from federlib.dmn.feel.loops import Code, Frame
+from federlib.dmn.feel.temporal import has_property, property_of
+from federlib.dmn.feel.tree import (
+    BUILTIN,
+    FACTS,
+    UNKNOWN,
+    Arithmetic,
+    Between,
+    Broken,
+    Call,
+    Comparison,
+    ComparisonOperator,
+    Conjunction,
+    ContextLiteral,
+    Disjunction,
+    Filter,
+    For,
+    FunctionLiteral,
+    If,
+    In,
+    InstanceOf,
+    Interval,
+    ListLiteral,
+    Literal,
+    Name,
+    Negation,
+    Node,
+    Path,
+    Quantified,
+    Test,
+)
+from federlib.dmn.feel.types import ANY, FeelType, coerce, is_instance
+from federlib.dmn.feel.values import Function, Overloads, Range, Value
+
+__all__ = ["Builtins", "Code", "Compiler", "Frame", "Predicate"]
+
+Predicate: TypeAlias = Callable[[Evaluation, Frame, Value], bool | None]
+"""What a test became; it takes the value that is tested."""
+
+Builtins: TypeAlias = Mapping[str, Function | Overloads]
+"""The functions that are built in, by name."""
+
+_OPERATIONS: Mapping[str, Callable[[Evaluation, Value, Value], Value]] = {
+    "+": operators.add,
+    "-": operators.subtract,
+    "*": operators.multiply,
+    "/": operators.divide,
+    "**": operators.power,
+}
+
+
+def _equal(ev: Evaluation, a: Value, b: Value) -> bool | None:
+    return operators.equal(ev, a, b)
+
+
+def _unlike(ev: Evaluation, a: Value, b: Value) -> bool | None:
+    return operators.not_(operators.equal(ev, a, b))
+
+
+def _below(ev: Evaluation, a: Value, b: Value) -> bool | None:
+    order = operators.compare(ev, a, b)
+    return None if order is None else order < 0
+
+
+def _at_most(ev: Evaluation, a: Value, b: Value) -> bool | None:
+    order = operators.compare(ev, a, b)
+    return None if order is None else order <= 0
+
+
+def _above(ev: Evaluation, a: Value, b: Value) -> bool | None:
+    order = operators.compare(ev, a, b)
+    return None if order is None else order > 0
+
+
+def _at_least(ev: Evaluation, a: Value, b: Value) -> bool | None:
+    order = operators.compare(ev, a, b)
+    return None if order is None else order >= 0
+
+
+_COMPARISONS: Mapping[ComparisonOperator, Callable[[Evaluation, Value, Value], bool | None]] = {
+    "=": _equal,
+    "!=": _unlike,
+    "<": _below,
+    "<=": _at_most,
+    ">": _above,
+    ">=": _at_least,
+}
+
+
+@attrs.define(eq=False)
+class Compiler:
+    """Makes closures of one text.
+
+    Attributes:
+        builtins: The functions that are built in.
+        weight: Nodes so far, which is what a round of a loop costs.
+    """
+
+    builtins: Builtins
+    weight: int = 0
+
+    def code(self, node: Node) -> Code:
+        """Make the closure of a node."""
+        self.weight += 1
+        make = _MAKERS[type(node)]
+        return make(self, node)
+
+    def weigh(self, node: Node) -> tuple[Code, int]:
+        """Make the closure of a node, and tell how many nodes it has."""
+        before = self.weight
+        code = self.code(node)
+        return code, self.weight - before
+
+    def test(self, node: Node) -> Predicate:
+        """Make of a node what tests a value, as after `in`."""
+        if isinstance(node, Test):
+            operand = self.code(node.operand)
+            compare = _COMPARISONS[node.operator]
+
+            def by_comparison(ev: Evaluation, frame: Frame, value: Value) -> bool | None:
+                return compare(ev, value, operand(ev, frame))
+
+            return by_comparison
+        code = self.code(node)
+
+        def by_value(ev: Evaluation, frame: Frame, value: Value) -> bool | None:
+            return operators.is_in(ev, value, code(ev, frame))
+
+        return by_value
+
+
+def _literal(_: Compiler, node: Literal) -> Code:
+    value = node.value
+    return lambda ev, frame: value
+
+
+def _broken(_: Compiler, node: Broken) -> Code:
+    reason = node.reason
+    return lambda ev, frame: ev.fail(reason)
+
+
+def _name(compiler: Compiler, node: Name) -> Code:
+    name, place = node.name, node.place
+    code: Code
+    if place == FACTS:
+
+        def code(ev: Evaluation, frame: Frame) -> Value:
+            try:
+                return cast("Mapping[str, Value]", frame[0])[name]
+            except KeyError:
+                return ev.fail(f"there is no fact {name}")
+
+    elif place == BUILTIN:
+        builtin = compiler.builtins[name]
+        code = lambda ev, frame: builtin  # noqa: E731 (a closure like its neighbours)
+    elif place == UNKNOWN:
+        code = lambda ev, frame: ev.fail(f"nothing is called {name}")  # noqa: E731
+    elif node.is_partial:
+
+        def code(ev: Evaluation, frame: Frame) -> Value:
+            # The list is still growing, and values never change.
+            so_far = cast("list[Value]", frame[place])
+            ev.spend(len(so_far))
+            return list(so_far)
+
+    else:
+        code = lambda ev, frame: frame[place]  # noqa: E731
+    return _behind_items(node, code) if node.items else code
+
+
+def _behind_items(node: Name, code: Code) -> Code:
+    name, items = node.name, node.items
+
+    def through(ev: Evaluation, frame: Frame) -> Value:
+        for place in items:
+            item = frame[place]
+            if isinstance(item, dict) and name in item:
+                return item[name]
+        return code(ev, frame)
+
+    return through
+
+
+def _interval(compiler: Compiler, node: Interval) -> Code:
+    low, high = compiler.code(node.low), compiler.code(node.high)
+    has_low, has_high = node.has_low, node.has_high
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        ends = low(ev, frame), high(ev, frame)
+        if None not in ends and operators.compare(ev, *ends) is None:
+            return None
+        return Range(*ends, has_low, has_high)
+
+    return code
+
+
+def _test(compiler: Compiler, node: Test) -> Code:
+    operand = compiler.code(node.operand)
+    sign = node.operator
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        value = operand(ev, frame)
+        match sign:
+            case "<" | "<=":
+                return Range(None, value, has_low=False, has_high=sign == "<=", operator=sign)
+            case ">" | ">=":
+                return Range(value, None, has_low=sign == ">=", has_high=False, operator=sign)
+            case _:
+                is_point = sign == "="
+                return Range(value, value, has_low=is_point, has_high=is_point, operator=sign)
+
+    return code
+
+
+def _list(compiler: Compiler, node: ListLiteral) -> Code:
+    elements = [compiler.code(element) for element in node.elements]
+    if all(isinstance(element, Literal) for element in node.elements):
+        constant = [cast("Literal", element).value for element in node.elements]
+        return lambda ev, frame: constant
+    return lambda ev, frame: [element(ev, frame) for element in elements]
+
+
+def _context(compiler: Compiler, node: ContextLiteral) -> Code:
+    entries = [
+        (
+            entry.name,
+            entry.place,
+            _function(compiler, entry.value, entry.place)
+            if isinstance(entry.value, FunctionLiteral)
+            else compiler.code(entry.value),
+        )
+        for entry in node.entries
+    ]
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        found: dict[str, Value] = {}
+        for name, place, entry in entries:
+            found[name] = frame[place] = entry(ev, frame)
+        return found
+
+    return code
+
+
+def _function(compiler: Compiler, node: FunctionLiteral, own_place: int = 0) -> Code:
+    body, weight = compiler.weigh(node.body)
+    places = [parameter.place for parameter in node.parameters]
+    names = tuple(parameter.name for parameter in node.parameters)
+    kinds = [parameter.type for parameter in node.parameters]
+    is_typed = any(kind != ANY for kind in kinds)
+    kind = node.type
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        # Names are bound once and for all, so what the function sees is what they are now.
+        seen = frame.copy()
+
+        def call(ev: Evaluation, arguments: Sequence[Value]) -> Value:
+            ev.spend(weight + len(seen))
+            inner = seen.copy()
+            if is_typed:
+                adapted = _adapted(ev, arguments, kinds)
+                if adapted is None:
+                    return None
+                arguments = adapted
+            for place, argument in zip(places, arguments, strict=True):
+                inner[place] = argument
+            return body(ev, inner)
+
+        function = Function("function", names, call, type=kind)
+        if own_place:
+            seen[own_place] = function
+        return function
+
+    return code
+
+
+def _adapted(
+    ev: Evaluation, arguments: Sequence[Value], kinds: Sequence[FeelType]
+) -> list[Value] | None:
+    adapted = [coerce(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
+    for before, after, kind in zip(arguments, adapted, kinds, strict=True):
+        if after is None and before is not None:
+            return ev.fail(f"a function takes {kind}, not {operators.kind_of(before)}")
+    return adapted
+
+
+def _negation(compiler: Compiler, node: Negation) -> Code:
+    operand = compiler.code(node.operand)
+    negate = operators.negate
+    return lambda ev, frame: negate(ev, operand(ev, frame))
+
+
+def _arithmetic(compiler: Compiler, node: Arithmetic) -> Code:
+    first = compiler.code(node.first)
+    rest = [(_OPERATIONS[sign], compiler.code(operand)) for sign, operand in node.rest]
+    if len(rest) == 1:
+        operation, second = rest[0]
+        return lambda ev, frame: operation(ev, first(ev, frame), second(ev, frame))
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        value = first(ev, frame)
+        for operation, operand in rest:
+            value = operation(ev, value, operand(ev, frame))
+        return value
+
+    return code
+
+
+def _comparison(compiler: Compiler, node: Comparison) -> Code:
+    left, right = compiler.code(node.left), compiler.code(node.right)
+    compare = _COMPARISONS[node.operator]
+    return lambda ev, frame: compare(ev, left(ev, frame), right(ev, frame))
+
+
+def _between(compiler: Compiler, node: Between) -> Code:
+    value, low, high = (compiler.code(part) for part in (node.value, node.low, node.high))
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        tested = value(ev, frame)
+        return operators.and_(
+            _at_least(ev, tested, low(ev, frame)), _at_most(ev, tested, high(ev, frame))
+        )
+
+    return code
+
+
+def _in(compiler: Compiler, node: In) -> Code:
+    value = compiler.code(node.value)
+    tests = [compiler.test(test) for test in node.tests]
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        tested = value(ev, frame)
+        result: bool | None = False
+        for test in tests:
+            result = operators.or_(result, test(ev, frame, tested))
+            if result is True:
+                break
+        return result
+
+    return code
+
+
+def _conjunction(compiler: Compiler, node: Conjunction) -> Code:
+    operands = [compiler.code(operand) for operand in node.operands]
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        result: bool | None = True
+        for operand in operands:
+            result = operators.and_(result, operand(ev, frame))
+            if result is False:
+                break
+        return result
+
+    return code
+
+
+def _disjunction(compiler: Compiler, node: Disjunction) -> Code:
+    operands = [compiler.code(operand) for operand in node.operands]
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        result: bool | None = False
+        for operand in operands:
+            result = operators.or_(result, operand(ev, frame))
+            if result is True:
+                break
+        return result
+
+    return code
+
+
+def _if(compiler: Compiler, node: If) -> Code:
+    condition, then, otherwise = (
+        compiler.code(part) for part in (node.condition, node.then, node.otherwise)
+    )
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        return then(ev, frame) if condition(ev, frame) is True else otherwise(ev, frame)
+
+    return code
+
+
+def _path(compiler: Compiler, node: Path) -> Code:
+    source = compiler.code(node.source)
+    name = node.name
+
+    def code(ev: Evaluation, frame: Frame) -> Value:
+        value = source(ev, frame)
+        if isinstance(value, dict) and name in value:
+            return value[name]
+        if isinstance(value, list):
+            ev.spend(len(value))
+            return [_member(ev, element, name) for element in value]
+        return _member(ev, value, name)
+
+    return code
+
+
+def _member(ev: Evaluation, value: Value, name: str) -> Value:
+    if isinstance(value, dict):
+        if name in value:
+            return value[name]
+        return ev.fail(f"a context has no entry {name}")
+    if has_property(value, name):
+        return property_of(value, name)
+    return ev.fail(f"{operators.kind_of(value)} has no property {name}")
+
+
+def _call(compiler: Compiler, node: Call) -> Code:
+    function = compiler.code(node.function)
+    arguments = [compiler.code(argument) for argument in node.arguments]
+    if node.names is None:
+        return lambda ev, frame: invoke(
+            ev, function(ev, frame), [argument(ev, frame) for argument in arguments]
+        )
+    named = list(zip(node.names, arguments, strict=True))
+    if len(set(node.names)) < len(named):
+        return lambda ev, frame: ev.fail("a call names one parameter twice")
+    return lambda ev, frame: invoke_named(
+        ev, function(ev, frame), {name: argument(ev, frame) for name, argument in named}
+    )
+
+
+def _instance_of(compiler: Compiler, node: InstanceOf) -> Code:
+    value = compiler.code(node.value)
+    wanted = node.wanted
+    if wanted is None:
+        return lambda ev, frame: ev.fail(f"there is no type {node.text[:80]}")
+    return lambda ev, frame: is_instance(value(ev, frame), wanted)
+
+
+_MAKERS: Mapping[type, Callable[[Compiler, Node], Code]] = cast(
+    "Mapping[type, Callable[[Compiler, Node], Code]]",
+    {
+        Arithmetic: _arithmetic,
+        Between: _between,
+        Broken: _broken,
+        Call: _call,
+        Comparison: _comparison,
+        Conjunction: _conjunction,
+        ContextLiteral: _context,
+        Disjunction: _disjunction,
+        Filter: loops.filtering,
+        For: loops.iterating,
+        FunctionLiteral: _function,
+        If: _if,
+        In: _in,
+        InstanceOf: _instance_of,
+        Interval: _interval,
+        ListLiteral: _list,
+        Literal: _literal,
+        Name: _name,
+        Negation: _negation,
+        Path: _path,
+        Quantified: loops.quantifying,
+        Test: _test,
+    },
+)

@@ -1,0 +1,482 @@
+"""From a text to a tree.
+
+A hand-written precedence parser: what a name is depends on what the text itself declared so
+far, which no table of states can ask (decision 0025).
+
+Source: DMN 1.5, 10.3.1.2; the ranks of the operators are its rules 2a to 2h and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn, cast
+
+import attrs
+
+from federlib.dmn.feel import forms, lexer
+from federlib.dmn.feel.cursor import Cursor, element_of, entries_of
+from federlib.dmn.feel.lexer import FeelSyntaxError
+from federlib.dmn.feel.lexical import parse_temporal
+from federlib.dmn.feel.numbers import parse_number
+from federlib.dmn.feel.scope import Scope
+from federlib.dmn.feel.tree import (
+    Arithmetic,
+    ArithmeticOperator,
+    Between,
+    Broken,
+    Call,
+    Comparison,
+    ComparisonOperator,
+    Conjunction,
+    Disjunction,
+    Filter,
+    In,
+    InstanceOf,
+    Literal,
+    Negation,
+    Node,
+    Path,
+    Test,
+    Tests,
+)
+from federlib.dmn.feel.type_text import read_type
+from federlib.dmn.feel.types import (
+    ANY,
+    BOOLEAN,
+    NULL,
+    NUMBER,
+    STRING,
+    FeelType,
+    FunctionType,
+    ListType,
+    RangeType,
+    type_of,
+)
+
+__all__ = ["Parser", "parse_expression", "parse_unary_tests"]
+
+_OR, _AND, _COMPARISON, _ADDITION, _MULTIPLICATION, _POWER, _OPERAND = range(1, 8)
+
+_SYMBOLS: Mapping[str, int] = {
+    "=": _COMPARISON,
+    "!=": _COMPARISON,
+    "<": _COMPARISON,
+    "<=": _COMPARISON,
+    ">": _COMPARISON,
+    ">=": _COMPARISON,
+    "+": _ADDITION,
+    "-": _ADDITION,
+    "*": _MULTIPLICATION,
+    "/": _MULTIPLICATION,
+    "**": _POWER,
+}
+_WORDS: Mapping[str, int] = {
+    "or": _OR,
+    "and": _AND,
+    "between": _COMPARISON,
+    "in": _COMPARISON,
+}
+_TEST_STARTS = frozenset("<>=!")
+_LITERALS: Mapping[str, Literal] = {
+    "true": Literal(True, BOOLEAN),  # noqa: FBT003 (the value itself)
+    "false": Literal(False, BOOLEAN),  # noqa: FBT003 (as above)
+    "null": Literal(None, NULL),
+}
+# Such chains make a tree deep, each link one level.
+_MAX_LINKS = 60
+
+# What these give has elements like those of the list they are given first.
+_KEEPERS = frozenset(
+    {
+        "append",
+        "concatenate",
+        "distinct values",
+        "flatten",
+        "insert before",
+        "list replace",
+        "remove",
+        "reverse",
+        "sort",
+        "sublist",
+        "union",
+    }
+)
+# After `[`, these tell the open end of a range from a filter.
+_AFTER_END = frozenset(")],}=<>!+*/.")
+
+
+def parse_expression(text: str, scope: Scope, builtins: Mapping[str, FeelType]) -> tuple[Node, int]:
+    """Read an expression.
+
+    Args:
+        text: The text.
+        scope: The names that come with the facts.
+        builtins: The functions that are built in.
+    Returns:
+        The tree, and how many places a frame needs.
+    Raises:
+        FeelSyntaxError: The text is no expression; `UnknownName` where the scope is strict.
+    """
+    parser = Parser(text, scope, builtins)
+    try:
+        node = parser.expression()
+    except RecursionError:
+        raise FeelSyntaxError(text, parser.at, expected="fewer levels") from None
+    parser.expect_end()
+    return node, parser.size
+
+
+def parse_unary_tests(
+    text: str, scope: Scope, builtins: Mapping[str, FeelType]
+) -> tuple[Tests, int]:
+    """Read the unary tests of a cell.
+
+    Args:
+        text: The text; one without anything in it is `-`.
+        scope: The names that come with the facts; `?` is the value that is tested.
+        builtins: The functions that are built in.
+    Returns:
+        The tests, and how many places a frame needs.
+    Raises:
+        FeelSyntaxError: The text is no unary test; `UnknownName` where the scope is strict.
+    """
+    parser = Parser(text, scope, builtins)
+    try:
+        tests = _read_tests(parser)
+    except RecursionError:
+        raise FeelSyntaxError(text, parser.at, expected="fewer levels") from None
+    return tests, parser.size
+
+
+def _read_tests(parser: Parser) -> Tests:
+    parser.declare("?", parser.scope.all_names.get("?", ANY))
+    if parser.is_at_end():
+        return Tests(())
+    if parser.takes("-"):
+        if parser.is_at_end():
+            return Tests(())
+        parser.at = 0
+    start = parser.at
+    if parser.word() == "not":
+        parser.at += len("not")
+        if parser.takes("("):
+            tests = _read_each(parser)
+            parser.expect(")")
+            if parser.is_at_end():
+                return attrs.evolve(tests, is_negated=True)
+        parser.at = start  # It was the function, as in `not(a) and b`.
+    tests = _read_each(parser)
+    parser.expect_end()
+    return tests
+
+
+def _read_each(parser: Parser) -> Tests:
+    tests: list[Node] = []
+    asking: list[bool] = []
+    while not tests or parser.takes(","):
+        asked = parser.inputs
+        tests.append(parser.expression())
+        asking.append(parser.inputs > asked)
+    return Tests(tuple(tests), asking=tuple(asking))
+
+
+class Parser(Cursor):
+    """Reads expressions.
+
+    Attributes:
+        is_in_end: It reads the upper end of a range, where `[` may close the range.
+    """
+
+    is_in_end: bool = False
+
+    def is_at_end(self) -> bool:
+        """Say whether nothing but blanks is left."""
+        self.skip()
+        return self.at >= len(self.text)
+
+    def expect_end(self) -> None:
+        """See that nothing but blanks is left."""
+        if not self.is_at_end():
+            self.fail("an operator or the end")
+
+    def expressions(self, closing: str) -> tuple[Node, ...]:
+        """Read expressions with commas between them, up to what closes them."""
+        if closing and self.takes(closing):
+            return ()
+        found = [self.expression()]
+        while self.takes(","):
+            found.append(self.expression())
+        if closing:
+            self.expect(closing)
+        return tuple(found)
+
+    def expression(self, rank: int = _OR) -> Node:
+        """Read an expression whose operators are at least of a rank."""
+        return self.operators(self._signed(), rank)
+
+    def bracketed(self) -> Node:
+        """Read an expression inside brackets."""
+        is_in_end, self.is_in_end = self.is_in_end, False
+        node = self.expression()
+        self.is_in_end = is_in_end
+        return node
+
+    def operators(self, left: Node, rank: int) -> Node:
+        """Read what follows an operand."""
+        links = 0
+        while True:
+            operator, found = self._operator()
+            if found < rank:
+                return left
+            if found == _COMPARISON:
+                links += 1
+                if links > _MAX_LINKS:
+                    self.fail(f"at most {_MAX_LINKS} comparisons in a row")
+                left = self._comparison(left, operator)
+            elif found <= _AND:
+                left = self._logic(left, operator, found)
+            else:
+                left = self._arithmetic(left, found)
+
+    def _operator(self) -> tuple[str, int]:
+        """Tell the operator that comes next, and its rank; rank 0: there is none."""
+        self.skip()
+        two = self.text[self.at : self.at + 2]
+        rank = _SYMBOLS.get(two)
+        if rank is not None and len(two) == 2:
+            return two, rank
+        one = two[:1]
+        if one in _SYMBOLS:
+            return one, _SYMBOLS[one]
+        if one.isalpha():
+            word = self.word()
+            return word, _WORDS.get(word, 0)
+        return "", 0
+
+    def _logic(self, left: Node, operator: str, rank: int) -> Node:
+        operands = [left]
+        while self._operator() == (operator, rank):
+            self.at += len(operator)
+            operands.append(self.expression(rank + 1))
+        return (Conjunction if rank == _AND else Disjunction)(tuple(operands))
+
+    def _arithmetic(self, first: Node, rank: int) -> Node:
+        rest: list[tuple[ArithmeticOperator, Node]] = []
+        while (found := self._operator())[1] == rank:
+            self.at += len(found[0])
+            rest.append((cast("ArithmeticOperator", found[0]), self.expression(rank + 1)))
+        kinds = {first.type, *(node.type for _, node in rest)}
+        kind = ANY
+        if kinds == {NUMBER} or (kinds == {STRING} and rank == _ADDITION):
+            kind = first.type
+        return Arithmetic(first, tuple(rest), kind)
+
+    def _comparison(self, left: Node, operator: str) -> Node:
+        self.at += len(operator)
+        if operator == "between":
+            low = self.expression(_ADDITION)
+            self.expect_word("and")
+            return Between(left, low, self.expression(_ADDITION))
+        if operator == "in":
+            return In(left, self._tests())
+        right = self.expression(_ADDITION)
+        return Comparison(cast("ComparisonOperator", operator), left, right)
+
+    def _tests(self) -> tuple[Node, ...]:
+        """Read what stands after `in`: one test, or some in parentheses."""
+        if not self.sees("("):
+            return (self.expression(_ADDITION),)
+        with self.nested():
+            self.at += 1
+            first = self.bracketed()
+            if self.sees(".."):
+                node = forms.interval_from(self, first, has_low=False)
+            elif self.takes(","):
+                is_in_end, self.is_in_end = self.is_in_end, False
+                tests = (first, *self.expressions(")"))
+                self.is_in_end = is_in_end
+                return tests
+            else:
+                self.expect(")")
+                node = first
+        # It was an operand in parentheses if more of it follows: `x in (a + b) * c`.
+        return (self.operators(self._suffixed(node), _ADDITION),)
+
+    def _signed(self) -> Node:
+        """Read an operand that may have signs before it."""
+        if not self.sees("-"):
+            return self._suffixed(self._primary())
+        self.at += 1
+        if lexer.NUMBER.match(self.text, self.at):
+            return self._suffixed(self._number("-"))
+        with self.nested():
+            operand = self._signed()
+        return Negation(operand, operand.type)
+
+    def _suffixed(self, node: Node) -> Node:
+        """Read what clings to an operand: entries, filters, arguments, `instance of`."""
+        links = 0
+        while True:
+            self.skip()
+            sign = self.text[self.at : self.at + 1]
+            if sign == ".":
+                if self.text.startswith("..", self.at):
+                    break
+                self.at += 1
+                node = self._path(node)
+            elif sign == "[":
+                if self.is_in_end and self._closes_range(node):
+                    break
+                node = self._filter(node)
+            elif sign == "(":
+                node = self._call(node)
+            else:
+                break
+            links += 1
+            if links > _MAX_LINKS:
+                self.fail(f"at most {_MAX_LINKS} entries, filters and arguments in a row")
+        while self.word() == "instance":
+            self.at += len("instance")
+            self.expect_word("of")
+            self.skip()
+            start = self.at
+            wanted = read_type(self)
+            text = self.text[start : self.at]
+            if wanted is None and self.scope.strict:
+                known = self.scope.all_types
+                raise lexer.UnknownName(self.text, start, name=text, known=known)
+            node = InstanceOf(node, wanted, text)
+            links += 1
+            if links > _MAX_LINKS:
+                self.fail(f"at most {_MAX_LINKS} of these in a row")
+        return node
+
+    def _closes_range(self, node: Node) -> bool:
+        """Say whether `[` ends the range, rather than begins a filter of its upper end."""
+        if isinstance(node, Literal):
+            return True
+        blank = lexer.BLANK.match(self.text, self.at + 1)
+        after = blank.end() if blank else self.at + 1
+        if self.text[after : after + 1] in _AFTER_END or after >= len(self.text):
+            return True
+        word = lexer.WORD.match(self.text, after)
+        return word is not None and word.group() in lexer.STOPPERS
+
+    def _path(self, source: Node) -> Node:
+        word = self.word()
+        if not word:
+            self.fail("the name of an entry")
+        entries = entries_of(source.type)
+        kind: FeelType = ANY
+        if entries is not None:
+            index = self.index_of(entries)
+            found = index.match(self.text, word, self.at + len(word))
+            if found is not None:
+                self.at, name = found
+                kind = entries[name]
+                is_list = isinstance(source.type, ListType)
+                return Path(source, name, ListType(kind) if is_list else kind)
+        return Path(source, self.unknown_name(), kind)
+
+    def _filter(self, source: Node) -> Node:
+        with self.nested():
+            self.at += 1
+            mark = self.mark()
+            element = element_of(source.type)
+            item = self.declare_item(element)
+            condition = self.bracketed()
+            self.expect("]")
+            self.forget(mark)
+        is_one = condition.type == NUMBER
+        return Filter(source, condition, item, element if is_one else ListType(element))
+
+    def _call(self, function: Node) -> Node:
+        with self.nested():
+            self.at += 1
+            is_in_end, self.is_in_end = self.is_in_end, False
+            names, arguments = forms.arguments(self)
+            self.is_in_end = is_in_end
+        kind: FeelType = ANY
+        if isinstance(function.type, FunctionType):
+            kind = function.type.result
+        elif forms.is_builtin(function, _KEEPERS) and arguments:
+            kind = arguments[0].type
+        return Call(function, arguments, names, kind)
+
+    def _number(self, sign: str = "") -> Node:
+        found = lexer.NUMBER.match(self.text, self.at)
+        assert found is not None
+        if lexer.WORD_PART.match(self.text, found.end()):
+            self.fail("a number")
+        self.at = found.end()
+        value = parse_number(sign + found.group())
+        if value is None:
+            return Broken(f"{found.group()[:40]} is larger than a number may be", NUMBER)
+        return Literal(value, NUMBER)
+
+    def string(self) -> str:
+        """Read a string literal."""
+        found = lexer.STRING.match(self.text, self.at)
+        value = None if found is None else lexer.unescape(found.group(1))
+        if found is None or value is None:
+            self.fail("a string in quotes, on one line")
+        self.at = found.end()
+        return value
+
+    def _primary(self) -> Node:
+        sign = self.text[self.at : self.at + 1]
+        if sign == '"':
+            return Literal(self.string(), STRING)
+        if lexer.NUMBER.match(self.text, self.at):
+            return self._number()
+        if sign == "@":
+            self.at += 1
+            if not self.sees('"'):
+                self.fail("a string")
+            text = self.string()
+            value = parse_temporal(text)
+            if value is None:
+                return Broken(f'@"{text[:40]}" is no date, time or duration')
+            return Literal(value, type_of(value))
+        with self.nested():
+            if sign == "(":
+                return forms.parenthesis(self)
+            if sign in {"[", "]"}:
+                return forms.list_or_interval(self)
+            if sign == "{":
+                return forms.context(self)
+            if sign in _TEST_STARTS:
+                return self._test()
+            name = self.name()
+            if name is not None:
+                return name
+            return self._keyword()
+
+    def _test(self) -> Node:
+        operator, rank = self._operator()
+        if rank != _COMPARISON:
+            self.fail("an expression")
+        self.at += len(operator)
+        operand = self.expression(_ADDITION)
+        return Test(cast("ComparisonOperator", operator), operand, RangeType(operand.type))
+
+    def _keyword(self) -> Node:
+        word = self.word()
+        literal = _LITERALS.get(word)
+        if literal is not None:
+            self.at += len(word)
+            return literal
+        match word:
+            case "if":
+                return forms.choice(self)
+            case "for":
+                return forms.iteration(self)
+            case "some" | "every":
+                return forms.quantified(self)
+            case "function":
+                return forms.function(self)
+            case _:
+                return self._no_operand()
+
+    def _no_operand(self) -> NoReturn:
+        self.fail("an expression")
