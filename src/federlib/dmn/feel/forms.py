@@ -239,8 +239,8 @@ def function(parser: Parser) -> Node:
             known = read_type(parser)
             if known is None and parser.scope.strict:
                 text = parser.text[start : parser.at].strip()
-                names = parser.scope.all_types
-                raise lexer.UnknownName(parser.text, start, name=text, known=names)
+                types = parser.scope.all_types
+                raise lexer.UnknownName(parser.text, start, name=text, known=types)
             kind = ANY if known is None else known
         parameters.append(Parameter(name, declared.add(name, kind), kind))
     is_external = parser.word() == "external"

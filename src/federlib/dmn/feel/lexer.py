@@ -107,7 +107,7 @@ class FeelSyntaxError(InvalidInput):
         )
 
 
-class UnknownName(FeelSyntaxError):
+class UnknownName(FeelSyntaxError):  # noqa: N818 (named for what happened)
     """A name is not in scope.
 
     Attributes:

@@ -266,7 +266,7 @@ class Parser(Cursor):
             self.at += len(found[0])
             rest.append((cast("ArithmeticOperator", found[0]), self.expression(rank + 1)))
         kinds = {first.type, *(node.type for _, node in rest)}
-        kind = ANY
+        kind: FeelType = ANY
         if kinds == {NUMBER} or (kinds == {STRING} and rank == _ADDITION):
             kind = first.type
         return Arithmetic(first, tuple(rest), kind)

@@ -29,8 +29,8 @@ class Scope:
             problem of each evaluation, which is how the standard's test kit has it.
     """
 
-    names: Mapping[str, FeelType] = attrs.field(factory=dict, converter=dict)
-    types: Mapping[str, FeelType] = attrs.field(factory=dict, converter=dict)
+    names: Mapping[str, FeelType] = attrs.field(factory=dict)
+    types: Mapping[str, FeelType] = attrs.field(factory=dict)
     outer: Scope | None = None
     strict: bool = attrs.field(default=True, kw_only=True)
 

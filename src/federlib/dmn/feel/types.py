@@ -93,7 +93,7 @@ class ContextType:
         is_open: More entries may be there than are known, so an unknown one is no mistake.
     """
 
-    entries: Mapping[str, FeelType] = attrs.field(converter=dict, hash=False)
+    entries: Mapping[str, FeelType] = attrs.field(hash=False)
     is_open: bool = attrs.field(default=False, eq=False)
 
     def __str__(self) -> str:
@@ -179,7 +179,7 @@ def conforms(narrow: FeelType, wide: FeelType) -> bool:
         wide: The type that is wanted.
     Source: DMN 1.5, 10.3.2.9.2.
     """
-    if wide == ANY or narrow == NULL or narrow == wide:
+    if wide == ANY or narrow in (NULL, wide):
         return True
     match narrow, wide:
         case (ListType(a), ListType(b)) | (RangeType(a), RangeType(b)):
@@ -240,7 +240,7 @@ def join(kinds: Iterable[FeelType]) -> FeelType:
 
 
 def _join(a: FeelType, b: FeelType) -> FeelType:
-    if a is b or a == NULL or a == b:
+    if a is b or a in (NULL, b):
         return b
     if b == NULL:
         return a
