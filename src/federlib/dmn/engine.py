@@ -1,0 +1,206 @@
+"""`Model`: a decision model, compiled once and asked many times.
+
+    model = compile_model(parse_model(data, "yaml"))
+    model.outputs({"queue depth": 120, "pool": "batch"})
+
+Values that conform to no type, missing inputs and errors of expressions give null and are
+told among the problems of the decision; only facts that FEEL cannot hold are refused.
+
+Source: DMN 1.5, clause 10.4 (decision logic and requirements).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from federlib.dmn.feel.calls import invoke_named
+from federlib.dmn.feel.evaluation import Evaluation, Exhausted
+from federlib.dmn.feel.types import ANY, FeelType
+from federlib.dmn.feel.values import Value
+from federlib.dmn.item_types import adapt
+from federlib.dmn.model import (
+    DecisionNode,
+    DecisionService,
+    Definitions,
+    InputData,
+    KnowledgeModel,
+)
+from federlib.dmn.nodes import GraphNode, Values, build_nodes, run, run_service
+from federlib.dmn.problems import ModelProblem, ModelProblems
+from federlib.dmn.requirements import Element, Graph, link
+from federlib.errors import InvalidInput
+
+__all__ = ["Model", "compile_model"]
+
+_T = TypeVar("_T")
+
+
+class Model:
+    """A decision model that can be asked; safe to share between threads.
+
+    Attributes:
+        definitions: As it is written.
+    """
+
+    def __init__(
+        self, definitions: Definitions, graph: Graph, nodes: Mapping[Element, GraphNode]
+    ) -> None:
+        """Not for callers: see `compile_model`."""
+        self.definitions: Definitions = definitions
+        self._graph = graph
+        self._nodes = nodes
+        # A name of the model itself comes before the same name in an imported one.
+        self._given_by: dict[str, GraphNode] = {}
+        for unit in graph.units:
+            for element in unit.elements:
+                if isinstance(element.record, InputData | DecisionNode):
+                    node = nodes[element]
+                    self._given_by[f"{unit.definitions.namespace}#{element.name}"] = node
+                    self._given_by[element.name] = node
+
+    def evaluate(
+        self, ev: Evaluation, name: str, values: Mapping[str, Value], *, namespace: str = ""
+    ) -> Value:
+        """Evaluate one decision on values of FEEL.
+
+        Args:
+            ev: Its clock, limits and problems.
+            name: The decision.
+            values: Of inputs, by name or by `namespace#name`; of decisions too, whose logic is
+                then not asked.
+            namespace: Of the model that the decision is in; empty: this one.
+        Raises:
+            InvalidInput: There is no such decision.
+        """
+        node = self._find(name, namespace, DecisionNode, "decision")
+
+        def decide() -> Value:
+            given = self._given(ev, values)
+            given.pop(node, None)
+            return run(ev, node, (node,), given)[node]
+
+        return _guarded(ev, decide, None)
+
+    def evaluate_service(
+        self, ev: Evaluation, name: str, values: Mapping[str, Value], *, namespace: str = ""
+    ) -> dict[str, Value]:
+        """Evaluate a decision service on values of FEEL.
+
+        Args:
+            ev: Its clock, limits and problems.
+            name: The service.
+            values: Of its inputs and input decisions, by name; what is missing is null.
+            namespace: Of the model that the service is in; empty: this one.
+        Returns:
+            Its outputs, by the names of their decisions.
+        Raises:
+            InvalidInput: There is no such service.
+        """
+        node = self._find(name, namespace, DecisionService, "service")
+
+        def decide() -> dict[str, Value]:
+            given: Values = {
+                parameter: adapt(
+                    ev, values.get(parameter.name), parameter.kind, parameter.element.title
+                )
+                for parameter in node.parameters
+            }
+            return run_service(ev, node, given)
+
+        return _guarded(ev, decide, {output.name: None for output in node.outputs})
+
+    def call(
+        self, ev: Evaluation, name: str, arguments: Mapping[str, Value], *, namespace: str = ""
+    ) -> Value:
+        """Call a knowledge model on values of FEEL.
+
+        Args:
+            ev: Its clock, limits and problems.
+            name: The knowledge model.
+            arguments: Its parameters, by name.
+            namespace: Of the model that it is in; empty: this one.
+        Raises:
+            InvalidInput: There is no such knowledge model.
+        """
+        node = self._find(name, namespace, KnowledgeModel, "knowledge model")
+        return _guarded(ev, lambda: invoke_named(ev, node.value, arguments), None)
+
+    def type_of(self, name: str) -> FeelType:
+        """Return the type of an input or a decision, as far as it is known.
+
+        Args:
+            name: Its name, or `namespace#name`.
+        """
+        node = self._given_by.get(name)
+        return ANY if node is None else node.type
+
+    def _find(self, name: str, namespace: str, kind: type, what: str) -> GraphNode:
+        units = [
+            unit
+            for unit in reversed(self._graph.units)
+            if not namespace or unit.definitions.namespace == namespace
+        ]
+        for unit in units:
+            element = unit.by_name.get(name) or unit.by_id.get(name)
+            if element is not None and isinstance(element.record, kind):
+                return self._nodes[element]
+        known = sorted(
+            element.name
+            for element in self._graph.unit.elements
+            if isinstance(element.record, kind)
+        )
+        raise InvalidInput(what, expected=f"one of {', '.join(known) or 'none'}", found=name)
+
+    def _given(self, ev: Evaluation, values: Mapping[str, Value]) -> Values:
+        given: Values = {}
+        for name, value in values.items():
+            node = self._given_by.get(name)
+            if node is not None:
+                given[node] = adapt(ev, value, node.kind, node.element.title)
+            elif isinstance(value, dict) and name in self._graph.unit.imports:
+                for inner, part in value.items():
+                    element = self._graph.unit.imports[name].by_name.get(inner)
+                    node = None if element is None else self._nodes.get(element)
+                    if node is not None:
+                        given[node] = adapt(ev, part, node.kind, node.element.title)
+        return given
+
+
+def compile_model(
+    definitions: Definitions, imported: Iterable[Definitions] = (), *, strict: bool = True
+) -> Model:
+    """Compile a model.
+
+    Args:
+        definitions: The model.
+        imported: The models that it may import, found by their namespaces.
+        strict: Refuse a model with problems. Otherwise whatever has one is null in every
+            evaluation, with the problem: as the standard's test kit has it.
+    Returns:
+        What can be asked.
+    Raises:
+        ModelProblems: Something is wrong with the model; every problem at once.
+    """
+    problems: list[ModelProblem] = []
+
+    def report(element: str, text: str, *, rule: int | None = None, column: str = "") -> None:
+        problem = ModelProblem(element, text, rule, column)
+        if problem not in problems:
+            problems.append(problem)
+
+    graph = link(definitions, imported, report)
+    nodes = build_nodes(graph, report, strict=strict)
+    if strict and problems:
+        raise ModelProblems(definitions.name, problems)
+    return Model(definitions, graph, nodes)
+
+
+def _guarded(ev: Evaluation, act: Callable[[], _T], otherwise: _T) -> _T:
+    try:
+        return act()
+    except Exhausted as error:
+        ev.fail(str(error))
+    except RecursionError:
+        ev.fail("functions call one another more deeply than they may")
+    return otherwise
