@@ -15,10 +15,11 @@ import attrs
 
 from federlib import __version__
 from federlib._pace import LOOP, Pace
+from federlib.causal import Causal, GateConfig
 from federlib.dag import Runs
 from federlib.dag.worker import Hold
 from federlib.errors import InvalidInput, StoreReplaced
-from federlib.fencing import Commands, FenceGuard
+from federlib.fencing import Commands, FenceGuard, OutcomeLog
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.lease import LeaseBackend, LeaseState, Sessions, lease_ttl_s
 from federlib.lease.policy import LeasePolicy, check_policy
@@ -60,6 +61,12 @@ def check_close_timeout(close_timeout_s: float) -> float:
     return close_timeout_s
 
 
+def _checked_gate(causal: GateConfig | None) -> GateConfig | None:
+    if causal is not None and not isinstance(causal, GateConfig):
+        raise InvalidInput("causal", expected="a GateConfig", found=causal)
+    return causal
+
+
 @attrs.frozen(kw_only=True)
 class Setup:
     """What all components are built with; the arguments of `connect`, defaults filled in."""
@@ -70,6 +77,7 @@ class Setup:
     tolerance: SkewTolerance
     ttl_s: float
     policy: LeasePolicy
+    causal: GateConfig | None = None
 
     @classmethod
     def of(
@@ -81,6 +89,7 @@ class Setup:
         skew_tolerance_s: float | None,
         ttl_s: float | None,
         policy: LeasePolicy | None,
+        causal: GateConfig | None = None,
     ) -> Self:
         """Fill in what is not given, as `connect` says.
 
@@ -106,6 +115,7 @@ class Setup:
             tolerance=tolerance,
             ttl_s=ttl_s,
             policy=check_policy(policy),
+            causal=_checked_gate(causal),
         )
 
 
@@ -126,6 +136,7 @@ class Parts:
         hlc: The hybrid logical clock that stamps records and logs.
         telemetry: Where everything emits; each event carries its timestamp as `hlc`.
         leases: The lease backend.
+        causal: The gate before disruptive commands, and its hypotheses.
         commands: Commands with durable outcomes.
         registry: Which workers there are.
     """
@@ -153,6 +164,14 @@ class Parts:
         self._ttl_s = setup.ttl_s
         self._policy = setup.policy
         self._stamps = Stamps(setup.hlc, setup.telemetry)
+        self.causal: Causal = Causal(
+            store,
+            log=OutcomeLog(store, stamps=self._stamps),
+            member=self._worker_id,
+            clock=setup.clock,
+            config=setup.causal,
+            telemetry=setup.telemetry,
+        )
         self.commands: Commands = Commands(
             store,
             member=self._worker_id,
@@ -160,6 +179,7 @@ class Parts:
             telemetry=setup.telemetry,
             stamps=self._stamps,
             pace=pace,
+            review=self.causal,
         )
         self.registry: Registry = Registry(
             store,

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from federlib._parts import STORE_ENV, Parts, Setup, check_close_timeout, named_store
 from federlib._tasks import open_task_group
+from federlib.causal import GateConfig
 from federlib.dag import Runs
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.leadership import Elector
@@ -37,6 +38,7 @@ class Federation(Parts):
         telemetry: Where everything emits; each event carries its timestamp as `hlc`.
         leases: The lease backend.
         dag: Runs of DAGs.
+        causal: The gate before disruptive commands, and its hypotheses.
         commands: Commands with durable outcomes.
         registry: Which workers there are.
     """
@@ -178,6 +180,7 @@ def connect(
     skew_tolerance_s: float | None = None,
     ttl_s: float | None = None,
     policy: LeasePolicy | None = None,
+    causal: GateConfig | None = None,
     close_timeout_s: float = 5.0,
 ) -> AbstractAsyncContextManager[Federation]:
     """Open a store, and give every component on it.
@@ -204,6 +207,8 @@ def connect(
             `OPAL_CLOCK_SKEW_TOLERANCE_SECS`, or 3.
         ttl_s: Of leases where none is given; by default `OPAL_LEASE_TTL_SECS`, or 15.
         policy: How patiently leases are acquired and kept; by default `LeasePolicy()`.
+        causal: What disruptive commands have to show before they are issued; by default
+            nothing.
         close_timeout_s: Bounds each step of closing: leases released, store closed; seconds.
     Raises:
         InvalidInput: No store is named, an argument or variable is out of range, or the
@@ -223,6 +228,7 @@ def connect(
             skew_tolerance_s=skew_tolerance_s,
             ttl_s=ttl_s,
             policy=policy,
+            causal=causal,
         ),
         close_timeout_s=check_close_timeout(close_timeout_s),
     )

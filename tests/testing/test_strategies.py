@@ -15,6 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import federlib
+from federlib.causal import Evidence, Hypothesis, Result, TrackRecord
+from federlib.causal.records import Stored as CausalRecord
+from federlib.causal.records import decode_causal
+from federlib.causal.records import encode as encode_causal
+from federlib.causal.records import key_of as causal_key
 from federlib.dag import RunRecord, TaskSpec, Workflow, load_workflow
 from federlib.dag.columns import Columns
 from federlib.dag.keys import RunKeys
@@ -89,6 +94,10 @@ RECORD_MODULES = ("lines", "protocol", "records", "transitions")
 
 # What has fields and is no record.
 NOT_RECORDS = {
+    "GateConfig": "settings of a process",
+    "Intervention": "records of others, read together",
+    "ScaleDown": "settings of a process",
+    "Watched": "what somebody measured, on its way into a measurement",
     "Copied": "a report of federlib.upkeep, which only it makes",
     "Exported": "a report of federlib.upkeep, which only it makes",
     "Metric": "a declaration",
@@ -96,7 +105,7 @@ NOT_RECORDS = {
     "StoreReport": "a report of federlib.upkeep, which only it makes",
     "ClockOffset": "what a driver tells the doctor",
     "DoctorReport": "a report of federlib.upkeep, which only it makes",
-    "Examined": "what a driver tells the doctor",
+    "Examined": "what a driver tells the doctor, or a look at a hypothesis",
     "Reading": "a report of a trial of coordinates, which only it makes",
     "RttMatrix": "a table that a trial reads",
     "Trail": "a path through a graph, found by a question to it",
@@ -185,6 +194,10 @@ def stored(key: str, value: bytes) -> Record:
     return Record(key, value, 1, 1)
 
 
+def read_causal(record: CausalRecord) -> object:
+    return decode_causal(stored(check_key(causal_key(record)), encode_causal(record)))
+
+
 def read_lease(record: LeaseRecord) -> object:
     return decode_lease(lease_key(record.name), encode_lease(record))
 
@@ -257,18 +270,22 @@ def read_part(part: SnapshotPart) -> object:
 
 READERS: dict[type, Callable[..., object]] = {
     Command: read_command,
+    Evidence: read_causal,
     FenceMark: read_mark,
     FloorRecord: read_floor,
     HostRecord: read_identity,
+    Hypothesis: read_causal,
     LeaseRecord: read_lease,
     LogEvent: read_log_event,
     MemberRecord: read_member,
     Outcome: read_outcome,
     QueueRecord: read_queue,
+    Result: read_causal,
     SeenStoreRecord: read_identity,
     SlotRecord: read_identity,
     SnapshotPart: read_part,
     Started: read_started,
+    TrackRecord: read_causal,
     Transaction: read_transaction,
     WaiterRecord: read_waiter,
     Workflow: read_workflow,

@@ -19,6 +19,7 @@ an event loop it works, and stops that loop for as long as it waits.
 
 from __future__ import annotations
 
+from federlib.blocking.causal import Causal
 from federlib.blocking.dag import Handler, Runs
 from federlib.blocking.election import Seat
 from federlib.blocking.federation import Federation, connect
@@ -28,6 +29,7 @@ from federlib.blocking.registry import Registry
 from federlib.blocking.store import Store
 
 __all__ = [
+    "Causal",
     "CommandHandler",
     "Commands",
     "Federation",

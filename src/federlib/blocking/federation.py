@@ -17,12 +17,14 @@ from federlib.blocking._caller import Caller
 from federlib.blocking._loop import Loop
 from federlib.blocking._portal import Portal, PortalStore
 from federlib.blocking._portal_leases import PortalLeases
+from federlib.blocking.causal import Causal
 from federlib.blocking.dag import Runs
 from federlib.blocking.election import Seat
 from federlib.blocking.fencing import Commands, FenceGuard
 from federlib.blocking.leases import Grip, HeldLease, Hold, Leases
 from federlib.blocking.registry import Registry
 from federlib.blocking.store import Store
+from federlib.causal import GateConfig
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.lease import Busy, Holder, LeaseBackend, LeasePolicy, LeaseState, OnLoss
 from federlib.lease.environment import NamedLeases, named_leases, open_leases
@@ -50,6 +52,7 @@ class Federation:
         telemetry: Where everything emits; each event carries its timestamp as `hlc`.
         leases: The lease backend.
         dag: Runs of DAGs.
+        causal: The gate before disruptive commands, and its hypotheses.
         commands: Commands with durable outcomes.
         registry: Which workers there are.
     """
@@ -70,6 +73,7 @@ class Federation:
         self.telemetry: Telemetry = parts.telemetry
         self.leases: Leases = Leases(parts.leases, caller)
         self.dag: Runs = Runs(parts, caller=caller, loop=loop)
+        self.causal: Causal = Causal(parts.causal, caller)
         self.commands: Commands = Commands(parts.commands, caller=caller, loop=loop)
         self.registry: Registry = Registry(parts.registry, caller=caller, loop=loop)
         self._parts = parts
@@ -210,6 +214,7 @@ def connect(
     skew_tolerance_s: float | None = None,
     ttl_s: float | None = None,
     policy: LeasePolicy | None = None,
+    causal: GateConfig | None = None,
     close_timeout_s: float = 5.0,
 ) -> AbstractContextManager[Federation]:
     """Open a store, and give every component on it, for threads.
@@ -239,6 +244,8 @@ def connect(
             `OPAL_CLOCK_SKEW_TOLERANCE_SECS`, or 3.
         ttl_s: Of leases where none is given; by default `OPAL_LEASE_TTL_SECS`, or 15.
         policy: How patiently leases are acquired and kept; by default `LeasePolicy()`.
+        causal: What disruptive commands have to show before they are issued; by default
+            nothing.
         close_timeout_s: Bounds each step of closing: waits ended, leases released, stepped
             down, store closed; seconds.
     Raises:
@@ -259,6 +266,7 @@ def connect(
             skew_tolerance_s=skew_tolerance_s,
             ttl_s=ttl_s,
             policy=policy,
+            causal=causal,
         ),
         close_timeout_s=check_close_timeout(close_timeout_s),
     )

@@ -44,6 +44,7 @@ __all__ = [
     "evidence_key",
     "evidence_prefix",
     "hypothesis_key",
+    "key_of",
     "result_key",
     "track_key",
 ]
@@ -374,7 +375,7 @@ def decode_causal(record: Record) -> Stored:
         raise CorruptRecord(record.key, expected="a record of the causal gate", found=kind)
     found = reader.read(record.key, record.value)
     try:
-        key = _key_of(found)
+        key = key_of(found)
     except InvalidInput as error:
         raise CorruptRecord(record.key, expected=str(error), found=record.value) from error
     if key != record.key:
@@ -382,7 +383,12 @@ def decode_causal(record: Record) -> Stored:
     return found
 
 
-def _key_of(record: Stored) -> str:
+def key_of(record: Stored) -> str:
+    """Return the key that a record belongs under.
+
+    Raises:
+        InvalidInput: One of its names cannot be part of a key.
+    """
     match record:
         case Hypothesis():
             return hypothesis_key(record.hypothesis_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from federlib.causal.records import CAUSAL_PREFIX, decode_causal
 from federlib.dag.records import (
     AskRecord,
     AssignRecord,
@@ -77,6 +78,8 @@ def read_kind(record: Record) -> str | None:
         return "fence mark"
     if key.startswith(COMMAND_PREFIX):
         return f"command {read_event(record).what}"
+    if key.startswith(CAUSAL_PREFIX):
+        return f"causal {type(decode_causal(record)).__name__.lower()}"
     if key.startswith(REGISTRY_PREFIX):
         decode_member(key, record.value)
         return "member"

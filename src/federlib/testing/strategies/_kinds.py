@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from federlib.errors import InvalidInput
 from federlib.testing.strategies import (
+    _causal,
     _fencing,
     _fleet,
     _lease,
@@ -28,6 +29,7 @@ _T = TypeVar("_T")
 _STRATEGIES: dict[type, st.SearchStrategy[object]] = {
     **_storage.STRATEGIES,
     **_lease.STRATEGIES,
+    **_causal.STRATEGIES,
     **_fencing.STRATEGIES,
     **_fleet.STRATEGIES,
     **_tasks.STRATEGIES,
