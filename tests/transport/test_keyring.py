@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import traceback
+from typing import Any
 
 import pytest
 
@@ -45,8 +46,24 @@ def test_what_is_no_secret_is_refused_and_not_shown(secret: bytes | str) -> None
     assert not secret or str(secret) not in shown.replace("expected 32 bytes", "")
 
 
-@pytest.mark.parametrize("role", ["", "x" * 65, "gate\n", "\0"])
-def test_what_is_no_role_is_refused(role: str) -> None:
+@pytest.mark.parametrize("secret", [None, 32, list(range(32)), True])
+def test_what_is_neither_bytes_nor_text_is_no_secret(secret: Any) -> None:
+    with pytest.raises(InvalidInput, match="secret: expected 32 bytes or their base64"):
+        Key(secret)
+    with pytest.raises(InvalidInput, match="sign: expected 32 bytes or their base64"):
+        Key(SECRET, role="gate", sign=[secret])  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("given", [SECRET, None, 5])
+def test_what_is_no_key_is_refused_and_not_shown(given: Any) -> None:
+    for use, read in ((given, ()), (Key(SECRET), [given])):
+        with pytest.raises(InvalidInput, match=r"key: expected Key\(secret\)") as caught:
+            Keyring(use, read=read)
+        assert str(SECRET) not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["", "x" * 65, "gate\n", "\0", 5, b"gate"])
+def test_what_is_no_role_is_refused(role: Any) -> None:
     with pytest.raises(InvalidInput, match="role"):
         Key(SECRET, role=role)
 

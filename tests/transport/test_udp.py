@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from federlib.transport import (
     Limits,
     Refusal,
     UdpTransport,
+    new_secret,
     resolve,
 )
 from federlib.transport.addresses import parse_address
@@ -91,14 +93,14 @@ async def test_plaintext_stays_on_this_machine(host: str) -> None:
             await plain.request("10.0.0.7:7000", b"x", timeout_s=1)
 
 
-@pytest.mark.parametrize("host", ["", "localhost", "example.org", "127.0.0.1:1"])
-async def test_a_name_is_not_listened_on(host: str) -> None:
+@pytest.mark.parametrize("host", ["", "localhost", "example.org", "127.0.0.1:1", None, 2**32 - 1])
+async def test_a_name_is_not_listened_on(host: Any) -> None:
     with pytest.raises(InvalidInput, match="host: expected an IP address"):
         UdpTransport(host, cluster="c", plaintext=True)
 
 
-@pytest.mark.parametrize("port", [-1, 65_536])
-async def test_what_is_no_port_is_refused(port: int) -> None:
+@pytest.mark.parametrize("port", [-1, 65_536, "7000", None, 7000.0, True])
+async def test_what_is_no_port_is_refused(port: Any) -> None:
     with pytest.raises(InvalidInput, match="port"):
         UdpTransport(port=port, cluster="c", plaintext=True)
 
@@ -217,8 +219,32 @@ async def test_only_allowed_networks_are_heard(counts: Counts) -> None:
         with pytest.raises((Unavailable, OutcomeUnknown)):
             await one.request(closed.address, b"x", timeout_s=5)
         await counts.wait_for(Refusal.FOREIGN, channel="tcp")
-    with pytest.raises(InvalidInput, match="allow: expected a network"):
-        only("10.0.0.7/8")
+
+
+@pytest.mark.parametrize("allow", [["10.0.0.7/8"], ["host"], [49], "10.0.0.0/8", "", b"1"])
+async def test_what_is_no_list_of_networks_is_refused(allow: Any) -> None:
+    with pytest.raises(InvalidInput, match="allow: expected"):
+        UdpTransport(cluster="c", plaintext=True, allow=allow)
+
+
+@pytest.mark.parametrize("cluster", ["", "x" * 129, None, b"prod"])
+async def test_a_cluster_has_a_name(cluster: Any) -> None:
+    with pytest.raises(InvalidInput, match="cluster"):
+        UdpTransport(cluster=cluster, plaintext=True)
+
+
+async def test_what_is_no_keyring_is_refused_at_once_and_not_shown() -> None:
+    secret = new_secret()
+    for given in (secret, Key(secret)):
+        with pytest.raises(InvalidInput, match=r"expected Keyring\(Key\(secret\)\)") as caught:
+            UdpTransport(cluster="c", keyring=given)  # type: ignore[arg-type]  # on purpose
+        assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("plaintext", ["false", 0, None])
+async def test_only_true_is_a_wish_for_plaintext(plaintext: Any) -> None:
+    with pytest.raises(InvalidInput, match="plaintext: expected True or False"):
+        UdpTransport(cluster="c", plaintext=plaintext)
 
 
 async def test_a_smaller_packet_may_be_asked_for() -> None:
@@ -232,10 +258,21 @@ async def test_a_smaller_packet_may_be_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"max_packet": 1_401}, {"max_packet": 255}, {"queue": 0}, {"sessions": 0}, {"streams": 0}],
+    [
+        {"max_packet": 1_401},
+        {"max_packet": 255},
+        {"queue": 0},
+        {"queue": 1.5},
+        {"queue": True},
+        {"sessions": 0},
+        {"streams": 0},
+        {"streams": "64"},
+        {"stream_s": None},
+        {"hello_s": float("nan")},
+    ],
 )
-async def test_limits_have_limits(limits: dict[str, int]) -> None:
-    with pytest.raises(InvalidInput, match=f"limits.{next(iter(limits))}"):
+async def test_limits_have_limits(limits: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"{next(iter(limits))}: expected"):
         Limits(**limits)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import cast
 
 import anyio
 import pytest
@@ -30,7 +31,7 @@ Pair = tuple[Transport, Transport]
 NO_ADDRESSES = (
     "", ":", "localhost:7000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536",
     "127.0.0.1:-1", "127.0.0.1:7000 ", "::1:7000", "[127.0.0.1]:7000", "[::1]", "300.0.0.1:7000",
-    "127.0.0.1:\u0667", "\0", "x" * 10_000,
+    "127.0.0.1:\u0667", "\0", "x" * 10_000, None, 7000,
 )  # fmt: skip
 
 
@@ -123,14 +124,53 @@ class TransportContract:
                 await one.send(other.address, largest + b"x")
 
     @pytest.mark.anyio
+    async def test_what_is_under_way_is_a_copy(self) -> None:
+        """`payload`: the bytes, as they were sent, whatever becomes of the sender's buffer."""
+        async with self.transports() as (one, other):
+            buffer = bytearray(b"before")
+            await one.send(other.address, cast("bytes", buffer))
+            buffer[:] = b"behind"
+            received = await self.receive(other)
+            assert (received.payload, type(received.payload)) == (b"before", bytes)
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("payload", ["text", None, 7])
+    async def test_what_is_no_bytes_is_refused(self, payload: object) -> None:
+        """InvalidInput: it is no bytes; where it is an answer, another may still be given."""
+        async with self.transports() as (one, other):
+            with pytest.raises(InvalidInput, match="payload: expected bytes"):
+                await one.send(other.address, cast("bytes", payload))
+            with pytest.raises(InvalidInput, match="payload: expected bytes"):
+                await one.request(other.address, cast("bytes", payload), timeout_s=1)
+
+            async def serve() -> None:
+                asked: Asked = await other.receive_request()
+                with pytest.raises(InvalidInput, match="payload: expected bytes"):
+                    asked.answer(cast("bytes", payload))
+                asked.answer(b"yes")
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(serve)
+                answer = await one.request(other.address, b"x", timeout_s=self.patience_s)
+            assert answer.payload == b"yes"
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("timeout_s", [-1, float("nan"), None, "1", True])
+    async def test_what_is_no_duration_is_refused(self, timeout_s: object) -> None:
+        """InvalidInput: `timeout_s` is no number or negative."""
+        async with self.transports() as (one, other):
+            with pytest.raises(InvalidInput, match="timeout_s: expected seconds"):
+                await one.request(other.address, b"x", timeout_s=cast("float", timeout_s))
+
+    @pytest.mark.anyio
     @pytest.mark.parametrize("address", NO_ADDRESSES)
-    async def test_what_is_no_address_is_refused(self, address: str) -> None:
+    async def test_what_is_no_address_is_refused(self, address: object) -> None:
         """InvalidInput: the address is none; a name would have to be looked up."""
         async with self.transports() as (one, _):
             with pytest.raises(InvalidInput, match="address"):
-                await one.send(address, b"x")
+                await one.send(cast("str", address), b"x")
             with pytest.raises(InvalidInput, match="address"):
-                await one.request(address, b"x", timeout_s=1)
+                await one.request(cast("str", address), b"x", timeout_s=1)
 
     @pytest.mark.anyio
     async def test_nobody_there_is_no_error_for_a_datagram(self) -> None:
@@ -249,6 +289,16 @@ class TransportContract:
         async with self.transports() as (one, _):
             with pytest.raises(Conflict, match="expected closed"):
                 await one.__aenter__()
+
+    @pytest.mark.anyio
+    async def test_to_close_what_is_closed_is_no_error(self) -> None:
+        """Close it: again, or before it was opened, nothing happens."""
+        await self.closed().__aexit__(None, None, None)
+        async with self.transports() as (one, _):
+            pass
+        await one.__aexit__(None, None, None)
+        with pytest.raises(Unavailable, match="not open"):
+            await one.send("127.0.0.1:7000", b"x")
 
     def _calls(self, transport: Transport) -> list[Callable[[], Awaitable[object]]]:
         return [

@@ -24,6 +24,8 @@ def parse_address(address: str) -> tuple[str, int]:
     Raises:
         InvalidInput: It is none, or holds a name: looking one up may take seconds.
     """
+    if not isinstance(address, str):
+        raise InvalidInput("address", expected=_EXPECTED, found=address)
     host, colon, port = address[:_LONGEST].rpartition(":")
     is_six = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if is_six else host
@@ -63,9 +65,11 @@ def check_host(host: str) -> str:
         InvalidInput: It is none.
     """
     try:
-        return _canonical(host[:_LONGEST])
+        if isinstance(host, str):
+            return _canonical(host[:_LONGEST])
     except ValueError:
-        raise InvalidInput("host", expected="an IP address to listen on", found=host) from None
+        pass
+    raise InvalidInput("host", expected="an IP address to listen on", found=host)
 
 
 class Networks:
@@ -79,6 +83,9 @@ class Networks:
     """
 
     def __init__(self, allowed: Iterable[str] | None) -> None:
+        if isinstance(allowed, str | bytes):
+            # Its characters would be taken for networks.
+            raise InvalidInput("allow", expected='several, as ["10.0.0.0/8"]', found=allowed)
         self._allowed = None if allowed is None else [_network(each) for each in allowed]
         self._known: dict[str, bool] = {}
 
@@ -97,9 +104,12 @@ class Networks:
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
-        return ipaddress.ip_network(text)
+        # The module would take an integer for an address.
+        if isinstance(text, str):
+            return ipaddress.ip_network(text)
     except ValueError:
-        raise InvalidInput("allow", expected="a network as 10.0.0.0/8", found=text) from None
+        pass
+    raise InvalidInput("allow", expected="a network as 10.0.0.0/8", found=text)
 
 
 def is_loopback(host: str) -> bool:

@@ -75,7 +75,7 @@ class Key:
         verify: bytes | str | None = None,
     ) -> None:
         self._secret = _bytes_of("secret", secret)
-        if role is not None and not (0 < len(role) <= _MAX_ROLE and role.isprintable()):
+        if role is not None and not _is_role(role):
             raise InvalidInput("role", expected="1 to 64 printable characters", found=role)
         if (sign is not None or verify is not None) and role is None:
             raise InvalidInput("role", expected="one, with a signing key", found=None)
@@ -147,6 +147,10 @@ class Keyring:
     Args:
         use: The key to seal with.
         read: Others, whose messages are believed too.
+
+    Raises:
+        InvalidInput: One of them is no `Key`, there are more than 32, or the one to seal with
+            can only read.
     """
 
     def __init__(self, use: Key, read: Iterable[Key] = ()) -> None:
@@ -177,8 +181,11 @@ class Keyring:
         """Believe a key too; it is not sealed with yet. Again is no error.
 
         Raises:
-            InvalidInput: There are 32 already.
+            InvalidInput: It is no `Key`, or there are 32 already.
         """
+        if not isinstance(key, Key):
+            # What was given may be the secret itself: it is not shown.
+            raise InvalidInput("key", expected="Key(secret)", found=type(key).__name__)
         if key.wire_id not in self._keys and len(self._keys) >= MAX_KEYS:
             raise InvalidInput(
                 "key", expected=f"at most {MAX_KEYS} in a keyring; remove one", found=key
@@ -222,22 +229,27 @@ class Keyring:
         raise InvalidInput("key_id", expected="a key that is installed", found=key_id)
 
 
+def _is_role(role: object) -> bool:
+    return isinstance(role, str) and 0 < len(role) <= _MAX_ROLE and role.isprintable()
+
+
 def _signed_part(payload: bytes, associated: bytes) -> bytes:
     return b"%d:%b%b" % (len(associated), associated, payload)
 
 
-def _bytes_of(field: str, given: bytes | str) -> bytes:
+def _bytes_of(field: str, given: object) -> bytes:
     found = given
     if isinstance(found, str):
         try:
             found = base64.b64decode(found, validate=True)
         except (binascii.Error, ValueError):
             found = b""
-    if len(found) != SECRET_BYTES:
-        # What was given may be the secret with a typing error: it is not shown.
-        raise InvalidInput(
-            field,
-            expected=f"{SECRET_BYTES} bytes or their base64, as new_secret() makes them",
-            found=f"{type(given).__name__} of length {len(given)}",
-        ) from None
-    return found
+    if isinstance(found, bytes) and len(found) == SECRET_BYTES:
+        return found
+    # What was given may be the secret with a typing error: it is not shown.
+    size = f" of length {len(given)}" if isinstance(given, bytes | str) else ""
+    raise InvalidInput(
+        field,
+        expected=f"{SECRET_BYTES} bytes or their base64, as new_secret() makes them",
+        found=type(given).__name__ + size,
+    )

@@ -23,7 +23,14 @@ from federlib.errors import Conflict, OutcomeUnknown, Unavailable
 from federlib.telemetry import SILENT, Telemetry
 from federlib.transport.addresses import canonical
 from federlib.transport.envelope import ROOM
-from federlib.transport.protocol import Asked, Limits, Received, check_datagram, check_stream
+from federlib.transport.protocol import (
+    Asked,
+    Limits,
+    Received,
+    check_datagram,
+    check_stream,
+    check_timeout,
+)
 from federlib.transport.refusals import Refusal, Tally
 
 __all__ = ["MemoryHub", "MemoryTransport"]
@@ -164,10 +171,11 @@ class MemoryTransport:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Listen no more; whoever waits gets `Unavailable`."""
-        self._is_open = False
-        self._hub.leave(self)
-        self._ring()
+        """Listen no more; whoever waits gets `Unavailable`. Again is no error."""
+        if self._is_open:
+            self._is_open = False
+            self._hub.leave(self)
+            self._ring()
         return None
 
     @property
@@ -190,7 +198,7 @@ class MemoryTransport:
         await anyio.lowlevel.checkpoint()
         self._check_open()
         address = canonical(address)
-        check_datagram(payload, max_payload=self.max_payload)
+        payload = check_datagram(payload, max_payload=self.max_payload)
         self._tally.moved("sent", len(payload))
         to = self._hub.find(self._address, address)
         trips = self._hub.trips()
@@ -245,15 +253,16 @@ class MemoryTransport:
         """Send a request and wait for its answer.
 
         Raises:
-            InvalidInput: The address is none, or the payload is longer than
-                `Limits.max_stream`.
+            InvalidInput: The address is none, the payload is longer than `Limits.max_stream`,
+                or `timeout_s` is no number or negative.
             Unavailable: Nobody was reached, or the transport is not open; nothing was sent.
             OutcomeUnknown: The request left, and no answer came.
         """
         await anyio.lowlevel.checkpoint()
         self._check_open()
         address = canonical(address)
-        check_stream(payload, max_bytes=self._limits.max_stream)
+        payload = check_stream(payload, max_bytes=self._limits.max_stream)
+        check_timeout(timeout_s)
         to = self._hub.find(self._address, address)
         if to is None:
             raise Unavailable(f"peer {address}", "nobody listens there")

@@ -62,7 +62,7 @@ def check_cluster(cluster: str) -> bytes:
     Raises:
         InvalidInput: It is empty or longer than 128 characters.
     """
-    if not 0 < len(cluster) <= 128:
+    if not _is_label(cluster):
         raise InvalidInput("cluster", expected="a name of 1 to 128 characters", found=cluster)
     return cluster.encode("utf-8", "surrogatepass")
 
@@ -132,7 +132,7 @@ class SealedPackets:
             InvalidInput: The payload is too long.
             Unavailable: The session has no numbers left.
         """
-        check_datagram(payload, max_payload=self.max_payload)
+        payload = check_datagram(payload, max_payload=self.max_payload)
         packet = self._seal(Kind.DATA, payload)
         self._sent[self._sequence] = (now_ns, address, payload)
         if len(self._sent) > _KEPT:
@@ -302,6 +302,10 @@ class PlainPackets:
         if packet[0] != PLAIN:
             return Taken(refused=Refusal.PLAINTEXT if packet[0] == 1 else Refusal.VERSION)
         return Taken(Received(payload=packet[1:], address=address))
+
+
+def _is_label(cluster: object) -> bool:
+    return isinstance(cluster, str) and 0 < len(cluster) <= 128
 
 
 def _nonce(sequence: int) -> bytes:

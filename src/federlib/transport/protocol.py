@@ -13,6 +13,7 @@ from typing import Protocol, Self, runtime_checkable
 
 import attrs
 
+from federlib._bounds import integer, number
 from federlib.errors import Conflict, InvalidInput
 
 __all__ = [
@@ -71,35 +72,19 @@ class Limits:
         session_idle_s: How long a silent one is remembered; seconds, at least 120.
 
     Raises:
-        InvalidInput: A limit is out of its range.
+        InvalidInput: A limit is out of its range, or no integer where it counts something.
     """
 
-    max_packet: int = MAX_PACKET
-    queue: int = 1_024
-    max_stream: int = MAX_STREAM
-    streams: int = 64
-    stream_s: float = 10.0
-    hello_s: float = 3.0
-    sessions: int = 16_384
-    session_idle_s: float = 3_600.0
-
-    def __attrs_post_init__(self) -> None:
-        for name, least, most in (
-            ("max_packet", MIN_PACKET, MAX_PACKET),
-            ("queue", 1, 1_000_000),
-            ("max_stream", 1, 1_024 * 1_024 * 1_024),
-            ("streams", 1, 65_536),
-            ("stream_s", 0.001, 3_600),
-            ("hello_s", 0.001, 3_600),
-            ("sessions", 1, 1_000_000),
-            ("session_idle_s", 120, 30 * 86_400),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise InvalidInput(
-                    f"limits.{name}",
-                    expected=f"{least} to {most}",
-                    found=getattr(self, name),
-                )
+    max_packet: int = attrs.field(default=MAX_PACKET, validator=integer(MIN_PACKET, MAX_PACKET))
+    queue: int = attrs.field(default=1_024, validator=integer(1, 1_000_000))
+    max_stream: int = attrs.field(default=MAX_STREAM, validator=integer(1, 1_024 * 1_024 * 1_024))
+    streams: int = attrs.field(default=64, validator=integer(1, 65_536))
+    stream_s: float = attrs.field(default=10.0, validator=number(0.001, 3_600, "seconds"))
+    hello_s: float = attrs.field(default=3.0, validator=number(0.001, 3_600, "seconds"))
+    sessions: int = attrs.field(default=16_384, validator=integer(1, 1_000_000))
+    session_idle_s: float = attrs.field(
+        default=3_600.0, validator=number(120, 30 * 86_400, "seconds")
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -153,10 +138,11 @@ class Asked:
         """Send the answer; at once, and without hearing whether it arrives.
 
         Raises:
-            InvalidInput: It is longer than `Limits.max_stream`; another may still be given.
+            InvalidInput: It is no bytes, or longer than `Limits.max_stream`; another may still
+                be given.
             Conflict: An answer was given already.
         """
-        check_stream(payload, max_bytes=self._max_bytes)
+        payload = check_stream(payload, max_bytes=self._max_bytes)
         if self._answer is None:
             raise Conflict("stream request", expected="not answered yet", actual="answered")
         answer, self._answer = self._answer, None
@@ -202,8 +188,8 @@ class Transport(Protocol):
         """Send what may be larger than a datagram, and wait for its answer.
 
         Raises:
-            InvalidInput: The address is none, or the payload is longer than
-                `Limits.max_stream`.
+            InvalidInput: The address is none, the payload is longer than `Limits.max_stream`,
+                or `timeout_s` is no number or negative.
             Unavailable: Nobody was reached, or the transport is not open; nothing was sent.
             OutcomeUnknown: The request left, and no answer came that can be trusted.
         """
@@ -227,7 +213,7 @@ class Transport(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Close it; whoever waits is told."""
+        """Close it; whoever waits is told. Where it is closed already, nothing happens."""
         ...
 
 
@@ -235,8 +221,9 @@ def check_datagram(payload: bytes, *, max_payload: int) -> bytes:
     """Return a payload that fits into one datagram.
 
     Raises:
-        InvalidInput: It is too long.
+        InvalidInput: It is no bytes, or too long.
     """
+    payload = _bytes_of(payload)
     if len(payload) > max_payload:
         raise InvalidInput(
             "payload",
@@ -250,10 +237,30 @@ def check_stream(payload: bytes, *, max_bytes: int) -> bytes:
     """Return a payload that a stream carries.
 
     Raises:
-        InvalidInput: It is too long.
+        InvalidInput: It is no bytes, or too long.
     """
+    payload = _bytes_of(payload)
     if len(payload) > max_bytes:
         raise InvalidInput(
             "payload", expected=f"at most {max_bytes} bytes on a stream", found=len(payload)
         )
     return payload
+
+
+def check_timeout(timeout_s: float) -> float:
+    """Return how long an answer may be waited for; seconds.
+
+    Raises:
+        InvalidInput: It is no number, or negative.
+    """
+    # NaN compares false with everything, and so is refused here.
+    if type(timeout_s) not in {int, float} or not timeout_s >= 0:
+        raise InvalidInput("timeout_s", expected="seconds, 0 or more", found=timeout_s)
+    return timeout_s
+
+
+def _bytes_of(payload: bytes) -> bytes:
+    # A bytearray that its owner changes must not change what is under way.
+    if isinstance(payload, bytes | bytearray | memoryview):
+        return bytes(payload)
+    raise InvalidInput("payload", expected="bytes", found=type(payload).__name__)

@@ -35,7 +35,14 @@ from federlib.transport.envelope import SESSION
 from federlib.transport.frames import Streams
 from federlib.transport.keyring import Keyring
 from federlib.transport.packets import PlainPackets, SealedPackets
-from federlib.transport.protocol import MAX_PACKET, Asked, Limits, Received, check_stream
+from federlib.transport.protocol import (
+    MAX_PACKET,
+    Asked,
+    Limits,
+    Received,
+    check_stream,
+    check_timeout,
+)
 from federlib.transport.refusals import Refusal, Tally
 
 __all__ = ["UdpTransport", "resolve"]
@@ -75,9 +82,9 @@ class UdpTransport:
         telemetry: Where events and numbers go.
 
     Raises:
-        InvalidInput: The host is no IP address, the port none or a network none, there is
-            neither a keyring nor `plaintext`, there are both, or `plaintext` is to leave this
-            machine.
+        InvalidInput: The host is no IP address, the port none or a network none, the cluster
+            has no name, there is neither a keyring nor `plaintext`, there are both, or
+            `plaintext` is to leave this machine.
     """
 
     def __init__(
@@ -94,8 +101,9 @@ class UdpTransport:
     ) -> None:
         self._host = check_host(host)
         self._port = port
-        if not 0 <= port <= 65_535:
-            raise InvalidInput("port", expected="0 to 65535", found=port)
+        # `type`, because True is an int too, and variables of the environment are text.
+        if type(port) is not int or not 0 <= port <= 65_535:
+            raise InvalidInput("port", expected="an integer from 0 to 65535", found=port)
         _check_plaintext(keyring, self._host, plaintext=plaintext)
         self._networks = Networks(allow)
         self._limits = limits or Limits()
@@ -156,10 +164,9 @@ class UdpTransport:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Close both sockets; whoever waits gets `Unavailable`."""
+        """Close both sockets; whoever waits gets `Unavailable`. Again is no error."""
         stack, self._stack, self._socket = self._stack, None, None
-        assert stack is not None
-        return await stack.__aexit__(kind, error, traceback)
+        return None if stack is None else await stack.__aexit__(kind, error, traceback)
 
     @property
     def address(self) -> str:
@@ -205,14 +212,15 @@ class UdpTransport:
         """Send what may be larger than a datagram, and wait for its answer.
 
         Raises:
-            InvalidInput: The address is none, or the payload is longer than
-                `Limits.max_stream`.
+            InvalidInput: The address is none, the payload is longer than `Limits.max_stream`,
+                or `timeout_s` is no number or negative.
             Unavailable: Nobody was reached, or the transport is not open; nothing was sent.
             OutcomeUnknown: The request left, and no answer came that can be trusted.
             Fenced: This process was forked from the one that opened it.
         """
         address = self._checked_target(address, self._checked_socket())
-        check_stream(payload, max_bytes=self._limits.max_stream)
+        payload = check_stream(payload, max_bytes=self._limits.max_stream)
+        check_timeout(timeout_s)
         host, port = parse_address(address)
         return await ask(
             self._streams, host, port, payload, timeout_s=timeout_s, tally=self._tcp_tally
@@ -332,6 +340,12 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
 
 
 def _check_plaintext(keyring: Keyring | None, host: str, *, plaintext: bool) -> None:
+    if type(plaintext) is not bool:
+        # "false" would count as true.
+        raise InvalidInput("plaintext", expected="True or False", found=plaintext)
+    if keyring is not None and not isinstance(keyring, Keyring):
+        # What was given may be the secret itself: it is not shown.
+        raise InvalidInput("keyring", expected="Keyring(Key(secret))", found=type(keyring).__name__)
     if keyring is None and not plaintext:
         raise InvalidInput(
             "keyring",
