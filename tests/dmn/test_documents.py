@@ -209,17 +209,25 @@ def test_every_fault_of_shape_is_told_at_once_with_decision_and_rule() -> None:
     assert caught.value.problems == (
         "definitions: name: expected text, found 1",
         "definitions: imports: expected a list, found an object",
-        "decisions 'a': logic.outputs[1]: 'x' is no field that is known here: "
-        "name, label, type_ref, allowed, default, id",
+        (
+            "decisions 'a': logic.outputs[1]: 'x' is no field that is known here: "
+            "name, label, type_ref, allowed, default, id"
+        ),
         "decisions 'a', rule 1: logic: conclusions is missing",
         "decisions 'a', rule 2: logic.conditions[1]: expected text, found 3",
-        "decisions 'a': logic.hit_policy: expected one of ANY, COLLECT, FIRST, OUTPUT ORDER, "
-        'PRIORITY, RULE ORDER, UNIQUE, found "LAST"',
+        (
+            "decisions 'a': logic.hit_policy: expected one of ANY, COLLECT, FIRST, OUTPUT ORDER, "
+            'PRIORITY, RULE ORDER, UNIQUE, found "LAST"'
+        ),
         "decisions 2: name is missing",
-        "decisions 2: 'nam' is no field that is known here: name, logic, type_ref, inputs, "
-        "decisions, knowledge, id, description, question, allowed_answers",
-        "decisions 'c': logic: kind: expected one of filter, for, function, if, invocation, list, "
-        'literal, quantified, relation, table, context, found "magic"',
+        (
+            "decisions 2: 'nam' is no field that is known here: name, logic, type_ref, inputs, "
+            "decisions, knowledge, id, description, question, allowed_answers"
+        ),
+        (
+            "decisions 'c': logic: kind: expected one of filter, for, function, if, invocation, list, "
+            'literal, quantified, relation, table, context, found "magic"'
+        ),
         "decisions 'd': logic: expected an expression: text, or an object, found 3",
         "decisions 5: expected an object, found 7",
         "decisions 'e': logic.is_every: expected true or false, found \"yes\"",

@@ -83,25 +83,33 @@ def test_another_namespace_is_refused_by_name(namespace: str) -> None:
     [
         (_LITERAL, _ONE),
         (
-            f"<context><contextEntry><variable name='a' typeRef='number'/>{_LITERAL}"
-            f"</contextEntry><contextEntry>{_LITERAL}</contextEntry></context>",
+            (
+                f"<context><contextEntry><variable name='a' typeRef='number'/>{_LITERAL}"
+                f"</contextEntry><contextEntry>{_LITERAL}</contextEntry></context>"
+            ),
             Context,
         ),
         (
-            f"<invocation><literalExpression><text>f</text></literalExpression>"
-            f"<binding><parameter name='x'/>{_LITERAL}</binding></invocation>",
+            (
+                f"<invocation><literalExpression><text>f</text></literalExpression>"
+                f"<binding><parameter name='x'/>{_LITERAL}</binding></invocation>"
+            ),
             Invocation,
         ),
         (f"<list>{_LITERAL}{_LITERAL}</list>", ListExpression((_ONE, _ONE))),
         (f"<relation><column name='c'/><row>{_LITERAL}</row></relation>", Relation),
         (
-            f"<functionDefinition><formalParameter name='n' typeRef='number'/>{_LITERAL}"
-            "</functionDefinition>",
+            (
+                f"<functionDefinition><formalParameter name='n' typeRef='number'/>{_LITERAL}"
+                "</functionDefinition>"
+            ),
             FunctionDefinition,
         ),
         (
-            f"<conditional><if>{_LITERAL}</if><then>{_LITERAL}</then><else>{_LITERAL}</else>"
-            "</conditional>",
+            (
+                f"<conditional><if>{_LITERAL}</if><then>{_LITERAL}</then><else>{_LITERAL}</else>"
+                "</conditional>"
+            ),
             Conditional(_ONE, _ONE, _ONE),
         ),
         (f"<filter><in>{_LITERAL}</in><match>{_LITERAL}</match></filter>", Filter(_ONE, _ONE)),
@@ -110,13 +118,17 @@ def test_another_namespace_is_refused_by_name(namespace: str) -> None:
             For("i", _ONE, _ONE),
         ),
         (
-            f"<every iteratorVariable='i'><in>{_LITERAL}</in><satisfies>{_LITERAL}</satisfies>"
-            "</every>",
+            (
+                f"<every iteratorVariable='i'><in>{_LITERAL}</in><satisfies>{_LITERAL}</satisfies>"
+                "</every>"
+            ),
             Quantified("i", _ONE, _ONE, is_every=True),
         ),
         (
-            f"<some iteratorVariable='i'><in>{_LITERAL}</in><satisfies>{_LITERAL}</satisfies>"
-            "</some>",
+            (
+                f"<some iteratorVariable='i'><in>{_LITERAL}</in><satisfies>{_LITERAL}</satisfies>"
+                "</some>"
+            ),
             Quantified("i", _ONE, _ONE, is_every=False),
         ),
     ],

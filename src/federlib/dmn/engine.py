@@ -106,9 +106,13 @@ class Model:
                 )
                 for parameter in node.parameters
             }
-            return run_service(ev, node, given)
+            found = run_service(ev, node, given)
+            if len(node.outputs) == 1:
+                return {node.outputs[0].name: found}
+            return found if isinstance(found, dict) else nothing
 
-        return _guarded(ev, decide, {output.name: None for output in node.outputs})
+        nothing: dict[str, Value] = {output.name: None for output in node.outputs}
+        return _guarded(ev, decide, nothing)
 
     def call(
         self, ev: Evaluation, name: str, arguments: Mapping[str, Value], *, namespace: str = ""

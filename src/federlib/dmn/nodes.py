@@ -153,18 +153,15 @@ class _Builder:
             result = ContextType({output.name: output.type for output in node.outputs})
         if kind is not ANY_ITEM:
             result = kind.feel
+        node.kind = kind
         names = tuple(parameter.name for parameter in node.parameters)
         node.type = FunctionType(tuple(each.type for each in node.parameters), result, names)
-        title = node.element.title
 
         def call(ev: Evaluation, arguments: Mapping[str, Value]) -> Value:
-            given = {each: arguments[each.name] for each in node.parameters}
-            found = run_service(ev, node, given)
-            value = next(iter(found.values())) if len(node.outputs) == 1 else found
-            return adapt(ev, value, kind, title)
+            return run_service(ev, node, {each: arguments[each.name] for each in node.parameters})
 
         parameters = [(each.name, each.kind) for each in node.parameters]
-        node.value = function_of(title, parameters, call, node.type)
+        node.value = function_of(node.element.title, parameters, call, node.type)
 
 
 def build_nodes(graph: Graph, report: Report, *, strict: bool) -> Mapping[Element, GraphNode]:
@@ -178,16 +175,21 @@ def build_nodes(graph: Graph, report: Report, *, strict: bool) -> Mapping[Elemen
     return _Builder(graph, report, strict=strict).nodes
 
 
-def run_service(ev: Evaluation, service: GraphNode, given: Values) -> dict[str, Value]:
+def run_service(ev: Evaluation, service: GraphNode, given: Values) -> Value:
     """Evaluate the outputs of a service on its own inputs, and on nothing else.
 
     Args:
         ev: Its clock, limits and problems.
         service: Which.
         given: The values of its parameters.
+    Returns:
+        What its one output gave, or a context of its outputs by name.
     """
     values = run(ev, service, service.outputs, dict(given))
-    return {output.name: values[output] for output in service.outputs}
+    found: Value = {output.name: values[output] for output in service.outputs}
+    if len(service.outputs) == 1:
+        found = values[service.outputs[0]]
+    return adapt(ev, found, service.kind, service.element.title)
 
 
 def run(ev: Evaluation, asked: GraphNode, targets: Sequence[GraphNode], values: Values) -> Values:
