@@ -198,7 +198,9 @@ class _Reader:
         return [_one(self._only(character))]
 
     def _only(self, character: str) -> Characters:
-        return Characters(variants(character) if self._ignores_case else frozenset(character))
+        if not self._ignores_case:
+            return Characters(frozenset(character))
+        return Characters(variants(character), ignores_case=True)
 
     def _group(self) -> list[Step]:
         self._depth += 1
