@@ -6,11 +6,12 @@ is told here; steps and sizes are counted here, so that a hostile table ends in 
 
 from __future__ import annotations
 
-from typing import Never
+from collections.abc import Mapping
+from typing import Never, Protocol
 
 import attrs
 
-__all__ = ["DEFAULT_STEPS", "MAX_PROBLEMS", "MAX_SIZE", "Evaluation", "Exhausted"]
+__all__ = ["DEFAULT_STEPS", "MAX_PROBLEMS", "MAX_SIZE", "Evaluation", "Exhausted", "Witness"]
 
 DEFAULT_STEPS = 1_000_000
 """Of one evaluation; a step is a node of an expression, or an element of a list looked at."""
@@ -30,6 +31,19 @@ class Exhausted(Exception):  # noqa: N818 (never leaves `federlib.dmn`)
     """
 
 
+class Witness(Protocol):
+    """Is told of each decision table that an evaluation asks."""
+
+    def asked(self, table: object, names: Mapping[str, object], result: object) -> None:
+        """Take in one.
+
+        Args:
+            table: A `federlib.dmn.table.CompiledTable`.
+            names: The values that its expressions might use.
+            result: Its `federlib.dmn.table.TableResult`.
+        """
+
+
 @attrs.define(eq=False)
 class Evaluation:
     """One evaluation: its clock, its limits and its problems.
@@ -39,12 +53,14 @@ class Evaluation:
         steps: Steps that are left.
         problems: What the standard calls errors, in words, at most `MAX_PROBLEMS` of them.
         uncounted: Problems beyond those.
+        witness: Who is told of the tables that it asks; None: nobody.
     """
 
     now_ns: int | None = None
     steps: int = DEFAULT_STEPS
     problems: list[str] = attrs.field(factory=list)
     uncounted: int = 0
+    witness: Witness | None = None
 
     def fail(self, reason: str) -> Never | None:  # noqa: RUF020 (mypy passes no None on)
         """Note an error; its value is null, so callers return what this returns.
