@@ -345,7 +345,8 @@ def is_in(ev: Evaluation, value: Value, test: Value) -> bool | None:
         value: Any value.
         test: A range; or a list of values and ranges, of which one must hold; or a value.
     Returns:
-        True or False; None where neither can be said.
+        True or False; None where a range cannot be compared with the value, or the two
+        are of different types.
     """
     if isinstance(test, Range):
         return _is_within(ev, value, test)
@@ -356,12 +357,13 @@ def is_in(ev: Evaluation, value: Value, test: Value) -> bool | None:
         ev.spend()
         if isinstance(each, Range) and not isinstance(value, Range):
             outcome = _is_within(ev, value, each)
+            if outcome is None:
+                result = None
         else:
+            # As `list contains`: what cannot be equal is not in the list.
             outcome = same(ev, value, each)
         if outcome is True:
             return True
-        if outcome is None:
-            result = None
     if isinstance(value, list) and same(ev, value, test) is True:
         return True
     return result
