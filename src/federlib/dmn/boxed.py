@@ -10,7 +10,7 @@ Source: DMN 1.5, 7.3 and 10.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -48,6 +48,7 @@ from federlib.dmn.model import (
     Relation,
 )
 from federlib.dmn.problems import Report
+from federlib.dmn.table_compiler import compile_table
 from federlib.errors import InvalidInput
 
 __all__ = ["Boxed", "Code", "Compiler", "function_of"]
@@ -84,13 +85,11 @@ class Compiler:
     Args:
         types: Its types.
         report: Told what is wrong.
-        tables: Compiles a table; what it says goes to `report` by itself.
     """
 
-    def __init__(self, types: ItemTypes, report: Report, tables: TableCompiler) -> None:
+    def __init__(self, types: ItemTypes, report: Report) -> None:
         self._types = types
         self._report = report
-        self._tables = tables
         self._depth = 0
 
     def compile(self, expression: Expression | None, scope: Scope, element: str) -> Boxed:
@@ -127,7 +126,10 @@ class Compiler:
             case LiteralExpression():
                 return self._literal(expression, scope, element)
             case DecisionTable():
-                return self._tables(expression, scope, element)
+                table = compile_table(
+                    expression, scope, element, types=self._types, report=self._report
+                )
+                return Boxed(lambda ev, names: table.decide(ev, names).value, table.type)
             case Invocation():
                 return self._invocation(expression, scope, element)
             case Context():
@@ -341,13 +343,6 @@ class Compiler:
             return loops.quantified(ev, listed(ev, names), test, is_every=is_every)
 
         return Boxed(ask)
-
-
-class TableCompiler(Protocol):
-    """Compiles a decision table."""
-
-    def __call__(self, table: DecisionTable, scope: Scope, element: str) -> Boxed:
-        """Compile one."""
 
 
 def function_of(

@@ -50,14 +50,23 @@ class Model:
         self.definitions: Definitions = definitions
         self._graph = graph
         self._nodes = nodes
-        # A name of the model itself comes before the same name in an imported one.
-        self._given_by: dict[str, GraphNode] = {}
-        for unit in graph.units:
+        # The nearest first: a name of the model itself comes before one of an imported model.
+        self._asked: dict[str, GraphNode] = {}
+        # What is given by its name only is given on every way on which it is imported, unless
+        # the model itself has something of that name.
+        self._by_name: dict[str, list[GraphNode]] = {}
+        self._by_path: dict[tuple[str, ...], GraphNode] = {}
+        for path, unit in (((), graph.unit), *graph.unit.imported()):
             for element in unit.elements:
                 if isinstance(element.record, InputData | DecisionNode):
                     node = nodes[element]
-                    self._given_by[f"{unit.definitions.namespace}#{element.name}"] = node
-                    self._given_by[element.name] = node
+                    qualified = f"{unit.definitions.namespace}#{element.name}"
+                    for name in (element.name, qualified):
+                        self._asked.setdefault(name, node)
+                    self._by_name.setdefault(qualified, []).append(node)
+                    if element.name not in graph.unit.by_name or unit is graph.unit:
+                        self._by_name.setdefault(element.name, []).append(node)
+                    self._by_path[*path, element.name] = node
 
     def evaluate(
         self, ev: Evaluation, name: str, values: Mapping[str, Value], *, namespace: str = ""
@@ -136,16 +145,13 @@ class Model:
         Args:
             name: Its name, or `namespace#name`.
         """
-        node = self._given_by.get(name)
+        node = self._asked.get(name)
         return ANY if node is None else node.type
 
     def _find(self, name: str, namespace: str, kind: type, what: str) -> GraphNode:
-        units = [
-            unit
-            for unit in reversed(self._graph.units)
-            if not namespace or unit.definitions.namespace == namespace
-        ]
-        for unit in units:
+        for unit in reversed(self._graph.units):
+            if namespace and unit.definitions.namespace != namespace:
+                continue
             element = unit.by_name.get(name) or unit.by_id.get(name)
             if element is not None and isinstance(element.record, kind):
                 return self._nodes[element]
@@ -157,18 +163,25 @@ class Model:
         raise InvalidInput(what, expected=f"one of {', '.join(known) or 'none'}", found=name)
 
     def _given(self, ev: Evaluation, values: Mapping[str, Value]) -> Values:
+        """Sort values to the nodes that they are of; those that are of none are left out."""
         given: Values = {}
-        for name, value in values.items():
-            node = self._given_by.get(name)
+        by_path: Values = {}
+        waiting: list[tuple[tuple[str, ...], Value]] = [((name,), values[name]) for name in values]
+        while waiting:
+            path, value = waiting.pop()
+            node = self._by_path.get(path)
             if node is not None:
-                given[node] = adapt(ev, value, node.kind, node.element.title)
-            elif isinstance(value, dict) and name in self._graph.unit.imports:
-                for inner, part in value.items():
-                    element = self._graph.unit.imports[name].by_name.get(inner)
-                    node = None if element is None else self._nodes.get(element)
-                    if node is not None:
-                        given[node] = adapt(ev, part, node.kind, node.element.title)
-        return given
+                by_path[node] = self._adapted(ev, node, value)
+            elif isinstance(value, dict) and path[0] in self._graph.unit.imports:
+                waiting += [((*path, name), inner) for name, inner in value.items()]
+        for name, value in values.items():
+            for node in self._by_name.get(name, ()):
+                if node not in by_path:
+                    given[node] = self._adapted(ev, node, value)
+        return {**given, **by_path}
+
+    def _adapted(self, ev: Evaluation, node: GraphNode, value: Value) -> Value:
+        return adapt(ev, value, node.kind, node.element.title)
 
 
 def compile_model(

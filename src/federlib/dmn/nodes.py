@@ -21,7 +21,6 @@ from federlib.dmn.item_types import ANY_ITEM, ItemType, ItemTypes, adapt
 from federlib.dmn.model import DecisionNode, DecisionService, InputData, KnowledgeModel
 from federlib.dmn.problems import Report
 from federlib.dmn.requirements import Element, Graph, Unit
-from federlib.dmn.tables import compile_boxed_table
 
 __all__ = ["GraphNode", "Values", "build_nodes", "run", "run_service"]
 
@@ -73,9 +72,7 @@ class _Builder:
         for unit in graph.units:
             imported = {name: self.types[other] for name, other in unit.imports.items()}
             self.types[unit] = ItemTypes(unit.definitions.item_definitions, imported, report)
-        self.compilers = {
-            unit: Compiler(types, report, compile_boxed_table) for unit, types in self.types.items()
-        }
+        self.compilers = {unit: Compiler(types, report) for unit, types in self.types.items()}
         for element in graph.order:
             self.nodes[element] = self.build(element)
 
@@ -103,18 +100,13 @@ class _Builder:
     def connect(self, node: GraphNode) -> dict[str, FeelType]:
         """Give a node what it needs, and return the types of those names."""
         known: dict[str, FeelType] = {}
-        imported: dict[str, dict[str, FeelType]] = {}
         for path, element in node.element.needs.items():
             needed = self.nodes[element]
-            if len(path) == 1:
-                known[path[0]] = needed.type
-            else:
-                imported.setdefault(path[0], {})[path[1]] = needed.type
+            _put_type(known, path, needed.type)
             if isinstance(element.record, InputData | DecisionNode):
                 node.variable.append((path, needed))
             else:
                 _put(node.constant, path, needed.value)
-        known.update({prefix: ContextType(entries) for prefix, entries in imported.items()})
         return known
 
     def build_function(
@@ -256,4 +248,16 @@ def _put(names: dict[str, Value], path: tuple[str, ...], value: Value) -> None:
         return
     around = names.get(path[0])
     # A new context each time: values are never changed once they are seen.
-    names[path[0]] = {**(around if isinstance(around, dict) else {}), path[1]: value}
+    inner = dict(around) if isinstance(around, dict) else {}
+    _put(inner, path[1:], value)
+    names[path[0]] = inner
+
+
+def _put_type(names: dict[str, FeelType], path: tuple[str, ...], kind: FeelType) -> None:
+    if len(path) == 1:
+        names[path[0]] = kind
+        return
+    around = names.get(path[0])
+    inner: dict[str, FeelType] = dict(around.entries) if isinstance(around, ContextType) else {}
+    _put_type(inner, path[1:], kind)
+    names[path[0]] = ContextType(inner)

@@ -7,6 +7,7 @@ Source: DMN 1.5, clause 6 (requirements) and 6.3.3 (imports).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -21,7 +22,10 @@ from federlib.dmn.model import (
 )
 from federlib.dmn.problems import Report
 
-__all__ = ["Element", "Graph", "Record", "Unit", "link"]
+__all__ = ["MAX_UNITS", "Element", "Graph", "Record", "Unit", "link"]
+
+MAX_UNITS = 256
+"""How many models one model may import, each counted on every way on which it is imported."""
 
 Record: TypeAlias = InputData | DecisionNode | KnowledgeModel | DecisionService
 
@@ -40,8 +44,8 @@ class Element:
     Attributes:
         record: As the model has it.
         unit: The model that it is in.
-        needs: What its logic may use, by the path of its name there: of one part, or of two
-            where it comes from an import with a name.
+        needs: What its logic may use, by the path of its name there: its own name, behind the
+            names of the imports that it comes through.
     """
 
     record: Record
@@ -63,6 +67,9 @@ class Element:
 class Unit:
     """One of the models that are compiled together.
 
+    A model that is imported on two ways is there twice: its inputs may be given different
+    values on each, by their paths.
+
     Attributes:
         definitions: The model.
         imports: The models that it imports, by the name that each has here.
@@ -77,28 +84,34 @@ class Unit:
     by_name: dict[str, Element] = attrs.field(factory=dict)
     by_id: dict[str, Element] = attrs.field(factory=dict)
 
-    def find(self, reference: str) -> tuple[str, Element] | None:
-        """Find what a reference means here, and the name of the import that it comes from."""
+    def find(self, reference: str) -> tuple[tuple[str, ...], Element] | None:
+        """Find what a reference means here, and the path of its name in expressions."""
         local = self.by_id.get(reference) or self.by_name.get(reference)
         if local is not None:
-            return "", local
+            return (local.name,), local
         namespace, mark, name = reference.rpartition("#")
-        if not mark:
-            return self._find_imported(reference)
-        for prefix, unit in self.imports.items():
-            if unit.definitions.namespace == namespace:
+        for path, unit in self.imported():
+            found = None
+            if mark and unit.definitions.namespace == namespace:
                 found = unit.by_id.get(name) or unit.by_name.get(name)
-                return None if found is None else (prefix, found)
+            elif not mark and reference.startswith(prefix := ".".join((*path, ""))):
+                found = unit.by_name.get(reference[len(prefix) :])
+            if found is not None:
+                return (*path, found.name), found
         return None
 
-    def _find_imported(self, reference: str) -> tuple[str, Element] | None:
-        # By the name that expressions use for it: `import.element`.
-        for prefix, unit in self.imports.items():
-            if reference.startswith(f"{prefix}."):
-                found = unit.by_name.get(reference[len(prefix) + 1 :])
-                if found is not None:
-                    return prefix, found
-        return None
+    def imported(self) -> Iterator[tuple[tuple[str, ...], Unit]]:
+        """Go through the models that it imports, the nearest first, each with its path.
+
+        An import without a name adds nothing to the path.
+        """
+        waiting = deque[tuple[tuple[str, ...], Unit]]([((), self)])
+        while waiting:
+            path, unit = waiting.popleft()
+            for name, inner in unit.imports.items():
+                found = ((*path, name) if name else path, inner)
+                yield found
+                waiting.append(found)
 
 
 @attrs.frozen(eq=False)
@@ -121,45 +134,34 @@ class _Linker:
         self.report = report
 
     def units(self, definitions: Definitions, others: Iterable[Definitions]) -> list[Unit]:
-        """Build the models that are needed; the one that is run is the last."""
+        """Build the models that are needed; each after those that it imports."""
         by_namespace = {other.namespace: other for other in others if other.namespace}
-        made: dict[int, Unit] = {}
-        order: list[Unit] = []
-        open_: set[int] = set()
-        stack = [(definitions, False)]
-        while stack:
-            model, is_done = stack.pop()
-            if is_done:
-                open_.discard(id(model))
-                order.append(self.unit(model, by_namespace, made))
-                made[id(model)] = order[-1]
-                continue
-            if id(model) in made or id(model) in open_:
-                continue
-            open_.add(id(model))
-            stack.append((model, True))
+        root = Unit(definitions)
+        order = [root]
+        paths: dict[Unit, tuple[Definitions, ...]] = {root: (definitions,)}
+        for unit in order:  # grows while it is gone through
+            model = unit.definitions
             for imported in model.imports:
                 other = by_namespace.get(imported.namespace)
-                if other is not None and id(other) in open_:
-                    title = f"model {model.name!r}"
+                title = f"model {model.name!r}"
+                if other is None:
+                    if not imported.import_type or "DMN" in imported.import_type:
+                        missing = f"no model of the namespace {imported.namespace!r} was given"
+                        self.report(title, missing)
+                elif other in paths[unit]:
                     self.report(title, f"it imports {other.name!r}, which imports it")
-                elif other is not None:
-                    stack.append((other, False))
-        return order
+                elif len(order) >= MAX_UNITS:
+                    self.report(title, f"more than {MAX_UNITS} imports of imports")
+                    return order[::-1]
+                else:
+                    inner = unit.imports[imported.name] = Unit(other)
+                    paths[inner] = (*paths[unit], other)
+                    order.append(inner)
+        return order[::-1]
 
-    def unit(
-        self, model: Definitions, known: Mapping[str, Definitions], made: Mapping[int, Unit]
-    ) -> Unit:
-        unit = Unit(model)
-        for imported in model.imports:
-            other = known.get(imported.namespace)
-            if imported.import_type and other is None and "DMN" not in imported.import_type:
-                continue  # a schema or a predictive model: nothing that a reference can mean
-            if other is None:
-                title = f"import {imported.name or imported.namespace!r}"
-                self.report(title, f"no model of the namespace {imported.namespace!r} was given")
-            elif id(other) in made:
-                unit.imports[imported.name] = made[id(other)]
+    def fill(self, unit: Unit) -> None:
+        """Give a unit its elements."""
+        model = unit.definitions
         records: Sequence[Record] = (
             *model.inputs,
             *model.decisions,
@@ -177,7 +179,6 @@ class _Linker:
                 if record.id in unit.by_id:
                     self.report(element.title, f"another element has its id {record.id!r}")
                 unit.by_id.setdefault(record.id, element)
-        return unit
 
     def connect(self, element: Element) -> None:
         record = element.record
@@ -203,11 +204,11 @@ class _Linker:
             if found is None:
                 self.report(element.title, f"it requires {reference!r}, which is not there")
                 continue
-            prefix, needed = found
+            path, needed = found
             if not isinstance(needed.record, kind):
                 self.report(element.title, f"it requires {needed.title} where {wanted} belongs")
                 continue
-            element.needs[(prefix, needed.name) if prefix else (needed.name,)] = needed
+            element.needs[path] = needed
 
 
 def link(definitions: Definitions, imported: Iterable[Definitions], report: Report) -> Graph:
@@ -223,6 +224,8 @@ def link(definitions: Definitions, imported: Iterable[Definitions], report: Repo
     """
     linker = _Linker(report)
     units = linker.units(definitions, imported)
+    for unit in units:
+        linker.fill(unit)
     elements = [element for unit in units for element in unit.elements]
     for element in elements:
         linker.connect(element)
