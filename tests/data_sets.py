@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["data_root", "latency_file", "workflow_file"]
+__all__ = ["data_root", "latency_file", "tck_root", "workflow_file"]
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -26,6 +26,11 @@ def workflow_file(name: str) -> Path:
 def latency_file(name: str) -> Path:
     """Return the file of a shared matrix of round trips, for example `planetlab490_median`."""
     return _data_file("latency", f"{name}.csv.gz")
+
+
+def tck_root() -> Path:
+    """Return the folder of the shared part of the DMN conformance kit."""
+    return _data_file("dmn-tck", "README.md").parent
 
 
 def _data_file(folder: str, name: str) -> Path:
