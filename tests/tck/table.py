@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from federlib.dmn.tck import TckReport, run_tck
 from tests.data_sets import tck_root
+
+from federlib.dmn.tck import TckReport, run_tck
 
 __all__ = ["directory_table"]
 

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
-from federlib.dmn.tck import TckReport, run_tck
 from tests.data_sets import data_root, tck_root
 from tests.tck.table import directory_table
+
+from federlib.dmn.tck import TckReport, run_tck
 
 _ROOT = data_root() / "dmn-tck"
 _DIRECTORIES = sorted(
