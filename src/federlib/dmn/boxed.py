@@ -48,6 +48,7 @@ from federlib.dmn.model import (
     Relation,
 )
 from federlib.dmn.problems import Report
+from federlib.dmn.table import CompiledTable
 from federlib.dmn.table_compiler import compile_table
 from federlib.errors import InvalidInput
 
@@ -85,9 +86,13 @@ class Compiler:
     Args:
         types: Its types.
         report: Told what is wrong.
+
+    Attributes:
+        tables: The tables that it has compiled, in their order.
     """
 
     def __init__(self, types: ItemTypes, report: Report) -> None:
+        self.tables: list[CompiledTable] = []
         self._types = types
         self._report = report
         self._depth = 0
@@ -129,6 +134,7 @@ class Compiler:
                 table = compile_table(
                     expression, scope, element, types=self._types, report=self._report
                 )
+                self.tables.append(table)
                 return Boxed(lambda ev, names: table.decide(ev, names).value, table.type)
             case Invocation():
                 return self._invocation(expression, scope, element)

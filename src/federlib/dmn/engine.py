@@ -29,9 +29,11 @@ from federlib.dmn.model import (
 from federlib.dmn.nodes import GraphNode, Values, build_nodes, run, run_service
 from federlib.dmn.problems import ModelProblem, ModelProblems
 from federlib.dmn.requirements import Element, Graph, link
+from federlib.dmn.table import CompiledTable
+from federlib.dmn.validate import check_structure
 from federlib.errors import InvalidInput
 
-__all__ = ["Model", "compile_model"]
+__all__ = ["Model", "compile_model", "find_problems"]
 
 _T = TypeVar("_T")
 
@@ -139,6 +141,19 @@ class Model:
         node = self._find(name, namespace, KnowledgeModel, "knowledge model")
         return _guarded(ev, lambda: invoke_named(ev, node.value, arguments), None)
 
+    def tables(self) -> Mapping[str, tuple[CompiledTable, ...]]:
+        """Return the decision tables of each decision and knowledge model that has any.
+
+        Those of imported models are named with their namespace: `namespace#name`.
+        """
+        found: dict[str, tuple[CompiledTable, ...]] = {}
+        for element, node in self._nodes.items():
+            if node.tables:
+                is_own = element.unit is self._graph.unit
+                name = "" if is_own else f"{element.unit.definitions.namespace}#"
+                found[name + element.name] = node.tables
+        return found
+
     def type_of(self, name: str) -> FeelType:
         """Return the type of an input or a decision, as far as it is known.
 
@@ -199,18 +214,38 @@ def compile_model(
     Raises:
         ModelProblems: Something is wrong with the model; every problem at once.
     """
-    problems: list[ModelProblem] = []
-
-    def report(element: str, text: str, *, rule: int | None = None, column: str = "") -> None:
-        problem = ModelProblem(element, text, rule, column)
-        if problem not in problems:
-            problems.append(problem)
-
-    graph = link(definitions, imported, report)
-    nodes = build_nodes(graph, report, strict=strict)
+    model, problems = _compile(definitions, imported, strict=strict)
     if strict and problems:
         raise ModelProblems(definitions.name, problems)
-    return Model(definitions, graph, nodes)
+    return model
+
+
+def find_problems(
+    definitions: Definitions, imported: Iterable[Definitions] = ()
+) -> tuple[ModelProblem, ...]:
+    """Say everything that is wrong with a model: what `compile_model` would refuse it for.
+
+    Names and references, cycles, types, tables, and every text of every cell are looked at.
+
+    Args:
+        definitions: The model.
+        imported: The models that it may import, found by their namespaces.
+    """
+    return tuple(_compile(definitions, imported, strict=True)[1])
+
+
+def _compile(
+    definitions: Definitions, imported: Iterable[Definitions], *, strict: bool
+) -> tuple[Model, list[ModelProblem]]:
+    problems: dict[ModelProblem, None] = {}
+
+    def report(element: str, text: str, *, rule: int | None = None, column: str = "") -> None:
+        problems[ModelProblem(element, text, rule, column)] = None
+
+    check_structure(definitions, report)
+    graph = link(definitions, imported, report)
+    nodes = build_nodes(graph, report, strict=strict)
+    return Model(definitions, graph, nodes), list(problems)
 
 
 def _guarded(ev: Evaluation, act: Callable[[], _T], otherwise: _T) -> _T:

@@ -21,6 +21,7 @@ from federlib.dmn.item_types import ANY_ITEM, ItemType, ItemTypes, adapt
 from federlib.dmn.model import DecisionNode, DecisionService, InputData, KnowledgeModel
 from federlib.dmn.problems import Report
 from federlib.dmn.requirements import Element, Graph, Unit
+from federlib.dmn.table import CompiledTable
 
 __all__ = ["GraphNode", "Values", "build_nodes", "run", "run_service"]
 
@@ -39,6 +40,7 @@ class GraphNode:
         value: Of a function: itself.
         parameters: Of a service.
         outputs: Of a service.
+        tables: The decision tables in its logic, in their order.
         plans: The orders in which what it needs is evaluated, by what is given instead.
     """
 
@@ -51,6 +53,7 @@ class GraphNode:
     value: Value = None
     parameters: tuple[GraphNode, ...] = ()
     outputs: tuple[GraphNode, ...] = ()
+    tables: tuple[CompiledTable, ...] = ()
     plans: dict[frozenset[GraphNode], tuple[GraphNode, ...]] = attrs.field(factory=dict)
 
     @property
@@ -86,6 +89,7 @@ class _Builder:
         known = self.connect(node)
         scope = Scope(known, types.named, strict=self.strict)
         compiler = self.compilers[element.unit]
+        known_tables = len(compiler.tables)
         if isinstance(record, DecisionNode):
             found = compiler.compile(record.logic, scope, element.title)
             node.code = found.code
@@ -95,6 +99,7 @@ class _Builder:
             self.build_function(node, record, scope, compiler)
         else:
             self.build_service(node, record)
+        node.tables = tuple(compiler.tables[known_tables:])
         return node
 
     def connect(self, node: GraphNode) -> dict[str, FeelType]:
