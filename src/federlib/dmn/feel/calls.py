@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from federlib.dmn.feel.evaluation import Evaluation
+from federlib.dmn.feel.evaluation import MAX_CALLS, Evaluation, Exhausted
 from federlib.dmn.feel.operators import kind_of
 from federlib.dmn.feel.values import Function, Overloads, Value
 
@@ -59,7 +59,7 @@ def invoke_named(ev: Evaluation, function: Value, arguments: Mapping[str, Value]
     values: list[Value] = [arguments.get(name) for name in way.parameters]
     if way.is_variadic and not isinstance(values[-1], list):
         values[-1] = [values[-1]]
-    return way.call(ev, values)
+    return _enter(ev, way, values)
 
 
 def _takes(function: Function, count: int) -> bool:
@@ -72,10 +72,20 @@ def _takes(function: Function, count: int) -> bool:
 def _call(ev: Evaluation, function: Function, arguments: Sequence[Value]) -> Value:
     most = len(function.parameters)
     if function.is_variadic:
-        return function.call(ev, [*arguments[: most - 1], list(arguments[most - 1 :])])
-    if len(arguments) < most:
-        return function.call(ev, [*arguments, *(None for _ in range(most - len(arguments)))])
-    return function.call(ev, arguments)
+        arguments = [*arguments[: most - 1], list(arguments[most - 1 :])]
+    elif len(arguments) < most:
+        arguments = [*arguments, *(None for _ in range(most - len(arguments)))]
+    return _enter(ev, function, arguments)
+
+
+def _enter(ev: Evaluation, function: Function, arguments: Sequence[Value]) -> Value:
+    ev.calls += 1
+    if ev.calls > MAX_CALLS:
+        raise Exhausted(f"more than {MAX_CALLS} functions that call each other")
+    try:
+        return function.call(ev, arguments)
+    finally:
+        ev.calls -= 1
 
 
 def _many(count: int) -> str:

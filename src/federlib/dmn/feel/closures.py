@@ -407,9 +407,6 @@ def _path(compiler: Compiler, node: Path) -> Code:
         value = source(ev, frame)
         if isinstance(value, dict) and name in value:
             return value[name]
-        if isinstance(value, list):
-            ev.spend(len(value))
-            return [_member(ev, element, name) for element in value]
         return _member(ev, value, name)
 
     return code
@@ -420,6 +417,9 @@ def _member(ev: Evaluation, value: Value, name: str) -> Value:
         if name in value:
             return value[name]
         return ev.fail(f"a context has no entry {name}")
+    if isinstance(value, list):
+        ev.spend(len(value))
+        return [_member(ev, element, name) for element in value]
     if has_property(value, name):
         return property_of(value, name)
     return ev.fail(f"{operators.kind_of(value)} has no property {name}")

@@ -11,13 +11,25 @@ from typing import Never, Protocol
 
 import attrs
 
-__all__ = ["DEFAULT_STEPS", "MAX_PROBLEMS", "MAX_SIZE", "Evaluation", "Exhausted", "Witness"]
+__all__ = [
+    "DEFAULT_STEPS",
+    "MAX_CALLS",
+    "MAX_PROBLEMS",
+    "MAX_SIZE",
+    "Evaluation",
+    "Exhausted",
+    "Witness",
+]
 
 DEFAULT_STEPS = 1_000_000
 """Of one evaluation; a step is a node of an expression, or an element of a list looked at."""
 
 MAX_SIZE = 1_000_000
 """Characters of a string and elements of a list that an expression may build."""
+
+MAX_CALLS = 100
+"""How many functions may be in the middle of calling each other; Python's own stack ends soon
+after, at a depth that would depend on who began the evaluation."""
 
 MAX_PROBLEMS = 100
 """How many problems of one evaluation are kept; the rest are counted."""
@@ -53,6 +65,7 @@ class Evaluation:
         steps: Steps that are left.
         problems: What the standard calls errors, in words, at most `MAX_PROBLEMS` of them.
         uncounted: Problems beyond those.
+        calls: Functions that are in the middle of calling each other.
         witness: Who is told of the tables that it asks; None: nobody.
     """
 
@@ -60,6 +73,7 @@ class Evaluation:
     steps: int = DEFAULT_STEPS
     problems: list[str] = attrs.field(factory=list)
     uncounted: int = 0
+    calls: int = 0
     witness: Witness | None = None
 
     def fail(self, reason: str) -> Never | None:  # noqa: RUF020 (mypy passes no None on)

@@ -180,6 +180,8 @@ def filtering(compiler: Compiler, node: Filter) -> Code:
 
     def code(ev: Evaluation, frame: Frame) -> Value:
         elements = _as_list(source(ev, frame))
+        if elements is None:
+            return ev.fail("null cannot be filtered")
         if not elements and not is_boolean:
             # A number that is not said to be one still picks, and gives null.
             frame[place] = None
@@ -201,16 +203,16 @@ def filtering(compiler: Compiler, node: Filter) -> Code:
     return code
 
 
-def _as_list(value: Value) -> list[Value]:
+def _as_list(value: Value) -> list[Value] | None:
     if isinstance(value, list):
         return value
-    return [] if value is None else [value]
+    return None if value is None else [value]
 
 
-def _pick(ev: Evaluation, elements: list[Value], number: Value) -> Value:
+def _pick(ev: Evaluation, elements: list[Value] | None, number: Value) -> Value:
     """Give the element of a number, from 1; from the end if it is negative."""
-    if number is None:
-        return None
+    if elements is None or number is None:
+        return ev.fail("null cannot be filtered, and is no number of an element")
     index = to_int(number, bound=MAX_SIZE + 1) if isinstance(number, Decimal) else None
     if index is None:
         return ev.fail("the number of an element is no whole number")
