@@ -16,11 +16,12 @@ Source: DMN 1.5, 7.3.6 (simple unary tests), tables 43 and 55 (null, and values 
 from __future__ import annotations
 
 import re
+from decimal import Context, Decimal
 from math import inf, nextafter
 
 import attrs
 
-__all__ = ["ANY", "MAX_DIGITS", "Cell", "read_cell"]
+__all__ = ["ANY", "MAX_DIGITS", "Cell", "bound_of", "read_cell"]
 
 MAX_DIGITS = 15
 """Significant digits that survive the way through a float and back (IEEE 754 binary64)."""
@@ -52,6 +53,39 @@ class Cell:
     false: bool = False
     null: bool = False
     is_any: bool = False
+
+    def holds(self, value: Decimal | str | bool | None) -> bool:
+        """Say whether it is true for a number, string, boolean or null."""
+        if value is None:
+            return self.null
+        if isinstance(value, bool):
+            return self.true if value else self.false
+        if isinstance(value, str):
+            return (value in self.strings) != self.is_but
+        bound = bound_of(value)
+        return any(low <= bound < high for low, high in self.numbers)
+
+
+_SHORT = Context(prec=MAX_DIGITS)
+
+
+def bound_of(value: Decimal) -> float:
+    """Return a float that lies on the same side of every bound as the number.
+
+    Rounding to a float keeps the order, so only a bound that belongs to that very float can be
+    on the wrong side. It belongs to a constant only if the float's own spelling is a short one;
+    then that spelling is the constant, and the neighbour of the float is beyond it.
+    """
+    try:
+        near = float(value)
+    except OverflowError:
+        return inf if value > 0 else -inf
+    if near in {inf, -inf}:
+        return near
+    spelled = Decimal(repr(near))
+    if spelled == value or _SHORT.plus(spelled) != spelled:
+        return near
+    return nextafter(near, inf if value > spelled else -inf)
 
 
 ANY = Cell(_LINE, is_but=True, true=True, false=True, null=True, is_any=True)

@@ -20,15 +20,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import partial
-from math import inf, nextafter
+from math import inf
 from types import NoneType
 from typing import TypeAlias
 
 import attrs
 
-from federlib.dmn.cells import MAX_DIGITS, Cell
+from federlib.dmn.cells import Cell, bound_of
 
 __all__ = [
     "LEAF_RULES",
@@ -323,28 +323,12 @@ def _look(
     return {kind: finds[kind] for kind in column.types}
 
 
-_SHORT = Context(prec=MAX_DIGITS)
-
-
 def _find_decimal(bounds: list[float], value: Decimal) -> int:
-    """Find the key of a number that need not be the shortest spelling of any float.
-
-    Rounding to a float keeps the order, so only a bound that belongs to that very float can be
-    on the wrong side: then the float's own spelling, being a short constant, decides.
-    """
-    try:
-        rounded = float(value)
-    except OverflowError:
-        rounded = inf if value > 0 else -inf
-    if not -_LIMIT < rounded < _LIMIT:
-        return 1 if rounded < 0 else len(bounds) - 1
-    spelled = Decimal(repr(rounded))
-    if spelled != value and _SHORT.plus(spelled) == spelled:
-        if value > spelled:
-            rounded = nextafter(rounded, inf)
-        else:
-            return bisect_left(bounds, rounded)
-    return bisect_right(bounds, rounded)
+    bound = bound_of(value)
+    if -_LIMIT < bound < _LIMIT:
+        return bisect_right(bounds, bound)
+    # The others can only be floats that are no numbers; a decimal is always one.
+    return 1 if bound < 0 else len(bounds) - 1
 
 
 @attrs.frozen(eq=False)
