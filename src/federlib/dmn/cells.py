@@ -54,7 +54,7 @@ class Cell:
     null: bool = False
     is_any: bool = False
 
-    def holds(self, value: Decimal | str | bool | None) -> bool:
+    def holds(self, value: Decimal | str | bool | None) -> bool:  # noqa: FBT001 (a value like others)
         """Say whether it is true for a number, string, boolean or null."""
         if value is None:
             return self.null
