@@ -178,7 +178,12 @@ class Judge:
         if peer is None and not is_name(node.name):
             self._outbox.refuse("name")
             return False
-        if peer is not None and _is_old(peer, update) and update.incarnation <= peer.incarnation:
+        if (
+            peer is not None
+            and update.incarnation <= peer.incarnation
+            and node.epoch == peer.node.epoch
+        ):
+            # Nearly everything that is told of the living: each hears it many times.
             return False
         change = self._hear(node, update.incarnation, _ALIVE, now_s)
         match change.outcome:
