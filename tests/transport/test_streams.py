@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import anyio
@@ -14,6 +15,7 @@ from federlib.transport import (
     Refusal,
     UdpTransport,
 )
+from federlib.transport.addresses import parse_address
 from federlib.transport.frames import HELLO
 from transport.sockets import PATIENCE_S, Counts, dialled, sealed
 
@@ -22,11 +24,58 @@ pytestmark = pytest.mark.anyio
 
 async def test_streams_beyond_the_limit_are_refused(counts: Counts) -> None:
     limits = Limits(streams=2)
-    async with sealed(limits=limits, counts=counts) as one, dialled(one), dialled(one):
+    async with (
+        sealed(limits=limits, counts=counts) as one,
+        sealed() as other,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(2):
+            group.start_soon(_ask_in_vain, other, one.address)
+            await one.receive_request()
         async with dialled(one) as third:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await third.receive()
         assert counts.refused(Refusal.BUSY, "tcp") == 1
+        group.cancel_scope.cancel()
+
+
+async def _ask_in_vain(asker: UdpTransport, address: str) -> None:
+    await asker.request(address, b"x", timeout_s=PATIENCE_S)
+
+
+async def test_who_has_no_key_holds_no_place_that_another_needs(counts: Counts) -> None:
+    limits = Limits(streams=2)
+    async with (
+        sealed(limits=limits, counts=counts) as one,
+        sealed() as other,
+        dialled(one) as first,
+        dialled(one),
+        anyio.create_task_group() as group,
+    ):
+        for number in range(3):
+
+            async def answer() -> None:
+                (await one.receive_request()).answer(b"yes")
+
+            group.start_soon(answer)
+            answered = await other.request(one.address, b"x", timeout_s=PATIENCE_S)
+            assert answered.payload == b"yes"
+            # The first of the two had to go, and then there is room.
+            assert counts.refused(Refusal.BUSY, "tcp") == 1, number
+        with anyio.fail_after(PATIENCE_S), pytest.raises((anyio.EndOfStream, OSError)):
+            await first.receive()
+        assert counts.refused(Refusal.TIMEOUT, "tcp") == 0
+
+
+async def test_who_hangs_up_at_once_is_no_mistake_of_ours(counts: Counts) -> None:
+    async with sealed(counts=counts) as one:
+        host, port = parse_address(one.address)
+        with socket.socket() as sock:
+            # Closing sends a reset.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.connect((host, port))
+        await counts.wait_for(Refusal.TRUNCATED, channel="tcp")
+        assert counts.refused(Refusal.BROKEN, "tcp") == 0
 
 
 async def test_a_stream_that_says_nothing_is_closed(counts: Counts) -> None:

@@ -12,7 +12,7 @@ from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.transport._entropy import draw
 from federlib.transport._sockets import connect
 from federlib.transport.addresses import Networks, format_address
-from federlib.transport.frames import HELLO, NONCE, PREFIX, MessageReader, Streams
+from federlib.transport.frames import HELLO, NONCE, PREFIX, Conversation, MessageReader, Streams
 from federlib.transport.protocol import Asked, Limits, Received
 from federlib.transport.refusals import Refusal, Tally
 
@@ -28,6 +28,8 @@ _BROKEN = (
     anyio.ClosedResourceError,
     anyio.EndOfStream,
     anyio.IncompleteRead,
+    # The address of a peer that is gone again already.
+    anyio.TypedAttributeLookupError,
     OSError,
 )
 
@@ -57,6 +59,8 @@ class StreamServer:
         self._tally = tally
         self._asked = asked
         self._open = 0
+        # Those that have not proved that they have a key, the oldest first.
+        self._strangers: dict[anyio.CancelScope, None] = {}
 
     async def serve(self, listener: SocketListener) -> None:
         """Serve until cancelled."""
@@ -70,10 +74,25 @@ class StreamServer:
                     continue
                 if self._open >= self._limits.streams:
                     self._refuse(Refusal.BUSY)
-                    await anyio.aclose_forcefully(stream)
-                    continue
+                    if not self._part_from_stranger():
+                        await anyio.aclose_forcefully(stream)
+                        continue
                 self._open += 1
                 group.start_soon(self._talk, stream)
+
+    def _part_from_stranger(self) -> bool:
+        """Close the oldest stream that has proved nothing; say whether there was one.
+
+        A peer proves itself within a round trip. So who holds streams open without a key must
+        open as many a round trip as there may be, and not as many in `hello_s`.
+        """
+        oldest = next(iter(self._strangers), None)
+        # Those that are being closed still count.
+        if oldest is None or self._open >= 2 * self._limits.streams:
+            return False
+        del self._strangers[oldest]
+        oldest.cancel()
+        return True
 
     async def _talk(self, stream: SocketStream) -> None:
         try:
@@ -97,20 +116,10 @@ class StreamServer:
 
     async def _converse(self, stream: SocketStream) -> None:
         reader = BufferedByteReceiveStream(stream)
-        mine = self._streams.hello(draw(NONCE))
-        with anyio.move_on_after(self._limits.hello_s) as limit:
-            theirs = await reader.receive_exactly(HELLO)
-            found = self._streams.meet(mine, theirs, is_server=True)
-            if isinstance(found, Refusal):
-                self._refuse(found)
-                return
-            conversation = found
-            await stream.send(mine.sent)
-            message = conversation.reader()
-            payload = await _read_frame(reader, message)
-        if limit.cancelled_caught:
-            self._refuse(Refusal.TIMEOUT)
+        proved = await self._prove(stream, reader)
+        if proved is None:
             return
+        conversation, message, payload = proved
         while payload is None:
             payload = await _read_frame(reader, message)
         if isinstance(payload, Refusal):
@@ -141,6 +150,31 @@ class StreamServer:
         for frame in conversation.seal(answers[0]):
             await stream.send(frame)
         self._tally.moved("sent", len(answers[0]))
+
+    async def _prove(
+        self, stream: SocketStream, reader: BufferedByteReceiveStream
+    ) -> tuple[Conversation, MessageReader, bytes | Refusal | None] | None:
+        """Let the other side prove that it has a key: by its hello and its first frame."""
+        mine = self._streams.hello(draw(NONCE))
+        is_replaced = False
+        with anyio.move_on_after(self._limits.hello_s) as limit:
+            self._strangers[limit] = None
+            try:
+                theirs = await reader.receive_exactly(HELLO)
+                found = self._streams.meet(mine, theirs, is_server=True)
+                if isinstance(found, Refusal):
+                    self._refuse(found)
+                    return None
+                await stream.send(mine.sent)
+                message = found.reader()
+                return found, message, await _read_frame(reader, message)
+            finally:
+                is_replaced = limit not in self._strangers
+                self._strangers.pop(limit, None)
+        if not is_replaced:
+            # Where another took its place, that was counted.
+            self._refuse(Refusal.TIMEOUT)
+        return None
 
     def _refuse(self, reason: Refusal) -> None:
         self._tally.refuse(reason, now_s=anyio.current_time())

@@ -65,7 +65,8 @@ class Limits:
         queue: Datagrams that wait for `receive`, and requests that wait for
             `receive_request`; what comes on top is dropped and counted.
         max_stream: Bytes of one request or answer.
-        streams: Streams that others may have open to this process at once.
+        streams: Streams that others may have open to this process at once. Beyond it the
+            oldest that has not proved that it has a key gives way.
         stream_s: How long one stream may take from opening to answer; seconds.
         hello_s: How long a stream may take to prove that it has a key; seconds.
         sessions: Peers that are remembered as confirmed; the longest silent is forgotten.
