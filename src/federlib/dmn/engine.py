@@ -11,11 +11,16 @@ Source: DMN 1.5, clause 10.4 (decision logic and requirements).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from hashlib import sha256
 
+from federlib.dmn.asking import Asking, guarded, table_id
+from federlib.dmn.decision import Decision, DecisionSource, hash_inputs
+from federlib.dmn.documents import content_hash
 from federlib.dmn.feel.calls import invoke_named
-from federlib.dmn.feel.evaluation import Evaluation, Exhausted
+from federlib.dmn.feel.convert import to_python
+from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.types import ANY, FeelType
 from federlib.dmn.feel.values import Value
 from federlib.dmn.item_types import adapt
@@ -30,12 +35,11 @@ from federlib.dmn.nodes import GraphNode, Values, build_nodes, run, run_service
 from federlib.dmn.problems import ModelProblem, ModelProblems
 from federlib.dmn.requirements import Element, Graph, link
 from federlib.dmn.table import CompiledTable
+from federlib.dmn.trace import TableWitness
 from federlib.dmn.validate import check_structure
 from federlib.errors import InvalidInput
 
 __all__ = ["Model", "compile_model", "find_problems"]
-
-_T = TypeVar("_T")
 
 
 class Model:
@@ -58,6 +62,7 @@ class Model:
         # the model itself has something of that name.
         self._by_name: dict[str, list[GraphNode]] = {}
         self._by_path: dict[tuple[str, ...], GraphNode] = {}
+        self._askings: dict[str, Asking] = {}
         for path, unit in (((), graph.unit), *graph.unit.imported()):
             for element in unit.elements:
                 if isinstance(element.record, InputData | DecisionNode):
@@ -69,6 +74,106 @@ class Model:
                     if element.name not in graph.unit.by_name or unit is graph.unit:
                         self._by_name.setdefault(element.name, []).append(node)
                     self._by_path[*path, element.name] = node
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 in hex of its content, and of what it imports: it tells versions apart."""
+        hashes = [content_hash(unit.definitions) for unit in reversed(self._graph.units)]
+        return hashes[0] if len(hashes) == 1 else sha256(":".join(hashes).encode()).hexdigest()
+
+    @cached_property
+    def default_decision(self) -> str:
+        """The decision that is meant where none is named: the only one that no other requires.
+
+        Raises:
+            InvalidInput: There is none, or more than one.
+        """
+        unit = self._graph.unit
+        decisions = [each for each in unit.elements if isinstance(each.record, DecisionNode)]
+        needed = {each for decision in decisions for each in decision.needs.values()}
+        last = [each.name for each in decisions if each not in needed]
+        if len(last) != 1:
+            expected = f"a name, one of {', '.join(last) or 'none'}"
+            raise InvalidInput("decision", expected=expected, found=None)
+        return last[0]
+
+    def outputs(
+        self, facts: Mapping[str, object], decision: str | None = None, *, now_ns: int | None = None
+    ) -> object:
+        """Decide, and return nothing but what was decided.
+
+        Args:
+            facts: Values of inputs by name, as Python has them.
+            decision: Which; None: the only one that no other requires.
+            now_ns: What `now()` and `today()` say; Unix nanoseconds.
+        Returns:
+            As Python has it: of a table with several outputs a mapping.
+        Raises:
+            InvalidInput: There is no such decision, or a fact is nothing that FEEL can hold.
+        """
+        asking = self._asking(self.default_decision if decision is None else decision)
+        return to_python(asking.ask(facts, Evaluation(now_ns=now_ns)).value)
+
+    def decide(
+        self,
+        facts: Mapping[str, object],
+        decision: str | None = None,
+        *,
+        trace: bool = False,
+        now_ns: int | None = None,
+    ) -> Decision:
+        """Decide, and keep what was decided, from what, and by which rules of which version.
+
+        Args:
+            facts: Values of inputs by name, as Python has them. What the decision does not
+                require is left out; what it requires and is missing is null, and a problem.
+            decision: Which; None: the only one that no other requires.
+            trace: Whether the record says of each cell of each table whether it holds.
+            now_ns: What `now()` and `today()` say, and when it was decided; Unix nanoseconds.
+        Raises:
+            InvalidInput: There is no such decision, or a fact is nothing that FEEL can hold.
+        """
+        asking = self._asking(self.default_decision if decision is None else decision)
+        witness = TableWitness(explains=trace, now_ns=now_ns)
+        ev = Evaluation(now_ns=now_ns, witness=witness)
+        answer = asking.ask(facts, ev)
+        table, result = (None, None) if witness.last is None else witness.last
+        matched, applied = ((), ()) if result is None else (result.matched, result.applied)
+        return Decision(
+            source=asking.source,
+            outputs=to_python(answer.value),
+            matched=() if table is None else tuple(map(table.rule_id, matched)),
+            applied=() if table is None else tuple(map(table.rule_id, applied)),
+            inputs={name: to_python(value) for name, value in answer.given.items()},
+            inputs_hash=hash_inputs({**asking.nothing, **answer.given}),
+            problems=tuple(ev.problems),
+            trace=tuple(witness.traces) if trace else None,
+            decided_at_ns=now_ns,
+        )
+
+    def _asking(self, name: str) -> Asking:
+        asking = self._askings.get(name)
+        if asking is None:
+            node = self._find(name, "", DecisionNode, "decision")
+            record = node.element.record
+            source = DecisionSource(
+                model=self.definitions.name,
+                decision=node.name,
+                version=self.definitions.version,
+                content_hash=self.content_hash,
+                namespace=self.definitions.namespace,
+                table=table_id(record) if isinstance(record, DecisionNode) else "",
+            )
+            asking = self._askings[name] = Asking(node, source, self._fact_names(), self._given)
+        return asking
+
+    def _fact_names(self) -> Mapping[str, frozenset[GraphNode]]:
+        """Say what facts may be called, and which nodes each is of."""
+        names = {name: set(nodes) for name, nodes in self._by_name.items()}
+        for path, node in self._by_path.items():
+            if len(path) > 1:
+                names.setdefault(path[0], set()).add(node)
+        return {name: frozenset(nodes) for name, nodes in names.items()}
 
     def evaluate(
         self, ev: Evaluation, name: str, values: Mapping[str, Value], *, namespace: str = ""
@@ -91,7 +196,7 @@ class Model:
             given.pop(node, None)
             return run(ev, node, (node,), given)[node]
 
-        return _guarded(ev, decide, None)
+        return guarded(ev, decide, None)
 
     def evaluate_service(
         self, ev: Evaluation, name: str, values: Mapping[str, Value], *, namespace: str = ""
@@ -123,7 +228,7 @@ class Model:
             return found if isinstance(found, dict) else nothing
 
         nothing: dict[str, Value] = {output.name: None for output in node.outputs}
-        return _guarded(ev, decide, nothing)
+        return guarded(ev, decide, nothing)
 
     def call(
         self, ev: Evaluation, name: str, arguments: Mapping[str, Value], *, namespace: str = ""
@@ -139,7 +244,7 @@ class Model:
             InvalidInput: There is no such knowledge model.
         """
         node = self._find(name, namespace, KnowledgeModel, "knowledge model")
-        return _guarded(ev, lambda: invoke_named(ev, node.value, arguments), None)
+        return guarded(ev, lambda: invoke_named(ev, node.value, arguments), None)
 
     def tables(self) -> Mapping[str, tuple[CompiledTable, ...]]:
         """Return the decision tables of each decision and knowledge model that has any.
@@ -246,13 +351,3 @@ def _compile(
     graph = link(definitions, imported, report)
     nodes = build_nodes(graph, report, strict=strict)
     return Model(definitions, graph, nodes), list(problems)
-
-
-def _guarded(ev: Evaluation, act: Callable[[], _T], otherwise: _T) -> _T:
-    try:
-        return act()
-    except Exhausted as error:
-        ev.fail(str(error))
-    except RecursionError:
-        ev.fail("functions call one another more deeply than they may")
-    return otherwise

@@ -23,7 +23,7 @@ from federlib.dmn.problems import Report
 from federlib.dmn.requirements import Element, Graph, Unit
 from federlib.dmn.table import CompiledTable
 
-__all__ = ["GraphNode", "Values", "build_nodes", "run", "run_service"]
+__all__ = ["GraphNode", "Values", "build_nodes", "evaluate_node", "plan_of", "run", "run_service"]
 
 
 @attrs.define(eq=False)
@@ -200,15 +200,27 @@ def run(ev: Evaluation, asked: GraphNode, targets: Sequence[GraphNode], values: 
     Returns:
         `values`, with all that was evaluated.
     """
-    given = frozenset(values)
+    for node in plan_of(asked, targets, frozenset(values)):
+        values[node] = evaluate_node(ev, node, values)
+    return values
+
+
+def plan_of(
+    asked: GraphNode, targets: Sequence[GraphNode], given: frozenset[GraphNode]
+) -> tuple[GraphNode, ...]:
+    """Return the nodes that must be evaluated, each after those that it needs.
+
+    Args:
+        asked: What keeps the plans: a decision, or a service.
+        targets: The decisions; the last of the plan is the last of them.
+        given: What is known without.
+    """
     plan = asked.plans.get(given)
     if plan is None:
         if len(asked.plans) >= _MAX_PLANS:
             asked.plans.clear()
         plan = asked.plans[given] = _plan(targets, given)
-    for node in plan:
-        values[node] = _evaluate(ev, node, values)
-    return values
+    return plan
 
 
 _MAX_PLANS = 64
@@ -230,7 +242,14 @@ def _plan(targets: Sequence[GraphNode], given: frozenset[GraphNode]) -> tuple[Gr
     return tuple(order)
 
 
-def _evaluate(ev: Evaluation, node: GraphNode, values: Values) -> Value:
+def evaluate_node(ev: Evaluation, node: GraphNode, values: Values) -> Value:
+    """Evaluate one node; what it needs is among the values.
+
+    Args:
+        ev: Its clock, limits and problems.
+        node: A decision, or an input that was not given.
+        values: What is known.
+    """
     ev.spend()
     title = node.element.title
     if node.code is None:
