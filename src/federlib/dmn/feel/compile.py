@@ -17,7 +17,7 @@ from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.lexer import FeelSyntaxError
 from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.tree import INPUT, Interval, Literal, Node, Test, Tests
-from federlib.dmn.feel.types import ANY, FeelType
+from federlib.dmn.feel.types import ANY
 from federlib.dmn.feel.values import Value
 
 __all__ = ["Expression", "UnaryTests", "compile_expression", "compile_unary_tests"]
@@ -108,8 +108,8 @@ def compile_expression(text: str, scope: Scope | None = None) -> Expression:
         FeelSyntaxError: The text is no expression. `UnknownName` names what nothing is called,
             unless the scope is not strict.
     """
-    builtins, types = _builtins()
-    tree, size = parser.parse_expression(text, Scope() if scope is None else scope, types)
+    builtins, known = _builtins()
+    tree, size = parser.parse_expression(text, Scope() if scope is None else scope, known)
     compiler = Compiler(builtins)
     try:
         return Expression(text, tree, compiler.code(tree), size)
@@ -128,8 +128,8 @@ def compile_unary_tests(text: str, scope: Scope | None = None) -> UnaryTests:
         FeelSyntaxError: The text is no unary test. `UnknownName` names what nothing is called,
             unless the scope is not strict.
     """
-    builtins, types = _builtins()
-    tree, size = parser.parse_unary_tests(text, Scope() if scope is None else scope, types)
+    builtins, known = _builtins()
+    tree, size = parser.parse_unary_tests(text, Scope() if scope is None else scope, known)
     compiler = Compiler(builtins)
     try:
         tests = tuple(
@@ -164,9 +164,8 @@ def _test(compiler: Compiler, node: Node, *, is_asking: bool) -> Predicate:
 
 
 @cache
-def _builtins() -> tuple[Builtins, Mapping[str, FeelType]]:
-    try:
-        from federlib.dmn.feel.builtins import BUILTINS
-    except ImportError:
-        BUILTINS = {}
-    return BUILTINS, dict.fromkeys(BUILTINS, ANY)
+def _builtins() -> tuple[Builtins, Scope]:
+    # Not at the top: what is built in needs what is compiled.
+    from federlib.dmn.feel.builtins import BUILTINS
+
+    return BUILTINS, Scope(dict.fromkeys(BUILTINS, ANY))

@@ -17,7 +17,7 @@ from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.tree import BUILTIN, FACTS, UNKNOWN, Name
 from federlib.dmn.feel.types import ANY, ContextType, FeelType, ListType
 
-__all__ = ["MAX_DEPTH", "Cursor", "Declared", "element_of", "entries_of"]
+__all__ = ["MAX_DEPTH", "Cursor", "Declared", "element_of"]
 
 MAX_DEPTH = 60
 """How deep brackets and the like may nest. What people write has no more than about 10."""
@@ -26,12 +26,6 @@ MAX_DEPTH = 60
 def element_of(kind: FeelType) -> FeelType:
     """Tell the type of what is in a list; anything else counts as a list of itself."""
     return kind.element if isinstance(kind, ListType) else kind
-
-
-def entries_of(kind: FeelType) -> Mapping[str, FeelType] | None:
-    """Tell the entries that a context, or each in a list of them, has; None if nobody knows."""
-    kind = element_of(kind)
-    return kind.entries if isinstance(kind, ContextType) else None
 
 
 @attrs.define(eq=False)
@@ -83,7 +77,7 @@ class Cursor:
     Args:
         text: The text.
         scope: The names that come with the facts.
-        builtins: Names of the functions that are built in.
+        builtins: The functions that are built in.
 
     Attributes:
         at: Where it stands.
@@ -92,7 +86,7 @@ class Cursor:
         inputs: How often `?` was named.
     """
 
-    def __init__(self, text: str, scope: Scope, builtins: Mapping[str, FeelType]) -> None:
+    def __init__(self, text: str, scope: Scope, builtins: Scope) -> None:
         if len(text) > lexer.MAX_TEXT:
             raise FeelSyntaxError(
                 text, lexer.MAX_TEXT, expected=f"at most {lexer.MAX_TEXT:,} characters"
@@ -104,9 +98,8 @@ class Cursor:
         self.size: int = 1
         self.inputs: int = 0
         self._top: int = 1
-        self._indexes: dict[int, tuple[object, NameIndex]] = {}
         self._layers: list[_Layer] = [
-            _Layer(self.index_of(builtins), builtins, BUILTIN),
+            _Layer(builtins.index, builtins.names, BUILTIN),
             _Layer(scope.index, scope.all_names, FACTS),
         ]
 
@@ -114,6 +107,8 @@ class Cursor:
 
     def skip(self) -> None:
         """Pass over blanks and comments."""
+        if " " < self.text[self.at : self.at + 1] < "\x7f" and self.text[self.at] != "/":
+            return
         blank = lexer.BLANK.match(self.text, self.at)
         if blank is not None:
             self.at = blank.end()
@@ -213,22 +208,13 @@ class Cursor:
         """
         place = self.declare("item", kind)
         if isinstance(kind, ContextType):
-            index = self.index_of(kind.entries)
-            layer = _Layer(index, kind.entries, place, is_item=True, is_open=kind.is_open)
+            layer = _Layer(kind.index, kind.entries, place, is_item=True, is_open=kind.is_open)
             self._layers.append(layer)
         elif kind == ANY:
             self._layers.append(_Layer(NameIndex(), {}, place, is_item=True, is_open=True))
         return place
 
     # Names that the text uses
-
-    def index_of(self, names: Mapping[str, FeelType]) -> NameIndex:
-        """Index the entries of a type, once."""
-        found = self._indexes.get(id(names))
-        if found is None:
-            # The entries are kept, so that no other object gets their id meanwhile.
-            found = self._indexes[id(names)] = (names, NameIndex(names))
-        return found[1]
 
     def name(self) -> Name | None:
         """Read a name, the longest that is known; None if no name comes next."""

@@ -34,7 +34,7 @@ __all__ = [
     "unescape",
 ]
 
-MAX_TEXT = 2_000_000
+MAX_TEXT = 1_000_000
 """Characters of one expression; a model's largest literal lists have a few thousand."""
 
 KEYWORDS = frozenset(

@@ -14,7 +14,7 @@ from typing import NoReturn, cast
 import attrs
 
 from federlib.dmn.feel import forms, lexer
-from federlib.dmn.feel.cursor import Cursor, element_of, entries_of
+from federlib.dmn.feel.cursor import Cursor, element_of
 from federlib.dmn.feel.lexer import FeelSyntaxError
 from federlib.dmn.feel.lexical import parse_temporal
 from federlib.dmn.feel.numbers import parse_number
@@ -46,6 +46,7 @@ from federlib.dmn.feel.types import (
     NULL,
     NUMBER,
     STRING,
+    ContextType,
     FeelType,
     FunctionType,
     ListType,
@@ -105,7 +106,7 @@ _KEEPERS = frozenset(
 _AFTER_END = frozenset(")],}=<>!+*/.")
 
 
-def parse_expression(text: str, scope: Scope, builtins: Mapping[str, FeelType]) -> tuple[Node, int]:
+def parse_expression(text: str, scope: Scope, builtins: Scope) -> tuple[Node, int]:
     """Read an expression.
 
     Args:
@@ -126,9 +127,7 @@ def parse_expression(text: str, scope: Scope, builtins: Mapping[str, FeelType]) 
     return node, parser.size
 
 
-def parse_unary_tests(
-    text: str, scope: Scope, builtins: Mapping[str, FeelType]
-) -> tuple[Tests, int]:
+def parse_unary_tests(text: str, scope: Scope, builtins: Scope) -> tuple[Tests, int]:
     """Read the unary tests of a cell.
 
     Args:
@@ -265,10 +264,10 @@ class Parser(Cursor):
         while (found := self._operator())[1] == rank:
             self.at += len(found[0])
             rest.append((cast("ArithmeticOperator", found[0]), self.expression(rank + 1)))
-        kinds = {first.type, *(node.type for _, node in rest)}
-        kind: FeelType = ANY
-        if kinds == {NUMBER} or (kinds == {STRING} and rank == _ADDITION):
-            kind = first.type
+        kind = first.type
+        is_closed = kind is NUMBER or (kind is STRING and rank == _ADDITION)
+        if not is_closed or any(node.type is not kind for _, node in rest):
+            kind = ANY
         return Arithmetic(first, tuple(rest), kind)
 
     def _comparison(self, left: Node, operator: str) -> Node:
@@ -335,7 +334,7 @@ class Parser(Cursor):
             links += 1
             if links > _MAX_LINKS:
                 self.fail(f"at most {_MAX_LINKS} entries, filters and arguments in a row")
-        while self.word() == "instance":
+        while self.text.startswith("instance", self.at) and self.word() == "instance":
             self.at += len("instance")
             self.expect_word("of")
             self.skip()
@@ -366,17 +365,15 @@ class Parser(Cursor):
         word = self.word()
         if not word:
             self.fail("the name of an entry")
-        entries = entries_of(source.type)
-        kind: FeelType = ANY
-        if entries is not None:
-            index = self.index_of(entries)
-            found = index.match(self.text, word, self.at + len(word))
+        element = element_of(source.type)
+        if isinstance(element, ContextType):
+            found = element.index.match(self.text, word, self.at + len(word))
             if found is not None:
                 self.at, name = found
-                kind = entries[name]
-                is_list = isinstance(source.type, ListType)
+                kind = element.entries[name]
+                is_list = element is not source.type
                 return Path(source, name, ListType(kind) if is_list else kind)
-        return Path(source, self.unknown_name(), kind)
+        return Path(source, self.unknown_name())
 
     def _filter(self, source: Node) -> Node:
         with self.nested():
@@ -438,6 +435,9 @@ class Parser(Cursor):
             if value is None:
                 return Broken(f'@"{text[:40]}" is no date, time or duration')
             return Literal(value, type_of(value))
+        name = self.name()
+        if name is not None:
+            return name
         with self.nested():
             if sign == "(":
                 return forms.parenthesis(self)
@@ -447,9 +447,6 @@ class Parser(Cursor):
                 return forms.context(self)
             if sign in _TEST_STARTS:
                 return self._test()
-            name = self.name()
-            if name is not None:
-                return name
             return self._keyword()
 
     def _test(self) -> Node:

@@ -29,7 +29,7 @@ def parse_type(text: str, scope: Scope | None = None) -> FeelType:
     Raises:
         FeelSyntaxError: It is no type, or names one that nobody knows.
     """
-    cursor = Cursor(text, Scope() if scope is None else scope, {})
+    cursor = Cursor(text, Scope() if scope is None else scope, Scope())
     start = cursor.at
     kind = read_type(cursor)
     if kind is None:

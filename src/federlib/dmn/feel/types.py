@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import TypeAlias
 
 import attrs
 
+from federlib.dmn.feel.lexer import NameIndex
 from federlib.dmn.feel.temporal import UTC_MIDNIGHT, Date, DateTime, Days, Months, Time
 from federlib.dmn.feel.values import Function, Overloads, Range, Value
 
@@ -95,6 +97,11 @@ class ContextType:
 
     entries: Mapping[str, FeelType] = attrs.field(hash=False)
     is_open: bool = attrs.field(default=False, eq=False)
+
+    @cached_property
+    def index(self) -> NameIndex:
+        """Finds the entries in a text."""
+        return NameIndex(self.entries)
 
     def __str__(self) -> str:
         inside = ", ".join(f"{name}: {kind}" for name, kind in self.entries.items())
