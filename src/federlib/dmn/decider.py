@@ -17,6 +17,8 @@ from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.values import Value
 from federlib.dmn.plain import PlainTable, copied
 from federlib.dmn.trace import TableWitness
+from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput
 
 __all__ = ["Decider", "Evaluate", "InputHasher"]
 
@@ -109,7 +111,7 @@ class Decider:
         """
         answer = self._answer(facts)
         if answer is None:
-            values = _values(facts)
+            values = self._values(facts)
             return to_python(self._evaluate(Evaluation(now_ns=now_ns), values))
         outputs = answer[0]
         # The usual case of `copied`, without a call.
@@ -146,7 +148,7 @@ class Decider:
     def _decide_long(
         self, facts: Mapping[str, object], *, now_ns: int | None, explains: bool
     ) -> Decision:
-        values = _values(facts)
+        values = self._values(facts)
         witness = TableWitness(explains=explains, now_ns=now_ns)
         ev = Evaluation(now_ns=now_ns, witness=witness)
         value = self._evaluate(ev, values)
@@ -159,23 +161,14 @@ class Decider:
             table, result = witness.last
             matched = tuple(map(table.rule_id, result.matched))
             applied = tuple(map(table.rule_id, result.applied))
-        given = {name: values[name] for name in self._relevant if name in values}
         return Decision(
             source=self.source,
             outputs=to_python(value),
             matched=matched,
             applied=applied,
-            inputs={name: to_python(each) for name, each in given.items()},
-            inputs_hash=hash_inputs({**dict.fromkeys(self._inputs), **given}),
+            inputs={name: to_python(each) for name, each in values.items()},
+            inputs_hash=hash_inputs({**dict.fromkeys(self._inputs), **values}),
             problems=tuple(problems),
             trace=tuple(witness.traces) if explains else None,
             decided_at_ns=now_ns,
         )
-
-
-def _no_answer(facts: Mapping[str, object]) -> None:
-    del facts
-
-
-def _values(facts: Mapping[str, object]) -> dict[str, Value]:
-    return {name: from_python(value, where=name) for name, value in facts.items()}

@@ -100,7 +100,8 @@ class PlainTable:
             for name, look, masks in node.columns:
                 value = facts[name]
                 mask &= masks[look[type(value)](value)]
-        except KeyError:
+        except (KeyError, TypeError):
+            # Whatever has no place in the index; or these are no facts at all.
             return None
         low = mask & -mask
         if mask & node.unsure or (low != mask and not self._takes_first):
