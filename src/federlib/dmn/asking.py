@@ -1,7 +1,6 @@
-"""One decision of a model, ready to be asked: which facts matter to it, and in which order.
+"""One decision of a model, made ready to be asked: which facts matter to it, and in which order.
 
-Facts that a decision does not require are not looked at at all: whoever has a large event
-passes it as it is.
+Source: DMN 1.5, 10.4 (decision logic sees what it requires).
 """
 
 from __future__ import annotations
@@ -9,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
-import attrs
-
+from federlib.dmn.decider import Decider, Evaluate
 from federlib.dmn.decision import DecisionSource
-from federlib.dmn.feel.convert import from_python
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.values import Value
-from federlib.dmn.model import DecisionNode, DecisionTable, InputData
+from federlib.dmn.item_types import ItemType, adapt
+from federlib.dmn.model import DecisionNode, DecisionTable, Definitions, InputData
 from federlib.dmn.nodes import GraphNode, Values, evaluate_node, plan_of
+from federlib.dmn.plain import PlainTable, plain_table
 from federlib.dmn.trace import TableWitness
-from federlib.errors import InvalidInput
 
-__all__ = ["Answer", "Asking", "Sorter", "guarded", "table_id"]
+__all__ = ["Sorter", "evaluation_of", "guarded", "make_decider"]
 
 _T = TypeVar("_T")
 
@@ -28,69 +26,57 @@ Sorter: TypeAlias = Callable[[Evaluation, Mapping[str, Value]], Values]
 """Finds the nodes that values are of."""
 
 
-@attrs.frozen
-class Answer:
-    """What a decision came to.
-
-    Attributes:
-        value: The decision.
-        given: The facts that it was made from, as FEEL has them.
-    """
-
-    value: Value
-    given: dict[str, Value]
-
-
-class Asking:
-    """A decision that can be asked.
+def make_decider(
+    node: GraphNode,
+    model: Definitions,
+    content_hash: str,
+    names: Mapping[str, frozenset[GraphNode]],
+    sort: Sorter,
+) -> Decider:
+    """Make a decision ready to be asked.
 
     Args:
         node: The decision.
-        source: What decides, for records.
+        model: What it is a decision of.
+        content_hash: Of that.
         names: What facts may be called, and the nodes that each is of.
         sort: Finds the nodes that values are of.
+    """
+    needed = frozenset(plan_of(node, (node,), frozenset())) - {node}
+    own = {
+        each.name
+        for each in needed
+        if isinstance(each.element.record, InputData) and each.element.unit is node.element.unit
+    }
+    others = sorted(name for name, nodes in names.items() if nodes & needed and name not in own)
+    record = node.element.record
+    logic = record.logic if isinstance(record, DecisionNode) else None
+    table = logic.id if isinstance(logic, DecisionTable) else ""
+    source = DecisionSource(
+        model=model.name,
+        decision=node.name,
+        version=model.version,
+        content_hash=content_hash,
+        namespace=model.namespace,
+        table=table or record.id,
+    )
+    evaluate = evaluation_of(node, sort)
+    return Decider(source, evaluate, sorted(own), others, _short_way(node, needed))
 
-    Attributes:
-        source: What decides, for records.
-        nothing: Null for each input that the decision requires, by name.
+
+def evaluation_of(node: GraphNode, sort: Sorter) -> Evaluate:
+    """Make the way through the requirement graph.
+
+    A witness forgets the tables of what the decision requires, so that the last one is of its
+    own logic.
+
+    Args:
+        node: The decision.
+        sort: Finds the nodes that values are of.
     """
 
-    def __init__(
-        self,
-        node: GraphNode,
-        source: DecisionSource,
-        names: Mapping[str, frozenset[GraphNode]],
-        sort: Sorter,
-    ) -> None:
-        self.source: DecisionSource = source
-        self._node = node
-        self._sort = sort
-        needed = frozenset(plan_of(node, (node,), frozenset())) - {node}
-        self._names = tuple(name for name, nodes in names.items() if nodes & needed)
-        inputs = {each for each in needed if isinstance(each.element.record, InputData)}
-        own = {each.name for each in inputs if each.element.unit is node.element.unit}
-        self.nothing: Mapping[str, Value] = dict.fromkeys(sorted(own))
-
-    def ask(self, facts: Mapping[str, object], ev: Evaluation) -> Answer:
-        """Decide.
-
-        Args:
-            facts: As Python has them.
-            ev: Its clock, limits and problems. Its witness forgets the tables of what the
-                decision requires, so that the last one is of its own logic.
-        Raises:
-            InvalidInput: A fact is nothing that FEEL can hold.
-        """
-        if not isinstance(facts, Mapping):
-            raise InvalidInput("facts", expected="a mapping of values by name", found=facts)
-        given = {
-            name: from_python(facts[name], where=name) for name in self._names if name in facts
-        }
-        return Answer(guarded(ev, lambda: self._evaluate(ev, given), None), given)
-
-    def _evaluate(self, ev: Evaluation, given: Mapping[str, Value]) -> Value:
-        node = self._node
-        values = self._sort(ev, given)
+    def evaluate(ev: Evaluation, given: Mapping[str, Value]) -> Value:
+        values = sort(ev, given)
         values.pop(node, None)
         for each in plan_of(node, (node,), frozenset(values)):
             if each is node and isinstance(ev.witness, TableWitness):
@@ -98,15 +84,29 @@ class Asking:
             values[each] = evaluate_node(ev, each, values)
         return values[node]
 
+    return lambda ev, given: guarded(ev, lambda: evaluate(ev, given), None)
 
-def table_id(record: DecisionNode) -> str:
-    """Return the id of the table that a decision is, or else its own.
 
-    Args:
-        record: The decision.
-    """
-    logic = record.logic
-    return (logic.id if isinstance(logic, DecisionTable) else "") or record.id
+def _short_way(node: GraphNode, needed: frozenset[GraphNode]) -> PlainTable | None:
+    """Prepare the table of a decision that is one, where it tests all of its inputs."""
+    record = node.element.record
+    if not isinstance(record, DecisionNode) or not isinstance(record.logic, DecisionTable):
+        return None
+    kinds: dict[str, ItemType] = {}
+    for path, each in node.variable:
+        if len(path) > 1 or not isinstance(each.element.record, InputData):
+            return None
+        kinds[path[0]] = each.kind
+    table = node.tables[-1]
+    # An input that no column tests may be missing, or of another type: that is a problem too.
+    if kinds.keys() != {column.name for column in table.columns} or len(kinds) != len(needed):
+        return None
+    kind, of_table = node.kind, node.logic_kind
+
+    def finish(ev: Evaluation, value: Value) -> Value:
+        return adapt(ev, adapt(ev, value, of_table, "its table"), kind, "its result")
+
+    return plain_table(table, kinds, finish)
 
 
 def guarded(ev: Evaluation, act: Callable[[], _T], otherwise: _T) -> _T:

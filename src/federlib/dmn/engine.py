@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import sha256
 
-from federlib.dmn.asking import Asking, guarded, table_id
-from federlib.dmn.decision import Decision, DecisionSource, hash_inputs
+from federlib.dmn.asking import evaluation_of, guarded, make_decider
+from federlib.dmn.decider import Decider
+from federlib.dmn.decision import Decision
 from federlib.dmn.documents import content_hash
 from federlib.dmn.feel.calls import invoke_named
-from federlib.dmn.feel.convert import to_python
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.types import ANY, FeelType
 from federlib.dmn.feel.values import Value
@@ -31,11 +31,10 @@ from federlib.dmn.model import (
     InputData,
     KnowledgeModel,
 )
-from federlib.dmn.nodes import GraphNode, Values, build_nodes, run, run_service
+from federlib.dmn.nodes import GraphNode, Values, build_nodes, run_service
 from federlib.dmn.problems import ModelProblem, ModelProblems
 from federlib.dmn.requirements import Element, Graph, link
 from federlib.dmn.table import CompiledTable
-from federlib.dmn.trace import TableWitness
 from federlib.dmn.validate import check_structure
 from federlib.errors import InvalidInput
 
@@ -62,7 +61,7 @@ class Model:
         # the model itself has something of that name.
         self._by_name: dict[str, list[GraphNode]] = {}
         self._by_path: dict[tuple[str, ...], GraphNode] = {}
-        self._askings: dict[str, Asking] = {}
+        self._deciders: dict[str | None, Decider] = {}
         for path, unit in (((), graph.unit), *graph.unit.imported()):
             for element in unit.elements:
                 if isinstance(element.record, InputData | DecisionNode):
@@ -111,8 +110,7 @@ class Model:
         Raises:
             InvalidInput: There is no such decision, or a fact is nothing that FEEL can hold.
         """
-        asking = self._asking(self.default_decision if decision is None else decision)
-        return to_python(asking.ask(facts, Evaluation(now_ns=now_ns)).value)
+        return self._decider(decision).outputs(facts, now_ns=now_ns)
 
     def decide(
         self,
@@ -133,39 +131,27 @@ class Model:
         Raises:
             InvalidInput: There is no such decision, or a fact is nothing that FEEL can hold.
         """
-        asking = self._asking(self.default_decision if decision is None else decision)
-        witness = TableWitness(explains=trace, now_ns=now_ns)
-        ev = Evaluation(now_ns=now_ns, witness=witness)
-        answer = asking.ask(facts, ev)
-        table, result = (None, None) if witness.last is None else witness.last
-        matched, applied = ((), ()) if result is None else (result.matched, result.applied)
-        return Decision(
-            source=asking.source,
-            outputs=to_python(answer.value),
-            matched=() if table is None else tuple(map(table.rule_id, matched)),
-            applied=() if table is None else tuple(map(table.rule_id, applied)),
-            inputs={name: to_python(value) for name, value in answer.given.items()},
-            inputs_hash=hash_inputs({**asking.nothing, **answer.given}),
-            problems=tuple(ev.problems),
-            trace=tuple(witness.traces) if trace else None,
-            decided_at_ns=now_ns,
-        )
+        return self._decider(decision).decide(facts, trace=trace, now_ns=now_ns)
 
-    def _asking(self, name: str) -> Asking:
-        asking = self._askings.get(name)
-        if asking is None:
+    def decider(self, decision: str | None = None) -> Decider:
+        """Return one decision, ready to be asked many times.
+
+        Args:
+            decision: Which; None: the only one that no other requires.
+        Raises:
+            InvalidInput: There is no such decision.
+        """
+        return self._decider(decision)
+
+    def _decider(self, decision: str | None) -> Decider:
+        found = self._deciders.get(decision)
+        if found is None:
+            name = self.default_decision if decision is None else decision
             node = self._find(name, "", DecisionNode, "decision")
-            record = node.element.record
-            source = DecisionSource(
-                model=self.definitions.name,
-                decision=node.name,
-                version=self.definitions.version,
-                content_hash=self.content_hash,
-                namespace=self.definitions.namespace,
-                table=table_id(record) if isinstance(record, DecisionNode) else "",
+            found = self._deciders[decision] = make_decider(
+                node, self.definitions, self.content_hash, self._fact_names(), self._given
             )
-            asking = self._askings[name] = Asking(node, source, self._fact_names(), self._given)
-        return asking
+        return found
 
     def _fact_names(self) -> Mapping[str, frozenset[GraphNode]]:
         """Say what facts may be called, and which nodes each is of."""
@@ -190,13 +176,7 @@ class Model:
             InvalidInput: There is no such decision.
         """
         node = self._find(name, namespace, DecisionNode, "decision")
-
-        def decide() -> Value:
-            given = self._given(ev, values)
-            given.pop(node, None)
-            return run(ev, node, (node,), given)[node]
-
-        return guarded(ev, decide, None)
+        return evaluation_of(node, self._given)(ev, values)
 
     def evaluate_service(
         self, ev: Evaluation, name: str, values: Mapping[str, Value], *, namespace: str = ""

@@ -33,6 +33,7 @@ class GraphNode:
     Attributes:
         element: What it is.
         kind: What its value must be; of a function, its result.
+        logic_kind: What the logic of a decision says of its own value.
         type: Of its value, as far as it is known.
         code: Of a decision.
         constant: What its logic sees in every evaluation: functions.
@@ -46,6 +47,7 @@ class GraphNode:
 
     element: Element
     kind: ItemType = ANY_ITEM
+    logic_kind: ItemType = ANY_ITEM
     type: FeelType = ANY
     code: Code | None = None
     constant: dict[str, Value] = attrs.field(factory=dict)
@@ -93,6 +95,8 @@ class _Builder:
         if isinstance(record, DecisionNode):
             found = compiler.compile(record.logic, scope, element.title)
             node.code = found.code
+            if record.logic is not None:
+                node.logic_kind = types.resolve(record.logic.type_ref, element.title)
             if node.kind is ANY_ITEM:
                 node.type = found.type
         elif isinstance(record, KnowledgeModel):
