@@ -18,7 +18,6 @@ from federlib.dmn.feel.values import Value
 from federlib.dmn.plain import PlainTable, copied
 from federlib.dmn.trace import TableWitness
 from federlib.errors import InvalidInput
-from federlib.errors import InvalidInput
 
 __all__ = ["Decider", "Evaluate", "InputHasher"]
 
@@ -172,3 +171,15 @@ class Decider:
             trace=tuple(witness.traces) if explains else None,
             decided_at_ns=now_ns,
         )
+
+    def _values(self, facts: Mapping[str, object]) -> dict[str, Value]:
+        """Convert the facts that matter; whoever has a large event may pass it as it is."""
+        if not isinstance(facts, Mapping):
+            raise InvalidInput("facts", expected="a mapping of values by name", found=facts)
+        return {
+            name: from_python(facts[name], where=name) for name in self._relevant if name in facts
+        }
+
+
+def _no_answer(facts: Mapping[str, object]) -> None:
+    del facts
