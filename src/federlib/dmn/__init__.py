@@ -1,1 +1,137 @@
-"""Decisions as tables that people can read: DMN with FEEL."""
+"""Decisions as tables that people can read: DMN with FEEL.
+
+    model = compile_model(load_model(Path("scaling.yaml")))
+    model.outputs({"pool": "batch", "queue depth": 120})
+
+    decision = model.decide({"pool": "batch", "queue depth": 120}, trace=True, now_ns=now_ns)
+    log.info("decided", rules=decision.matched, record=write_decision(decision))
+
+Models come as XML (DMN 1.2 to 1.5), JSON and YAML; everything that is wrong with one is told at
+once. Evaluating never raises because of data: what the standard calls an error gives null, and
+is among the problems of the decision. The language itself is `federlib.dmn.feel`.
+
+Does not promise: functions in Java and PMML. They are read, and calling one is a problem.
+Hazards: a null output looks like any other to code that does not look at the problems. What
+people draw (DMNDI) and extensions of other tools are not kept when a model is written again.
+"""
+
+from __future__ import annotations
+
+from federlib.dmn.decider import Decider
+from federlib.dmn.decision import (
+    Decision,
+    DecisionSource,
+    hash_inputs,
+    read_decision,
+    write_decision,
+)
+from federlib.dmn.documents import (
+    MAX_JSON_BYTES,
+    MAX_YAML_BYTES,
+    Form,
+    content_hash,
+    dump_json,
+    dump_model,
+    dump_xml,
+    dump_yaml,
+    load_model,
+    normalised,
+    parse_model,
+)
+from federlib.dmn.engine import Model, compile_model, find_problems
+from federlib.dmn.model import (
+    Aggregator,
+    Binding,
+    Column,
+    Conditional,
+    Context,
+    ContextEntry,
+    DecisionNode,
+    DecisionService,
+    DecisionTable,
+    Definitions,
+    Expression,
+    Filter,
+    For,
+    FunctionDefinition,
+    FunctionKind,
+    HitPolicy,
+    Import,
+    InputClause,
+    InputData,
+    Invocation,
+    ItemDefinition,
+    KnowledgeModel,
+    ListExpression,
+    LiteralExpression,
+    OutputClause,
+    Parameter,
+    Quantified,
+    Relation,
+    Rule,
+)
+from federlib.dmn.problems import ModelProblem, ModelProblems
+from federlib.dmn.tck import TckDirectory, TckError, TckFailure, TckReport, run_tck
+from federlib.dmn.trace import CellTrace, RuleTrace, TableTrace
+
+__all__ = [
+    "MAX_JSON_BYTES",
+    "MAX_YAML_BYTES",
+    "Aggregator",
+    "Binding",
+    "CellTrace",
+    "Column",
+    "Conditional",
+    "Context",
+    "ContextEntry",
+    "Decider",
+    "Decision",
+    "DecisionNode",
+    "DecisionService",
+    "DecisionSource",
+    "DecisionTable",
+    "Definitions",
+    "Expression",
+    "Filter",
+    "For",
+    "Form",
+    "FunctionDefinition",
+    "FunctionKind",
+    "HitPolicy",
+    "Import",
+    "InputClause",
+    "InputData",
+    "Invocation",
+    "ItemDefinition",
+    "KnowledgeModel",
+    "ListExpression",
+    "LiteralExpression",
+    "Model",
+    "ModelProblem",
+    "ModelProblems",
+    "OutputClause",
+    "Parameter",
+    "Quantified",
+    "Relation",
+    "Rule",
+    "RuleTrace",
+    "TableTrace",
+    "TckDirectory",
+    "TckError",
+    "TckFailure",
+    "TckReport",
+    "compile_model",
+    "content_hash",
+    "dump_json",
+    "dump_model",
+    "dump_xml",
+    "dump_yaml",
+    "find_problems",
+    "hash_inputs",
+    "load_model",
+    "normalised",
+    "parse_model",
+    "read_decision",
+    "run_tck",
+    "write_decision",
+]
