@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -10,6 +10,9 @@ from federlib._json import repeated_keys
 from federlib._yaml import safe_loader, unreadable
 from federlib.causal.records import Hypothesis, checked
 from federlib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import yaml
 
 __all__ = ["read_hypothesis"]
 
@@ -45,11 +48,30 @@ def read_hypothesis(data: bytes, *, form: Literal["json", "yaml"] = "json") -> H
     return checked(Hypothesis(**msgspec.structs.asdict(found)))
 
 
+def _repeated(root: yaml.Node | None) -> list[str]:
+    """Name the keys that stand twice in one mapping."""
+    found: list[str] = []
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node is None or not isinstance(node.value, list):
+            continue
+        if type(node).__name__ == "MappingNode":
+            keys = [str(key.value) for key, _ in node.value]
+            found += [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
+            waiting += [value for _, value in node.value]
+        else:
+            waiting += node.value
+    return found
+
+
 def _from_yaml(data: bytes) -> bytes:
     loader = safe_loader(data, _WHERE, extra="cli", max_bytes=_MOST_BYTES, is_bare=True)
     import yaml
 
     try:
+        if repeated := _repeated(yaml.compose(data, Loader=loader)):
+            raise InvalidInput(_WHERE, expected="each key once", found=repeated)
         return msgspec.json.encode(yaml.load(data, Loader=loader))  # noqa: S506  # a safe one
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise unreadable(_WHERE, error) from error

@@ -1,8 +1,8 @@
 """`measure_effect`: by how much an outcome changed with an action, and how sure that is.
 
 The outcome of a control group is subtracted sample by sample (difference in differences), so
-whatever meets both groups alike falls out; covariates are taken out by least squares. The
-rest is the mean after the action minus the mean before.
+whatever meets both groups alike falls out; covariates are taken out by least squares, and so
+is a line over the time before. The rest is the mean after the action minus the mean before.
 
 Neighbouring samples of such a series resemble each other, and an interval that does not know
 that is far too narrow. Ours rests on the lowest cosine frequencies of each stretch, with
@@ -22,11 +22,10 @@ from math import cos, isfinite, pi, sqrt
 import attrs
 
 from federlib.causal._student import t_quantile
-from federlib.causal.records import ExpectedEffect, Finding, Measured
+from federlib.causal.records import MAX_COVARIATES, ExpectedEffect, Finding, Measured
 from federlib.errors import InvalidInput
 
 __all__ = [
-    "MAX_COVARIATES",
     "MAX_SAMPLES",
     "MIN_AFTER",
     "MIN_BEFORE",
@@ -39,7 +38,6 @@ MIN_BEFORE = 16
 """Samples before the action: two halves of eight, to see whether it moved without it, too."""
 MIN_AFTER = 8
 MAX_SAMPLES = 20_000
-MAX_COVARIATES = 16
 
 _MOST_COSINES = 64
 """More narrow an interval by less than a hundredth."""
@@ -203,7 +201,7 @@ def _step(
     rest = _centred([each / scale for each in outcome])
     post = _centred([0.0] * at + [1.0] * (count - at))
     own = _dot(post, post)
-    basis = _basis(covariates)
+    basis = _basis([_drift(at, count), *covariates])
     for column in basis:
         _take_out(post, column)
         _take_out(rest, column)
@@ -226,6 +224,15 @@ def _step(
     total = sum(each for each, _ in parts)
     freedom = total**2 / sum(each**2 / cosines for each, cosines in parts)
     return effect * scale, t_quantile((1 + level) / 2, freedom) * sqrt(variance) * scale
+
+
+def _drift(at: int, count: int) -> list[float]:
+    """Return a line over the time before: what already grew may have grown to any height.
+
+    Its mean is 0, so the level before is still the mean. There is none for the time after,
+    where a slow change must not pass for a step.
+    """
+    return [k - (at - 1) / 2 for k in range(at)] + [0.0] * (count - at)
 
 
 def _basis(covariates: Sequence[Series]) -> list[list[float]]:

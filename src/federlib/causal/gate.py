@@ -35,7 +35,8 @@ DISRUPTIVE = frozenset({"restart_many", "isolate_node"})
 """Actions that are disruptive whatever their arguments; by the HA plan."""
 
 _NS = 1_000_000_000
-_MOST_REASONS = 20
+_MOST_REASONS = 12
+"""So that a verdict has room in the record of a command, whatever is in them."""
 _MODES = get_args(Mode)
 
 

@@ -192,7 +192,7 @@ class Causal:
         action = command.action
         if mode_for(self.config, action) == "off":
             return None
-        if not is_disruptive(self.config, action, command.payload):
+        if not is_disruptive(self.config, action, bytes(command.payload)):
             return None
         verdict = await self._judge(command)
         self._telemetry.emit(CAUSAL_VERDICTS, ruling=verdict.ruling)
@@ -267,7 +267,7 @@ class Causal:
         found = self._log.commands(scope=scope, causal_id=hypothesis_id)
         async with aclosing(found) as entries:
             async for entry in entries:
-                if entry.command.causal_id or entry.command.causal != b"null":
+                if entry.command.causal_id or _is_judged(entry.command):
                     yield await self._joined(entry)
 
     async def _joined(self, entry: Logged) -> Intervention:
@@ -278,7 +278,6 @@ class Causal:
         except InvalidInput:
             # Commands could always name anything.
             hypothesis = None
-        is_judged = command.causal != b"null"
         return Intervention(
             scope=command.scope,
             command_id=command.command_id,
@@ -287,7 +286,7 @@ class Causal:
             issued_at_ns=command.issued_at_ns,
             status="pending" if outcome is None else outcome.status,
             causal_id=name,
-            verdict=Verdict.decode(command.causal) if is_judged else None,
+            verdict=Verdict.decode(command.causal) if _is_judged(command) else None,
             hypothesis=hypothesis,
             result=await self.result(command.scope, command.command_id),
         )
@@ -408,6 +407,10 @@ def _as(kind: type[_T], record: Stored, key: str) -> _T:
     if not isinstance(record, kind):
         raise CorruptRecord(key, expected=kind.__name__, found=type(record).__name__)
     return record
+
+
+def _is_judged(command: Asked) -> bool:
+    return bytes(command.causal) != b"null"
 
 
 def _same(stored: Hypothesis, stated: Hypothesis) -> bool:

@@ -24,6 +24,7 @@ from federlib.storage import Record, segment
 
 __all__ = [
     "CAUSAL_PREFIX",
+    "MAX_COVARIATES",
     "MAX_NODES",
     "Design",
     "Direction",
@@ -53,6 +54,8 @@ CAUSAL_PREFIX = "causal/"
 HYPOTHESIS_PREFIX = f"{CAUSAL_PREFIX}hypothesis/"
 MAX_NODES = 200
 """Of a stated graph: what people can draw and check, with room."""
+MAX_COVARIATES = 16
+"""Series that one measurement adjusts for."""
 FORMAT = 1
 
 Mode = Literal["off", "advisory", "enforced"]
@@ -71,6 +74,7 @@ _Number = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 _Positive = Annotated[float, msgspec.Meta(gt=0, le=1e300)]
 _Level = Annotated[float, msgspec.Meta(ge=0.5, lt=1)]
 _Names = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_NODES)]
+_Few = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_COVARIATES)]
 _Reasons = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=500)], ...], msgspec.Meta(max_length=64)
 ]
@@ -96,7 +100,7 @@ class ExpectedEffect(msgspec.Struct, frozen=True, kw_only=True):
     within_s: _Positive
 
 
-class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="hypothesis"):
     """Why an action should help: what acts on what, and what else could look like it.
 
     Attributes:
@@ -130,7 +134,7 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     through: _Names = ()
     unobserved: _Names = ()
     confounders: _Names = ()
-    adjustment: _Names = ()
+    adjustment: _Few = ()
     author: _Name = "unknown"
     stated_at_ns: _Instant = 0
     expires_at_ns: _Instant | None = None
@@ -161,12 +165,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     level: _Level
     before: _Count
     after: _Count
-    adjusted_for: _Names = ()
+    adjusted_for: _Few = ()
     placebo_low: _Number | None = None
     placebo_high: _Number | None = None
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="evidence"):
     """What speaks for a hypothesis before it is acted on.
 
     Attributes:
@@ -188,7 +192,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     v: int = FORMAT
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="result"):
     """What came of one command, against what its hypothesis expected.
 
     Attributes:
@@ -214,7 +218,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     v: int = FORMAT
 
 
-class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):
+class TrackRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="track"):
     """How often a hypothesis was borne out.
 
     Attributes:
@@ -272,8 +276,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self)
 
     @classmethod
-    def decode(cls, data: bytes) -> Verdict:
-        """Read what `encode` wrote.
+    def decode(cls, data: bytes | msgspec.Raw) -> Verdict:
+        """Read what `encode` wrote, as the field `causal` of a command holds it.
 
         Raises:
             InvalidInput: It is something else.
@@ -281,7 +285,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidInput("verdict", expected=str(error), found=data) from error
+            raise InvalidInput("verdict", expected=str(error), found=bytes(data)) from error
 
 
 Stored = Hypothesis | Evidence | Result | TrackRecord

@@ -136,7 +136,7 @@ async def _reviewed(command: Command, gate: CommandGate) -> tuple[Command, Refus
     found = await gate.review(command)
     if found is None:
         return command, None
-    command = msgspec.structs.replace(command, causal=encode_causal(found.encode()))
+    command = msgspec.structs.replace(command, causal=encode_causal(msgspec.Raw(found.encode())))
     if not found.is_refused:
         return command, None
     return command, Refuse("rejected_causal", found.reason, found.reason)

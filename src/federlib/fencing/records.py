@@ -302,7 +302,7 @@ def encode_payload(value: object) -> msgspec.Raw:
     return msgspec.Raw(encode_json(value, field="payload", max_bytes=MAX_PAYLOAD_BYTES))
 
 
-def encode_causal(value: bytes) -> msgspec.Raw:
+def encode_causal(value: msgspec.Raw) -> msgspec.Raw:
     """Check what a gate says about a command: JSON, at most 64 KiB.
 
     Raises:
@@ -310,7 +310,7 @@ def encode_causal(value: bytes) -> msgspec.Raw:
     """
     if value == _NULL:
         return _NULL
-    return msgspec.Raw(encode_json(msgspec.Raw(value), field="causal", max_bytes=MAX_CAUSAL_BYTES))
+    return msgspec.Raw(encode_json(value, field="causal", max_bytes=MAX_CAUSAL_BYTES))
 
 
 def checked_command(command: Command) -> Command:
