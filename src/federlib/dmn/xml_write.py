@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from xml.sax.saxutils import escape, quoteattr
 
 from federlib.dmn.model import (
     Binding,
@@ -347,9 +346,14 @@ def _checked(text: str) -> str:
     return text
 
 
+# `xml.sax.saxutils` does this too, and takes a network library along.
+_IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+_IN_ATTRIBUTES = _IN_TEXT | str.maketrans({'"': "&quot;", "\n": "&#10;", "\t": "&#9;"})
+
+
 def _escaped(text: str) -> str:
-    return escape(_checked(text), {"\r": "&#13;"})
+    return _checked(text).translate(_IN_TEXT)
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(_checked(text), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
+    return f'"{_checked(text).translate(_IN_ATTRIBUTES)}"'
