@@ -98,9 +98,9 @@ def parse_temporal(text: str) -> Date | Time | DateTime | Days | Months | None:
     """Read what may stand in `@"..."`."""
     if text.startswith(("P", "-P")):
         return parse_duration(text)
-    if "T" in text[:17]:
-        return parse_date_time(text)
-    return parse_time(text) if ":" in text[:3] else parse_date(text)
+    if ":" in text[:3]:
+        return parse_time(text)  # first, since zones have a T too
+    return parse_date_time(text) if "T" in text else parse_date(text)
 
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

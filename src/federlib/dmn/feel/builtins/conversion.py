@@ -103,8 +103,6 @@ def _number(ev: Evaluation, value: str, grouping: str | None, point: str | None)
         return ev.fail("number: the separators are the same")
     plain = value if grouping is None else value.replace(grouping, "")
     if point == ",":
-        if "." in plain:
-            return ev.fail("number: a point beside a decimal comma")
         plain = plain.replace(",", ".")
     number = parse_number(plain)
     return ev.fail(f"number: not the text of a number: {value[:60]}") if number is None else number
