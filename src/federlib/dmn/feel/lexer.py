@@ -101,10 +101,14 @@ class FeelSyntaxError(InvalidInput):
         before = text[:at]
         self.line: int = before.count("\n") + 1
         self.column: int = at - (before.rfind("\n") + 1) + 1
-        found = repr(text[at : at + 40]) if at < len(text) else "the end"
+        found = text[at : at + 40]
         super().__init__(
             f"FEEL, line {self.line}, column {self.column}", expected=expected, found=found
         )
+
+    def _sentence(self) -> str:
+        found = self.found if self.found != "''" else "the end"
+        return f"{self.field}: expected {self.expected}, found {found}"
 
 
 class UnknownName(FeelSyntaxError):  # noqa: N818 (named for what happened)
