@@ -9,13 +9,13 @@ Source: DMN 1.5, 7.3 and 10.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from federlib.dmn import loops
-from federlib.dmn.feel import compile_expression
+from federlib.dmn.boxed_functions import Code, context_code, function_of, makes_functions, result_of
+from federlib.dmn.feel import compile_expression, tree
 from federlib.dmn.feel.calls import invoke_named
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.scope import Scope
@@ -30,7 +30,7 @@ from federlib.dmn.feel.types import (
     RangeType,
     join,
 )
-from federlib.dmn.feel.values import Function, Value
+from federlib.dmn.feel.values import Value
 from federlib.dmn.item_types import ANY_ITEM, ItemType, ItemTypes, adapt
 from federlib.dmn.model import (
     Conditional,
@@ -52,12 +52,10 @@ from federlib.dmn.table import CompiledTable
 from federlib.dmn.table_compiler import compile_table
 from federlib.errors import InvalidInput
 
-__all__ = ["Boxed", "Code", "Compiler", "function_of"]
-
-Code: TypeAlias = Callable[[Evaluation, Mapping[str, Value]], Value]
-"""A compiled expression."""
+__all__ = ["Boxed", "Compiler"]
 
 _MAX_DEPTH = 64
+_SOURCE = "_source"
 
 
 @attrs.frozen
@@ -156,7 +154,9 @@ class Compiler:
             case For() | Quantified():
                 return self._loop(expression, scope, element)
 
-    def _literal(self, literal: LiteralExpression, scope: Scope, element: str) -> Boxed:
+    def _literal(
+        self, literal: LiteralExpression, scope: Scope, element: str, *, shown: str = ""
+    ) -> Boxed:
         if literal.language:
             self._report(element, f"expressions in {literal.language!r} are not run, only FEEL")
             return _NULL
@@ -164,6 +164,8 @@ class Compiler:
             return _NULL
         try:
             compiled = compile_expression(literal.text, scope)
+            if shown and not _is_one_filter(compiled.tree):
+                raise InvalidInput("match", expected="one expression of FEEL", found=shown)
         except InvalidInput as error:
             reason = str(error)
             self._report(element, reason)
@@ -203,12 +205,12 @@ class Compiler:
             else:
                 self._report(where, "an entry without name is the result, and must be the last")
         return Boxed(
-            _context_code(entries, None if result is None else result.code),
+            context_code(entries, None if result is None else result.code),
             ContextType(known) if result is None else result.type,
         )
 
     def _entry(self, entry: ContextEntry, scope: Scope, element: str) -> Boxed:
-        if entry.name and _makes_functions(entry.value):
+        if entry.name and makes_functions(entry.value):
             # A function may call itself by the name that it is given.
             scope = scope.nested({entry.name: ANY})
         return self.compile(entry.value, scope, element)
@@ -264,8 +266,8 @@ class Compiler:
             for parameter in definition.parameters
         ]
         known = {name: kind.feel for name, kind in parameters}
-        own = _result_of(self._types.resolve(definition.type_ref, element))
-        wanted = _result_of(result)
+        own = result_of(self._types.resolve(definition.type_ref, element))
+        wanted = result_of(result)
         if definition.function_kind != "FEEL":
             body = Boxed(
                 lambda ev, _: ev.fail(
@@ -305,6 +307,8 @@ class Compiler:
 
     def _filter(self, boxed: Filter, scope: Scope, element: str) -> Boxed:
         source = self.compile(boxed.source, scope, f"{element}, in")
+        if isinstance(boxed.match, LiteralExpression) and not boxed.match.language:
+            return self._filter_by_text(source, boxed.match, scope, element)
         of = _element_type(source.type)
         known = {**(of.entries if isinstance(of, ContextType) else {}), "item": of}
         match = self.compile(boxed.match, scope.nested(known), f"{element}, match").code
@@ -319,6 +323,18 @@ class Compiler:
             return loops.filtered(ev, listed(ev, names), ask)
 
         return Boxed(run, ListType(of))
+
+    def _filter_by_text(
+        self, source: Boxed, match: LiteralExpression, scope: Scope, element: str
+    ) -> Boxed:
+        """Compile a filter as the language has it: it finds the names of elements by itself."""
+        where = f"{element}, match"
+        known = scope.nested({_SOURCE: source.type})
+        found = self._literal(
+            LiteralExpression(f"{_SOURCE}[{match.text}\n]"), known, where, shown=match.text
+        )
+        listed, code = source.code, found.code
+        return Boxed(lambda ev, names: code(ev, {**names, _SOURCE: listed(ev, names)}), found.type)
 
     def _loop(self, loop: For | Quantified, scope: Scope, element: str) -> Boxed:
         source = self.compile(loop.source, scope, f"{element}, in")
@@ -351,66 +367,16 @@ class Compiler:
         return Boxed(ask)
 
 
-def function_of(
-    name: str,
-    parameters: Sequence[tuple[str, ItemType]],
-    call: Callable[[Evaluation, Mapping[str, Value]], Value],
-    kind: FunctionType,
-) -> Function:
-    """Make a function that adapts what it is given to the types of its parameters.
-
-    What does not conform to its parameter is an error, and the function is not called
-    (DMN 1.5, 10.3.2.13.4).
-
-    Args:
-        name: For problems.
-        parameters: Their names and types.
-        call: What it does, with the values by name.
-        kind: Its own type.
-    """
-
-    def adapted(ev: Evaluation, values: Sequence[Value]) -> Value:
-        ev.spend()
-        arguments: dict[str, Value] = {}
-        for (parameter, wanted), value in zip(parameters, values, strict=True):
-            found = adapt(ev, value, wanted, f"{name}: its parameter {parameter!r}")
-            if found is None and value is not None:
-                return None
-            arguments[parameter] = found
-        return call(ev, arguments)
-
-    return Function(name, tuple(name for name, _ in parameters), adapted, type=kind)
-
-
-def _result_of(kind: ItemType) -> ItemType:
-    # Older models give a function the type of its result.
-    return ItemType(kind.feel.result) if isinstance(kind.feel, FunctionType) else kind
+def _is_one_filter(node: tree.Node) -> bool:
+    # Brackets in the text may have made something else of it.
+    return (
+        isinstance(node, tree.Filter)
+        and isinstance(node.source, tree.Name)
+        and node.source.name == _SOURCE
+    )
 
 
 def _element_type(kind: FeelType) -> FeelType:
     if isinstance(kind, ListType):
         return kind.element
     return NUMBER if isinstance(kind, RangeType) else kind
-
-
-def _makes_functions(expression: Expression | None) -> bool:
-    """Say whether the value may be a function, which then calls itself by the entry's name."""
-    if isinstance(expression, LiteralExpression):
-        return "function" in expression.text
-    return isinstance(expression, FunctionDefinition)
-
-
-def _context_code(entries: Sequence[tuple[str, Code, bool]], result: Code | None) -> Code:
-    def build(ev: Evaluation, names: Mapping[str, Value]) -> Value:
-        found: dict[str, Value] = {}
-        known = dict(names)
-        for name, code, is_function in entries:
-            # What a function has seen it keeps: later entries of the same name are not its.
-            seen = dict(known) if is_function else known
-            value = code(ev, seen)
-            if is_function:
-                seen[name] = value
-            found[name] = known[name] = value
-        return found if result is None else result(ev, known)
-
-    return build

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 import attrs
 
-from federlib.dmn.boxed import Code, Compiler, function_of
+from federlib.dmn.boxed import Compiler
+from federlib.dmn.boxed_functions import Code, function_of
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.types import ANY, NULL, ContextType, FeelType, FunctionType
