@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are not part of what is installe
 
 from benchmarks import causal_worlds as worlds  # noqa: E402
 
-SEEDS = range(50_000, 50_200)
+SEEDS = range(50_000, 50_120)
 ENFORCED = GateConfig(mode="enforced")
 KNOWING = GateConfig(mode="enforced", confounders={"restart_many": ("load",)})
 
