@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from federlib.dmn.decision import Decision, DecisionSource, hash_inputs
 from federlib.dmn.feel.convert import canonical, from_python, to_python
 from federlib.dmn.feel.evaluation import Evaluation
@@ -24,9 +26,12 @@ __all__ = ["Decider", "Evaluate", "InputHasher"]
 Evaluate: TypeAlias = Callable[[Evaluation, Mapping[str, Value]], Value]
 """Evaluates a decision on values of FEEL."""
 
-# Below, a float is spelled as its decimal is; and so is every whole one as its integer.
-_PLAIN_BELOW = 1e15
-_PLAIN_FROM = 1e-4
+# Integers of so many digits are what they say; longer ones are rounded first.
+_PLAIN_BELOW = 10**34
+
+# Of texts that were spelled already; long ones, and whatever comes after so many, are not kept.
+_MAX_KNOWN = 512
+_MAX_KNOWN_CHARACTERS = 64
 
 
 class InputHasher:
@@ -34,41 +39,62 @@ class InputHasher:
 
     Args:
         names: Of the inputs that a decision requires.
+
+    Attributes:
+        hash: Takes facts by name and gives the hash of the inputs among them, in hex; those that
+            are missing are null. Raises `InvalidInput` where FEEL has no such value.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names: list[tuple[str, str]] = []
-        for place, name in enumerate(sorted(set(names))):
-            # `{"name":`, and `,"name":` for all but the first.
-            spelled = canonical({name: None}).decode().removesuffix("null}")
-            self._names.append((name, spelled if place == 0 else f",{spelled[1:]}"))
+        self._names = tuple(sorted(set(names)))
+        # `{"a":%s,"b":%s}`: the spelling of all of them, with a place for each value.
+        spelled = [canonical(name).decode().replace("%", "%%") for name in self._names]
+        self._template = "{" + ",".join(f"{name}:%s" for name in spelled) + "}"
+        self.hash: Callable[[Mapping[str, object]], str] = self._hashing()
 
-    def hash(self, facts: Mapping[str, object]) -> str:
-        """Hash the inputs among some facts; those that are missing are null.
+    def _hashing(self) -> Callable[[Mapping[str, object]], str]:
+        names, template, known = self._names, self._template, dict[str, str]()
+        sha256 = hashlib.sha256
 
-        Raises:
-            InvalidInput: FEEL has no such value.
-        """
-        parts = []
-        for name, begin in self._names:
-            value = facts.get(name)
-            # Classes, not subclasses: those may spell themselves as they like.
-            if value.__class__ is str:
-                # Nothing in it that needs an escape.
-                if value.isprintable() and '"' not in value and "\\" not in value:
-                    parts.append(f'{begin}"{value}"')
-                    continue
-            elif value.__class__ is int:
-                if -_PLAIN_BELOW < value < _PLAIN_BELOW:
-                    parts.append(f"{begin}{value}")
-                    continue
-            elif value.__class__ is float and _PLAIN_FROM <= abs(value) < _PLAIN_BELOW:
-                whole = int(value)
-                parts.append(f"{begin}{whole if whole == value else repr(value)}")
-                continue
-            parts.append(begin + canonical(from_python(value, where=name)).decode())
-        parts.append("}" if parts else "{}")
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        def hash_facts(facts: Mapping[str, object]) -> str:
+            spelled: list[object] = []
+            for name in names:
+                value = facts.get(name)
+                # Classes, not subclasses: those may spell themselves as they like.
+                if value.__class__ is str:
+                    spelled.append(known.get(value) or _learn(known, value))
+                elif value.__class__ is int and -_PLAIN_BELOW < value < _PLAIN_BELOW:
+                    spelled.append(value)
+                elif value.__class__ is float:
+                    spelled.append(_float_text(value) or _text(name, value))
+                else:
+                    spelled.append(_text(name, value))
+            return sha256((template % tuple(spelled)).encode()).hexdigest()
+
+        return hash_facts
+
+
+_spell_float = msgspec.json.Encoder().encode
+
+
+def _learn(known: dict[str, str], value: str) -> str:
+    text = canonical(value).decode()
+    if len(known) < _MAX_KNOWN and len(value) <= _MAX_KNOWN_CHARACTERS:
+        known[value] = text
+    return text
+
+
+def _float_text(value: float) -> str | None:
+    """Spell a float as its decimal is spelled; None: it has an exponent, or is no number."""
+    # The shortest digits, as `repr` has them, at a quarter of its price; null for what is none.
+    text = _spell_float(value).decode()
+    if text[-2:] == ".0":
+        return str(int(value))
+    return None if "e" in text or "n" in text else text
+
+
+def _text(name: str, value: object) -> str:
+    return canonical(from_python(value, where=name)).decode()
 
 
 class Decider:
@@ -137,12 +163,18 @@ class Decider:
             outputs.copy() if outputs.__class__ is dict else copied(outputs),
             matched,
             applied,
-            {name: facts[name] for name in self._inputs if name in facts},
+            self._given(facts),
             self._hash(facts),
             (),
             None,
             now_ns,
         )
+
+    def _given(self, facts: Mapping[str, object]) -> dict[str, object]:
+        """Copy the inputs, of which none is missing, since the table has an answer."""
+        if facts.__class__ is dict and len(facts) == len(self._inputs):
+            return facts.copy()
+        return {name: facts[name] for name in self._inputs}
 
     def _decide_long(
         self, facts: Mapping[str, object], *, now_ns: int | None, explains: bool

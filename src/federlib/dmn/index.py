@@ -19,7 +19,7 @@ each elementary interval of each dimension.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from math import inf
@@ -36,8 +36,10 @@ __all__ = [
     "Blocks",
     "IndexColumn",
     "Leaf",
+    "Look",
     "Node",
     "Split",
+    "bits_of",
     "build_index",
     "find_rules",
 ]
@@ -153,7 +155,8 @@ def find_rules(node: Node, values: Mapping[str, object]) -> tuple[list[int], set
             value = values[name]
             mask &= masks[look[type(value)](value)]
         rules = node.rules
-        return _bits(mask, rules), set(_bits(mask & node.unsure, rules))
+        matching = [rules[bit] for bit in bits_of(mask)]
+        return matching, {rules[bit] for bit in bits_of(mask & node.unsure)}
     found: list[int] = []
     unsure: set[int] = set()
     for part in node.parts:
@@ -163,13 +166,12 @@ def find_rules(node: Node, values: Mapping[str, object]) -> tuple[list[int], set
     return found, unsure
 
 
-def _bits(mask: int, rules: Sequence[int]) -> list[int]:
-    found = []
+def bits_of(mask: int) -> Iterator[int]:
+    """Go through the numbers of the bits that are set, ascending."""
     while mask:
         low = mask & -mask
-        found.append(rules[low.bit_length() - 1])
+        yield low.bit_length() - 1
         mask ^= low
-    return found
 
 
 def build_index(columns: Sequence[IndexColumn], rows: Rows) -> Node:
