@@ -1,0 +1,252 @@
+"""`Grid`: which rules of a table match in which class of each column, as bits.
+
+Columns that test the same expression are one axis: no input has two values at once. Of each
+class two sets of rules are known: those that match for certain, and those that may, because
+their cell asks for other facts, or for something that constants do not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from federlib.dmn.classes import Class, Classes, classes_of, constants_of
+from federlib.dmn.feel.compile import UnaryTests
+from federlib.dmn.feel.evaluation import Evaluation, Exhausted
+from federlib.dmn.feel.types import ANY
+from federlib.dmn.feel.values import Value
+from federlib.dmn.table import CompiledTable, TableColumn, Tests
+
+__all__ = ["Axis", "Grid", "grid_of", "passes"]
+
+_CELL_STEPS = 10_000
+_NO_FACTS: Mapping[str, Value] = {}
+
+
+@attrs.frozen
+class Axis:
+    """One thing that a table tests.
+
+    Attributes:
+        name: Its expression.
+        is_fact: Whether that is the name of a fact.
+        classes: Of its values.
+        surely: Of each class, the rules that match as far as this axis goes; a bit each.
+        maybe: Those and the ones that may.
+    """
+
+    name: str
+    is_fact: bool
+    classes: Classes
+    surely: tuple[int, ...]
+    maybe: tuple[int, ...]
+
+
+@attrs.frozen
+class Grid:
+    """A table, axis by axis.
+
+    Attributes:
+        axes: What it tests.
+        rules: How many rules it has.
+        notes: Why not everything can be said; empty: it can.
+    """
+
+    axes: tuple[Axis, ...]
+    rules: int
+    notes: tuple[str, ...]
+
+    @property
+    def everything(self) -> int:
+        """All rules, a bit each."""
+        return (1 << self.rules) - 1
+
+    def example(self, place: Sequence[int]) -> dict[str, Value]:
+        """Return what each axis tests at one place: one class of each, from the first on."""
+        return {
+            axis.name: axis.classes.members[position].example
+            for axis, position in zip(self.axes, place, strict=True)
+        }
+
+
+def grid_of(
+    table: CompiledTable,
+    *,
+    restrictions: Mapping[str, Sequence[str]] | None = None,
+    has_null: bool = True,
+    work: int = 10_000_000,
+) -> Grid | None:
+    """Find out which rules match where.
+
+    Args:
+        table: What.
+        restrictions: Unary tests that the values of a column pass beside its allowed values,
+            by the name of the column.
+        has_null: Whether null is one more value of each column without allowed values.
+        work: How much of it may be done; about a tenth of a second for each million.
+    Returns:
+        None where the table is too large for that.
+    """
+    notes: list[str] = []
+    axes: list[Axis] = []
+    by_name: dict[str, list[int]] = {}
+    for position, column in enumerate(table.columns):
+        by_name.setdefault(column.name, []).append(position)
+    # A bit is set in a number as long as the table.
+    work //= 1 + len(table.table.rules) // 4_000
+    for name, positions in by_name.items():
+        columns = [table.columns[position] for position in positions]
+        builder = _AxisBuilder(table, columns, positions, (restrictions or {}).get(name, ()))
+        classes = builder.classes(has_null=has_null)
+        masks = builder.bits(classes, work)
+        if masks is None:
+            return None
+        if not classes.is_exact:
+            notes.append(
+                f"{columns[0].title}: a cell tells values apart in ways that are not tried"
+            )
+        axes.append(Axis(name, columns[0].code is None, classes, *masks))
+    computed = [axis.name for axis in axes if not axis.is_fact]
+    if computed:
+        notes.append(
+            f"whether {', '.join(computed)} can have these values together is not looked into"
+        )
+    return Grid(tuple(axes), len(table.table.rules), tuple(notes))
+
+
+def passes(tests: Tests, facts: Mapping[str, Value], value: Value) -> bool:
+    """Say whether a value passes, with limits of its own."""
+    try:
+        return tests.matches(Evaluation(steps=_CELL_STEPS), facts, value) is True
+    except Exhausted:
+        return False
+
+
+class _AxisBuilder:
+    def __init__(
+        self,
+        table: CompiledTable,
+        columns: Sequence[TableColumn],
+        positions: Sequence[int],
+        restrictions: Sequence[str],
+    ) -> None:
+        self._columns = columns
+        self._rules = [
+            [
+                (rule.conditions[position] if position < len(rule.conditions) else "").strip()
+                for position in positions
+            ]
+            for rule in table.table.rules
+        ]
+        # One compilation for each distinct text: most cells of a column are seen many times.
+        self._tests = [
+            {text: column.compile(text) for text in {rule[number] for rule in self._rules}}
+            for number, column in enumerate(columns)
+        ]
+        first = columns[0]
+        self._limits = [each.allowed for each in columns if each.allowed is not None]
+        self._limits += [first.compile(text) for text in restrictions if text.strip()]
+
+    def classes(self, *, has_null: bool) -> Classes:
+        read = [
+            constants_of(tests)
+            for each in self._tests
+            for tests in each.values()
+            if isinstance(tests, UnaryTests)
+        ]
+        limits = [constants_of(each) for each in self._limits if isinstance(each, UnaryTests)]
+        kind = next((each.kind.feel for each in self._columns if each.kind.feel != ANY), ANY)
+        if kind == ANY and self._columns[0].code is None:
+            kind = self._columns[0].scope.all_names.get(self._columns[0].name, ANY)
+        classes = classes_of([*read, *limits], kind, has_null=has_null)
+        if not self._limits:
+            return classes
+        # What is restricted to other values is refused or null before the table is asked.
+        within = [
+            each
+            for each in classes.members
+            if all(passes(limit, _NO_FACTS, each.example) for limit in self._limits)
+        ]
+        return attrs.evolve(classes, members=tuple(within) or classes.members)
+
+    def bits(self, classes: Classes, work: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Say of each class which rules match, for certain and at most; None: too much work."""
+        runs = _Runs(classes.members)
+        found = [{text: runs.of(each) for text, each in tests.items()} for tests in self._tests]
+        surely = [0] * len(classes.members)
+        maybe = [0] * len(classes.members)
+        for number, texts in enumerate(self._rules):
+            bit = 1 << number
+            cells = [each[text] for each, text in zip(found, texts, strict=True)]
+            for masks, chosen in (
+                (surely, [cell[0] for cell in cells]),
+                (maybe, [cell[1] for cell in cells]),
+            ):
+                positions = chosen[0]
+                for others in chosen[1:]:
+                    positions = [each for each in positions if each in set(others)]
+                work -= len(positions)
+                if work < 0:
+                    return None
+                for position in positions:
+                    masks[position] |= bit
+        return tuple(surely), tuple(maybe)
+
+
+class _Runs:
+    """Finds the classes for which a cell holds, without trying each.
+
+    Between two of its own constants a cell of constants is the same for all classes of one
+    type, so one of them is tried.
+    """
+
+    def __init__(self, members: Sequence[Class]) -> None:
+        self._members = members
+        self._points: dict[tuple[type, Value], int] = {}
+        self._groups: list[tuple[int, int]] = []
+        begin = 0
+        for position, member in enumerate(members):
+            if member.kind == "point" and not isinstance(member.example, list | dict):
+                self._points[type(member.example), member.example] = position
+            if position + 1 == len(members) or type(members[position + 1].example) is not type(
+                member.example
+            ):
+                self._groups.append((begin, position + 1))
+                begin = position + 1
+
+    def of(self, tests: Tests) -> tuple[list[int], list[int]]:
+        """Return where a cell holds: for certain, and at most."""
+        if not isinstance(tests, UnaryTests):
+            return [], []
+        if tests.tree.is_any:
+            everywhere = list(range(len(self._members)))
+            return everywhere, everywhere
+        constants = constants_of(tests)
+        if constants.asks_facts:
+            return [], list(range(len(self._members)))
+        if not constants.is_exact:
+            held = [
+                position
+                for position, each in enumerate(self._members)
+                if passes(tests, _NO_FACTS, each.example)
+            ]
+            sure = [each for each in held if self._members[each].kind == "point"]
+            between = [i for i, each in enumerate(self._members) if each.kind != "point"]
+            return sure, sorted({*sure, *between})
+        own = {
+            self._points.get((type(value), value), -1)
+            for value in constants.values
+            if not isinstance(value, list | dict)
+        }
+        found: list[int] = []
+        for begin, end in self._groups:
+            edges = sorted(position for position in own if begin <= position < end)
+            starts = begin
+            for edge in [*edges, end]:
+                if starts < edge and passes(tests, _NO_FACTS, self._members[starts].example):
+                    found.extend(range(starts, edge))
+                if edge < end and passes(tests, _NO_FACTS, self._members[edge].example):
+                    found.append(edge)
+                starts = edge + 1
+        return found, found
