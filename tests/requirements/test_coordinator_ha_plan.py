@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 import federlib
+from causal.examples import MEASURED, SOUND
+from federlib.causal import GateConfig
 from federlib.cli.app import app
 from federlib.dag import Policy, Run, TaskRun
 from federlib.dag.records import Claim
@@ -452,6 +454,82 @@ async def test_failover_recovers_the_run_without_doing_a_living_workers_task_twi
     # One accepted finish a task, all of them under the epoch that leads.
     assert sorted(node for node, _, _ in state.accepted()) == [0, 1, 2]
     assert {epoch for _, _, epoch in state.accepted()} == {state.epochs[-1].epoch}
+
+
+# Workstream 5
+
+
+async def until_commanded(
+    fed: Federation, seat: Elector, action: str, payload: object = None, *, causal_id: str = ""
+) -> Command | Outcome:
+    await until_leading(seat)
+    return await fed.commands.issue(action, payload, gate=seat, causal_id=causal_id or None)
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [("restart_many", None), ("isolate_node", {"node": "a"}), ("scale", {"from": 8, "n": 2})],
+)
+async def test_disruptive_actions_require_a_hypothesis(
+    url: str, tmp_path: Path, action: str, payload: object
+) -> None:
+    """§5, deliverables: hypothesis metadata is required for disruptive actions."""
+    gate = GateConfig(mode="enforced")
+    async with (
+        federlib.connect(url, identity=IdentityStore(tmp_path), ttl_s=60, causal=gate) as fed,
+        fed.elect(ELECTION) as seat,
+    ):
+        refused = await until_commanded(fed, seat, action, payload)
+        assert isinstance(refused, Outcome)
+        assert refused.status == "rejected_causal"
+        assert refused.reason.startswith("no hypothesis")
+        gentle = await until_commanded(fed, seat, "scale", {"from": 8, "n": 7})
+        assert isinstance(gentle, Command)
+
+
+@pytest.mark.parametrize("mode", ["off", "advisory", "enforced"])
+async def test_the_gate_is_advisory_first_and_enforced_later(
+    url: str, tmp_path: Path, mode: typing.Literal["off", "advisory", "enforced"]
+) -> None:
+    """§5, acceptance: disruptive controls require causal metadata (advisory, then enforced)."""
+    gate = GateConfig(mode=mode)
+    async with (
+        federlib.connect(url, identity=IdentityStore(tmp_path), ttl_s=60, causal=gate) as fed,
+        fed.elect(ELECTION) as seat,
+    ):
+        issued = await until_commanded(fed, seat, "restart_many")
+        assert isinstance(issued, Outcome) == (mode == "enforced")
+        entry = await fed.commands.log.find(issued.command_id)
+        assert entry is not None
+        found = msgspec.json.decode(entry.command.causal)
+        rulings = {"off": None, "advisory": "advised", "enforced": "refused"}
+        assert (found and found["ruling"]) == rulings[mode]
+
+
+async def test_hypothesis_evidence_and_outcome_can_be_shown(url: str, tmp_path: Path) -> None:
+    """§5: evidence summary in command records; hypothesis, evidence, outcome on a dashboard."""
+    lanes = Lanes()
+    gate = GateConfig(mode="enforced")
+    hypothesis = msgspec.structs.replace(
+        SOUND, expected=msgspec.structs.replace(SOUND.expected, within_s=1e-9)
+    )
+    async with (
+        federlib.connect(url, identity=IdentityStore(tmp_path), ttl_s=60, causal=gate) as fed,
+        fed.elect(ELECTION) as seat,
+        consuming(fed, lanes),
+    ):
+        await fed.causal.state(hypothesis)
+        evidence = await fed.causal.attach("leak-restart", MEASURED, source="a canary")
+        command = await until_commanded(fed, seat, "restart_many", causal_id="leak-restart")
+        assert isinstance(command, Command)
+        assert (await settled(fed, command)).status == "applied"
+        result = await fed.causal.conclude(ELECTION, command.command_id, MEASURED)
+        (shown,) = [each async for each in fed.causal.interventions()]
+        assert shown.hypothesis == hypothesis
+        assert shown.verdict is not None
+        assert shown.verdict.evidence == evidence
+        assert (shown.status, shown.result) == ("applied", result)
+        assert (await fed.causal.track("leak-restart")).supported == 1
 
 
 # Workstream 6
