@@ -74,7 +74,8 @@ def list_or_interval(parser: Parser) -> Node:
     """Read what begins with `[`, or a range that begins with `]`."""
     is_closed = parser.text[parser.at] == "["
     parser.at += 1
-    if is_closed and parser.takes("]"):
+    if is_closed and parser.sees("]") and not _begins_open(parser):
+        parser.at += 1
         return ListLiteral((), LIST)
     first = parser.bracketed()
     if not is_closed or parser.sees(".."):
@@ -86,6 +87,16 @@ def list_or_interval(parser: Parser) -> Node:
     parser.is_in_end = is_in_end
     parser.expect("]")
     return ListLiteral(tuple(elements), ListType(join(node.type for node in elements)))
+
+
+def _begins_open(parser: Parser) -> bool:
+    """Say whether `]` begins the range `]1..2[`, as the first element of a list."""
+    blank = lexer.BLANK.match(parser.text, parser.at + 1)
+    after = blank.end() if blank else parser.at + 1
+    if parser.text[after : after + 1] in {'"', "@"} or lexer.NUMBER.match(parser.text, after):
+        return True
+    word = lexer.WORD.match(parser.text, after)
+    return word is not None and word.group() not in lexer.STOPPERS
 
 
 def interval_from(parser: Parser, low: Node, *, has_low: bool) -> Node:

@@ -278,6 +278,8 @@ class Parser(Cursor):
             return Between(left, low, self.expression(_ADDITION))
         if operator == "in":
             return In(left, self._tests())
+        if operator == "=" and self.text.startswith("=", self.at):
+            self.fail("an operand; FEEL compares with `=`")
         right = self.expression(_ADDITION)
         return Comparison(cast("ComparisonOperator", operator), left, right)
 
