@@ -49,13 +49,16 @@ def invoke_named(ev: Evaluation, function: Value, arguments: Mapping[str, Value]
     if not fitting:
         names = ", ".join(sorted(arguments)) or "no names"
         return ev.fail(f"{function.name}: has no parameters {names}")
-    # The way that leaves fewest parameters null is meant.
-    way = min(fitting, key=lambda each: len(each.parameters) - each.optional - len(arguments))
-    for each in fitting:
-        required = each.parameters[: len(each.parameters) - each.optional]
-        if arguments.keys() >= set(required):
-            way = each
-            break
+    # `before(point, range)` and `before(range, point)` have the same names: there the order in
+    # which they are written decides. Else the way that leaves fewest parameters null is meant.
+    written = tuple(arguments)
+    way = min(
+        fitting,
+        key=lambda each: (
+            len(each.parameters) - each.optional - len(arguments),
+            each.parameters[: len(written)] != written,
+        ),
+    )
     values: list[Value] = [arguments.get(name) for name in way.parameters]
     if way.is_variadic and not isinstance(values[-1], list):
         values[-1] = [values[-1]]

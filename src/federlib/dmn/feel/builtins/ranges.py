@@ -223,8 +223,10 @@ def _ways(
     kinds = [
         [(each, _POINT if each in points else RANGE) for each in pair.split()] for pair in names
     ]
-    any_two = [(each, _EITHER if len(names) > 1 else kind) for each, kind in kinds[0]]
-    # The first way again by its names alone, where the kinds must be right.
+    any_two = [
+        (first, kind if all(each[at][1] is kind for each in kinds) else _EITHER)
+        for at, (first, kind) in enumerate(kinds[0])
+    ]
     return [way(name, any_two, body), *(way(name, each, body) for each in kinds[1:])]
 
 
