@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.dmn.models import ask, decision, literal, model, number
 
+from dmn.models import ask, decision, literal, model, number
 from federlib.dmn.engine import compile_model, find_problems
 from federlib.dmn.feel.values import Function
 from federlib.dmn.model import (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federlib.dmn.documents import (
@@ -139,6 +139,7 @@ _models = st.builds(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(_models)
 def test_a_model_survives_each_form(model: Definitions) -> None:
     assert parse_model(dump_json(model), "json") == model
@@ -146,6 +147,7 @@ def test_a_model_survives_each_form(model: Definitions) -> None:
     assert parse_model(dump_xml(model), "xml") == normalised(model)
 
 
+@settings(max_examples=15, deadline=None)
 @given(_models)
 def test_the_three_forms_of_a_model_with_ids_have_one_hash(model: Definitions) -> None:
     model = normalised(model)
@@ -210,27 +212,27 @@ def test_every_fault_of_shape_is_told_at_once_with_decision_and_rule() -> None:
         "definitions: name: expected text, found 1",
         "definitions: imports: expected a list, found an object",
         (
-            "decisions 'a': logic.outputs[1]: 'x' is no field that is known here: "
+            "decision 'a': logic.outputs[1]: 'x' is no field that is known here: "
             "name, label, type_ref, allowed, default, id"
         ),
-        "decisions 'a', rule 1: logic: conclusions is missing",
-        "decisions 'a', rule 2: logic.conditions[1]: expected text, found 3",
+        "decision 'a', rule 1: logic: conclusions is missing",
+        "decision 'a', rule 2: logic.conditions[1]: expected text, found 3",
         (
-            "decisions 'a': logic.hit_policy: expected one of ANY, COLLECT, FIRST, OUTPUT ORDER, "
+            "decision 'a': logic.hit_policy: expected one of ANY, COLLECT, FIRST, OUTPUT ORDER, "
             'PRIORITY, RULE ORDER, UNIQUE, found "LAST"'
         ),
-        "decisions 2: name is missing",
+        "decision 2: name is missing",
         (
-            "decisions 2: 'nam' is no field that is known here: name, logic, type_ref, inputs, "
+            "decision 2: 'nam' is no field that is known here: name, logic, type_ref, inputs, "
             "decisions, knowledge, id, description, question, allowed_answers"
         ),
         (
-            "decisions 'c': logic: kind: expected one of filter, for, function, if, invocation, list, "
-            'literal, quantified, relation, table, context, found "magic"'
+            "decision 'c': logic: kind: expected one of literal, table, invocation, context, "
+            'relation, list, function, if, filter, for, quantified, found "magic"'
         ),
-        "decisions 'd': logic: expected an expression: text, or an object, found 3",
-        "decisions 5: expected an object, found 7",
-        "decisions 'e': logic.is_every: expected true or false, found \"yes\"",
+        "decision 'd': logic: expected an expression: text, or an object, found 3",
+        "decision 5: expected an object, found 7",
+        "decision 'e': logic.is_every: expected true or false, found \"yes\"",
     )
 
 

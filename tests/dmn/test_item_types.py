@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.dmn.models import ask, decision, model, number
 
+from dmn.models import ask, decision, model, number
 from federlib.dmn.engine import find_problems
 from federlib.dmn.model import ItemDefinition, Parameter
 

@@ -6,8 +6,8 @@ import copy
 import pickle
 
 import pytest
-from tests.dmn.models import decision, literal, model
 
+from dmn.models import decision, literal, model
 from federlib.dmn.engine import compile_model, find_problems
 from federlib.dmn.model import (
     Binding,

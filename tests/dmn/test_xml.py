@@ -206,7 +206,7 @@ def test_every_problem_of_a_schema_is_told_at_once_with_its_element_and_line() -
         "decision 'a': decision has 2 expressions",
         "decision 'b': hitPolicy is 'LAST': expected one of UNIQUE",
         "decision 'b': aggregation is 'AVG'",
-        "decision 'c': conditional has no then (line 7)",
+        "decision 'c': conditional has no then (line 6)",
         "decision 'c': conditional has no else",
         "it has no name",
         "magic is no expression that is known here",

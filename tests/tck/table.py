@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.data_sets import tck_root
-
+from data_sets import tck_root
 from federlib.dmn.tck import TckReport, run_tck
 
 __all__ = ["directory_table"]

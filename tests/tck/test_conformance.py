@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.data_sets import data_root, tck_root
-from tests.tck.table import directory_table
 
+from data_sets import data_root, tck_root
 from federlib.dmn.tck import TckReport, run_tck
+from tck.table import directory_table
 
 _ROOT = data_root() / "dmn-tck"
 _DIRECTORIES = sorted(

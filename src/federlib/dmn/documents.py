@@ -22,7 +22,7 @@ from federlib._yaml import line_of, safe_loader, unreadable
 from federlib.dmn.model import Definitions
 from federlib.dmn.normal import normalised
 from federlib.dmn.problems import ModelProblems
-from federlib.dmn.shape import find_faults, spell_out
+from federlib.dmn.shape import find_faults, lean, spell_out
 from federlib.dmn.xml import parse_dmn_xml
 from federlib.dmn.xml_tree import MAX_XML_BYTES
 from federlib.dmn.xml_write import dump_xml
@@ -131,7 +131,7 @@ def dump_json(model: Definitions) -> bytes:
     Args:
         model: What.
     """
-    return msgspec.json.format(msgspec.json.encode(model), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(lean(model)), indent=2) + b"\n"
 
 
 def dump_yaml(model: Definitions) -> bytes:
@@ -154,7 +154,7 @@ def dump_yaml(model: Definitions) -> bytes:
             del data
             return True
 
-    plain = msgspec.to_builtins(model)
+    plain = lean(model)
     text = yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text.encode()
 
@@ -167,7 +167,7 @@ def content_hash(model: Definitions) -> str:
     Args:
         model: What.
     """
-    return hashlib.sha256(msgspec.json.encode(model, order="sorted")).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(lean(model), order="sorted")).hexdigest()
 
 
 def _parse_json(data: bytes, where: str) -> object:

@@ -59,7 +59,7 @@ FunctionKind: TypeAlias = Literal["FEEL", "JAVA", "PMML"]
 """In what a function is written; only FEEL is run."""
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How every record of a model behaves: never changed, and no field that nobody knows."""
 
 

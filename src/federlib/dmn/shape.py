@@ -1,4 +1,4 @@
-"""What is wrong with the shape of a model in JSON or YAML: all of it, not only the first.
+"""Models as plain objects: how JSON and YAML have them, and what is wrong with their shape.
 
 msgspec reads models fast and stops at the first fault. Only where it stops is everything gone
 through again, slowly.
@@ -7,6 +7,7 @@ through again, slowly.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import msgspec
 from msgspec import inspect
@@ -14,7 +15,7 @@ from msgspec import inspect
 from federlib.dmn.model import Definitions
 from federlib.dmn.problems import ModelProblem
 
-__all__ = ["find_faults", "spell_out"]
+__all__ = ["find_faults", "lean", "spell_out"]
 
 # Where an expression stands, a text is one of FEEL.
 _EXPRESSIONS = frozenset(
@@ -32,6 +33,14 @@ _EXPRESSIONS = frozenset(
         "satisfies",
     }
 )
+_KINDS = {
+    "imports": "import",
+    "item_definitions": "type",
+    "inputs": "input",
+    "decisions": "decision",
+    "knowledge_models": "knowledge model",
+    "services": "service",
+}
 _LISTS = frozenset({"items", "rows"})
 
 
@@ -56,6 +65,41 @@ def spell_out(value: object, *, is_expression: bool = False) -> object:
             for key, inner in value.items()
         }
     return value
+
+
+def lean(value: object) -> object:
+    """Turn records into objects without what has its default.
+
+    msgspec leaves out only what *is* its default, so that equal models would differ.
+
+    Args:
+        value: A record of a model, or what is in one.
+    """
+    if isinstance(value, tuple):
+        return [lean(item) for item in value]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    kind = type(value)
+    found: dict[str, object] = {}
+    tag = kind.__struct_config__.tag
+    if tag is not None:
+        found["kind"] = tag
+    for name, default in _defaults(kind):
+        inner: object = getattr(value, name)
+        if default is _REQUIRED or inner != default:
+            found[name] = lean(inner)
+    return found
+
+
+_REQUIRED = object()
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    return tuple(
+        (field.name, _REQUIRED if field.required else field.default)
+        for field in msgspec.structs.fields(kind)
+    )
 
 
 def find_faults(value: object, *, is_strict: bool) -> list[ModelProblem]:
@@ -115,7 +159,8 @@ class _Walk:
                 self.rule = number
             if is_element:
                 name = inner.get("name") if isinstance(inner, dict) else None
-                self.element = f"{path[0]} {name!r}" if name else f"{path[0]} {number}"
+                kind = _KINDS.get(path[0], path[0])
+                self.element = f"{kind} {name!r}" if name else f"{kind} {number}"
             here = (
                 ()
                 if is_element
