@@ -22,9 +22,8 @@ import msgspec
 from federlib.dmn.classes import literal_text
 from federlib.dmn.engine import Model
 from federlib.dmn.feel.values import Value
-from federlib.dmn.grid import Grid, grid_of, passes
+from federlib.dmn.grid import Grid, grid_of, passes, restrictions_of
 from federlib.dmn.hit_policies import letter
-from federlib.dmn.model import Definitions, ItemDefinition
 from federlib.dmn.table import CompiledTable
 
 __all__ = ["Gap", "Overlap", "TableAnalysis", "Unreachable", "analyse", "analyse_table"]
@@ -88,7 +87,8 @@ class TableAnalysis(msgspec.Struct, frozen=True, kw_only=True):
         overlaps: Inputs for which two match, errors first.
         unreachable: Rules that never decide.
         has_default: Whether it has default outputs.
-        is_exhaustive: Whether that is all there is to find.
+        is_exhaustive: Whether that is all there is to find, among values of the types that the
+            model or a cell names.
         notes: Why it is not.
     """
 
@@ -117,7 +117,7 @@ def analyse(model: Model, *, has_null: bool = True, limit: int = 20) -> tuple[Ta
         has_null: Whether null is one more value of each column without allowed values.
         limit: At most so many gaps, and so many overlaps, of one table are told.
     """
-    restrictions = _restrictions(model.definitions)
+    restrictions = restrictions_of(model.definitions)
     return tuple(
         analyse_table(table, restrictions=restrictions, has_null=has_null, limit=limit)
         for tables in model.tables().values()
@@ -165,30 +165,6 @@ def analyse_table(
         is_exhaustive=not notes,
         notes=notes,
     )
-
-
-def _restrictions(model: Definitions) -> dict[str, list[str]]:
-    """Find the allowed values of the types of inputs, by the name of the input."""
-    types = {each.name: each for each in model.item_definitions}
-    found: dict[str, list[str]] = {}
-    for given in model.inputs:
-        for path, texts in _allowed(given.name, given.type_ref, types, 0):
-            found.setdefault(path, []).extend(texts)
-    return found
-
-
-def _allowed(
-    path: str, type_ref: str, types: Mapping[str, ItemDefinition], depth: int
-) -> Iterator[tuple[str, list[str]]]:
-    item = types.get(type_ref)
-    if item is None or item.is_collection or depth > 8:  # no model nests deeper
-        return
-    yield path, [text for text in (item.allowed, item.constraint) if text]
-    yield from _allowed(path, item.type_ref, types, depth + 1)
-    for part in item.components:
-        if not part.is_collection:
-            yield f"{path}.{part.name}", [text for text in (part.allowed, part.constraint) if text]
-            yield from _allowed(f"{path}.{part.name}", part.type_ref, types, depth + 1)
 
 
 @attrs.define

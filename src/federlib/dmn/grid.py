@@ -7,7 +7,7 @@ their cell asks for other facts, or for something that constants do not say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -16,9 +16,10 @@ from federlib.dmn.feel.compile import UnaryTests
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.types import ANY
 from federlib.dmn.feel.values import Value
+from federlib.dmn.model import Definitions, ItemDefinition
 from federlib.dmn.table import CompiledTable, TableColumn, Tests
 
-__all__ = ["Axis", "Grid", "grid_of", "passes"]
+__all__ = ["Axis", "Grid", "Runs", "grid_of", "passes", "restrictions_of"]
 
 _CELL_STEPS = 10_000
 _NO_FACTS: Mapping[str, Value] = {}
@@ -123,6 +124,30 @@ def passes(tests: Tests, facts: Mapping[str, Value], value: Value) -> bool:
         return False
 
 
+def restrictions_of(model: Definitions) -> dict[str, list[str]]:
+    """Find the allowed values of the types of inputs, by the name of the input, or its path."""
+    types = {each.name: each for each in model.item_definitions}
+    found: dict[str, list[str]] = {}
+    for given in model.inputs:
+        for path, texts in _allowed(given.name, given.type_ref, types, 0):
+            found.setdefault(path, []).extend(texts)
+    return found
+
+
+def _allowed(
+    path: str, type_ref: str, types: Mapping[str, ItemDefinition], depth: int
+) -> Iterator[tuple[str, list[str]]]:
+    item = types.get(type_ref)
+    if item is None or item.is_collection or depth > 8:  # no model nests deeper
+        return
+    yield path, [text for text in (item.allowed, item.constraint) if text]
+    yield from _allowed(path, item.type_ref, types, depth + 1)
+    for part in item.components:
+        if not part.is_collection:
+            yield f"{path}.{part.name}", [text for text in (part.allowed, part.constraint) if text]
+            yield from _allowed(f"{path}.{part.name}", part.type_ref, types, depth + 1)
+
+
 class _AxisBuilder:
     def __init__(
         self,
@@ -172,7 +197,7 @@ class _AxisBuilder:
 
     def bits(self, classes: Classes, work: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Say of each class which rules match, for certain and at most; None: too much work."""
-        runs = _Runs(classes.members)
+        runs = Runs(classes.members)
         found = [{text: runs.of(each) for text, each in tests.items()} for tests in self._tests]
         surely = [0] * len(classes.members)
         maybe = [0] * len(classes.members)
@@ -194,7 +219,7 @@ class _AxisBuilder:
         return tuple(surely), tuple(maybe)
 
 
-class _Runs:
+class Runs:
     """Finds the classes for which a cell holds, without trying each.
 
     Between two of its own constants a cell of constants is the same for all classes of one
