@@ -37,6 +37,9 @@ string([1..2)) = "[1..2)"
 string([(< 5)]) = "[(< 5)]"
 string([(>= 5)]) = "[(>= 5)]"
 string([(= 5)]) = "[(= 5)]"
+string([abs, before]) = "[function(n), function before]"
+years and months duration(date("2011-12-22"), date("2013-08-21")) = duration("P1Y7M")
+years and months duration(date("2013-08-21"), date("2011-12-22")) = duration("-P1Y7M")
 string(date("2012-12-25")) = "2012-12-25"
 string(duration("P1DT25H")) = "P2DT1H"
 duration(duration("P1D")) = duration("P1D")
@@ -122,6 +125,9 @@ before((< 5), (> 5))
 before((<= 5), 5) = false
 includes((> 5), [6..7])
 includes((> 5), (> 6))
+includes((< 5), [1..3])
+includes([1..3], (< 5)) = false
+includes([1..3], (> 1)) = false
 during([6..7], (> 5))
 starts((< 5), (< 9))
 coincides((< 5), (< 5))

@@ -137,6 +137,7 @@ def test_nesting_and_size_are_bounded() -> None:
         (Days(10**30), Days(10**30)),
         (Months(1), Months(1)),
         (None, None),
+        ("text", "text"),
     ],
 )
 def test_feel_values_become_what_python_holds_without_loss(value: Value, plain: object) -> None:

@@ -183,18 +183,13 @@ def _with_point(
 ) -> Callable[[Evaluation, Value, Value], Value]:
     """As `_relation`, where a point has a rule of its own and two points none."""
 
-    def choose(ev: Evaluation, a: Value, b: Value) -> bool:
-        if isinstance(a, Range) and isinstance(b, Range):
-            return relation(ev, a, b)
-        if isinstance(b, Range):
-            return of_point(ev, a, b)
-        if isinstance(a, Range):
-            return of_point(ev, b, a)
-        raise _NoOrder
-
     def body(ev: Evaluation, a: Value, b: Value) -> Value:
         try:
-            return choose(ev, a, b)
+            if isinstance(a, Range) and isinstance(b, Range):
+                return relation(ev, a, b)
+            point, range_ = (b, a) if isinstance(a, Range) else (a, b)
+            assert isinstance(range_, Range)
+            return of_point(ev, point, range_)
         except _NoOrder:
             return ev.fail(f"{name}: {kind_of(a)} and {kind_of(b)} cannot be compared")
 

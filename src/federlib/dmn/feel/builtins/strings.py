@@ -93,7 +93,10 @@ def _matches(ev: Evaluation, string: str, text: str, flags: str | None) -> Value
 
 
 def _matches_nothing(ev: Evaluation, name: str, pattern: Pattern) -> bool:
-    """Say whether a pattern matches the empty text, and note that as a problem."""
+    """Say whether a pattern matches the empty text, and note that as a problem.
+
+    One that does not matches nothing empty in any text: only `^` and `$` look around.
+    """
     if find(ev, pattern, "") is None:
         return False
     ev.fail(f"{name}: the pattern matches the empty string")
@@ -115,12 +118,6 @@ def _replace(ev: Evaluation, string: str, text: str, replacement: str, flags: st
         size += match.start - at + len(put)
         ev.check_size(size)
         at = match.end
-        if match.end == match.start:
-            # Empty in the middle of a text, though not in an empty one, as with `^`.
-            parts.append(string[at : at + 1])
-            at += 1
-            if at > len(string):
-                break
     return "".join((*parts, string[at:]))
 
 
@@ -165,13 +162,10 @@ def _split(ev: Evaluation, string: str, delimiter: str) -> Value:
     if pattern is None or _matches_nothing(ev, "split", pattern):
         return None
     parts: list[Value] = []
-    at = begin = 0
-    while begin <= len(string) and (match := find(ev, pattern, string, begin)) is not None:
-        if match.end == match.start:
-            begin = match.end + 1
-            continue
+    at = 0
+    while (match := find(ev, pattern, string, at)) is not None:
         parts.append(string[at : match.start])
-        at = begin = match.end
+        at = match.end
     parts.append(string[at:])
     return parts
 

@@ -213,8 +213,7 @@ class _Reader:
             self._opened += 1
             number = self._opened
         steps = self._branches()
-        if self._next() != ")":
-            raise BadPattern("a group that is not closed")
+        self._next()  # a ), or the text has ended
         self._depth -= 1
         if not number:
             return steps
