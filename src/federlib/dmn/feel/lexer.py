@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from federlib.errors import InvalidInput
 
@@ -66,25 +67,51 @@ STOPPERS = frozenset(
 )
 """Words that end a name nobody knows."""
 
-_SPACE = "\\s\u0085\u00a0\u1680\u180e\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
-_START = (
-    "?A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u167f\u1681-\u180d"
-    "\u180f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufefe"
-    "\uff00-\ufffd\U00010000-\U000effff"
-)
-_PART = _START + "0-9\u00b7\u0300-\u036f\u203f\u2040"
-_SYMBOL_SET = frozenset("./-’'+*")  # noqa: RUF001 (as below)
-_SYMBOLS = "./\\-’'+*"  # noqa: RUF001 (the standard's own apostrophe)
+_Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
-BLANK = re.compile(rf"(?:[{_SPACE}]+|//[^\n\r]*|/\*[\s\S]*?\*/)*")
-WORD = re.compile(f"[{_START}][{_PART}]*")
-WORD_PART = re.compile(f"[{_PART}]+")
+_SPACES: _Ranges = (
+    *((0x09, 0x0D), (0x20, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680)),
+    *((0x180E, 0x180E), (0x2000, 0x200B), (0x2028, 0x2029), (0x202F, 0x202F)),
+    *((0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)),
+)
+# Rule 28, without the blanks of rule 61 that its ranges hold.
+_STARTS: _Ranges = (
+    *((0x3F, 0x3F), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6)),
+    *((0xF8, 0x2FF), (0x370, 0x37D), (0x37F, 0x167F), (0x1681, 0x180D), (0x180F, 0x1FFF)),
+    *((0x200C, 0x200D), (0x2070, 0x218F), (0x2C00, 0x2FEF), (0x3001, 0xD7FF)),
+    *((0xF900, 0xFDCF), (0xFDF0, 0xFEFE), (0xFF00, 0xFFFD), (0x10000, 0xEFFFF)),
+)
+_PARTS: _Ranges = (
+    *_STARTS,
+    *((0x30, 0x39), (0xB7, 0xB7), (0x300, 0x36F), (0x203F, 0x2040)),
+)
+_SYMBOLS = frozenset("./-’'+*")  # noqa: RUF001 (the standard's own apostrophe)
+_SYMBOL_RANGES: _Ranges = tuple((ord(symbol), ord(symbol)) for symbol in _SYMBOLS)
+
+
+def _one_of(ranges: _Ranges) -> str:
+    """Write a class of characters, as what is not outside it: that compiles much faster."""
+    outside: list[str] = []
+    after = 0
+    for low, high in sorted(ranges):
+        if low > after:
+            outside.append(f"\\U{after:08x}-\\U{low - 1:08x}")
+        after = max(after, high + 1)
+    return f"[^{''.join(outside)}\\U{after:08x}-\\U0010ffff]"
+
+
+_SPACE, _START, _PART = _one_of(_SPACES), _one_of(_STARTS), _one_of(_PARTS)
+_LOOSE = _one_of((*_PARTS, *_SPACES, *_SYMBOL_RANGES))
+
+BLANK = re.compile(rf"(?:{_SPACE}+|//[^\n\r]*|/\*[\s\S]*?\*/)*")
+WORD = re.compile(f"{_START}{_PART}*")
+WORD_PART = re.compile(f"{_PART}+")
 NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-NAME = re.compile(f"[{_START}][{_PART}{_SPACE}{_SYMBOLS}]*")
-VARIABLE = re.compile(f"([{_START}][{_PART}{_SPACE}{_SYMBOLS}]*?)[{_SPACE}]+in(?![{_PART}])")
+NAME = re.compile(f"{_START}{_LOOSE}*")
+VARIABLE = re.compile(f"({_START}{_LOOSE}*?){_SPACE}+in(?!{_PART})")
 STRING = re.compile(r'"((?:[^"\\\n\r\x0b\x0c]|\\[^\n\r\x0b\x0c])*)"')
-_SPACES = re.compile(f"[{_SPACE}]*")
-_TOKEN = re.compile(f"[{_PART}]+|[{_SYMBOLS}]|[{_SPACE}]+")
+_GAP = re.compile(f"{_SPACE}*")
+_TOKEN = re.compile(f"{_PART}+|{_one_of(_SYMBOL_RANGES)}|({_SPACE}+)")
 _ESCAPE = re.compile(r"""\\(?:(['"\\nrt])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{6}))""")
 _SINGLE = {"'": "'", '"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -141,7 +168,7 @@ def name_parts(name: str) -> tuple[str, ...] | None:
         if token is None:
             return None
         at = token.end()
-        if not token.group().isspace() and token.group().strip("\u180e\u200b\ufeff"):
+        if token.group(1) is None:
             parts.append(token.group())
     return tuple(parts) if parts and WORD.fullmatch(parts[0]) else None
 
@@ -155,7 +182,7 @@ def normalised(name: str) -> str:
     """
     spelled = ""
     for part in name_parts(name) or (name.strip(),):
-        is_apart = spelled and spelled[-1] not in _SYMBOL_SET and part not in _SYMBOL_SET
+        is_apart = spelled and spelled[-1] not in _SYMBOLS and part not in _SYMBOLS
         spelled += f" {part}" if is_apart else part
     return spelled
 
@@ -234,7 +261,7 @@ class NameIndex:
 
 def _follow(text: str, at: int, parts: tuple[str, ...]) -> int | None:
     for part in parts[1:]:
-        blank = _SPACES.match(text, at)
+        blank = _GAP.match(text, at)
         at = blank.end() if blank else at
         word = WORD_PART.match(text, at)
         if word is None:

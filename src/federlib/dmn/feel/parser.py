@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NoReturn, cast
 
-import attrs
-
 from federlib.dmn.feel import forms, lexer
 from federlib.dmn.feel.cursor import Cursor, element_of
 from federlib.dmn.feel.lexer import FeelSyntaxError
@@ -162,7 +160,7 @@ def _read_tests(parser: Parser) -> Tests:
             tests = _read_each(parser)
             parser.expect(")")
             if parser.is_at_end():
-                return attrs.evolve(tests, is_negated=True)
+                return Tests(tests.tests, is_negated=True, asking=tests.asking)
         parser.at = start  # It was the function, as in `not(a) and b`.
     tests = _read_each(parser)
     parser.expect_end()

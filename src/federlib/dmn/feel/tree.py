@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal as OneOf
 from typing import TypeAlias
 
-import attrs
+import msgspec
 
 from federlib.dmn.feel.types import ANY, BOOLEAN, FeelType, FunctionType
 from federlib.dmn.feel.values import Value
@@ -68,16 +68,14 @@ UNKNOWN = -2
 """The place of a name that nobody knows; its value is null."""
 
 
-@attrs.frozen
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     """A constant: number, string, boolean, null, or a date and the like after `@`."""
 
     value: Value
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """Something whose value is always an error: null.
 
     Attributes:
@@ -88,8 +86,7 @@ class Broken:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """A name.
 
     Attributes:
@@ -107,8 +104,7 @@ class Name:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Interval:
+class Interval(msgspec.Struct, frozen=True):
     """A range with two ends, such as `[1..5)`."""
 
     low: Node
@@ -118,8 +114,7 @@ class Interval:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Test:
+class Test(msgspec.Struct, frozen=True):
     """A comparison with what is tested, such as `< 5`; elsewhere a range."""
 
     operator: ComparisonOperator
@@ -127,16 +122,14 @@ class Test:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class ListLiteral:
+class ListLiteral(msgspec.Struct, frozen=True):
     """A list."""
 
     elements: tuple[Node, ...]
     type: FeelType = ANY
 
 
-@attrs.frozen
-class ContextEntry:
+class ContextEntry(msgspec.Struct, frozen=True):
     """An entry of a context, which the entries after it may name.
 
     Attributes:
@@ -150,16 +143,14 @@ class ContextEntry:
     value: Node
 
 
-@attrs.frozen
-class ContextLiteral:
+class ContextLiteral(msgspec.Struct, frozen=True):
     """A context."""
 
     entries: tuple[ContextEntry, ...]
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """A parameter of a function.
 
     Attributes:
@@ -173,8 +164,7 @@ class Parameter:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class FunctionLiteral:
+class FunctionLiteral(msgspec.Struct, frozen=True):
     """A function that the text defines."""
 
     parameters: tuple[Parameter, ...]
@@ -182,16 +172,14 @@ class FunctionLiteral:
     type: FunctionType
 
 
-@attrs.frozen
-class Negation:
+class Negation(msgspec.Struct, frozen=True):
     """An arithmetic negation."""
 
     operand: Node
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Arithmetic:
+class Arithmetic(msgspec.Struct, frozen=True):
     """A chain of operators of one rank, from the left."""
 
     first: Node
@@ -199,8 +187,7 @@ class Arithmetic:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """Two values compared."""
 
     operator: ComparisonOperator
@@ -209,8 +196,7 @@ class Comparison:
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class Between:
+class Between(msgspec.Struct, frozen=True):
     """A value between two others, which belong to it."""
 
     value: Node
@@ -219,8 +205,7 @@ class Between:
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class In:
+class In(msgspec.Struct, frozen=True):
     """A value that passes one of some tests."""
 
     value: Node
@@ -228,24 +213,21 @@ class In:
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class Conjunction:
+class Conjunction(msgspec.Struct, frozen=True):
     """All of some."""
 
     operands: tuple[Node, ...]
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class Disjunction:
+class Disjunction(msgspec.Struct, frozen=True):
     """Any of some."""
 
     operands: tuple[Node, ...]
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class If:
+class If(msgspec.Struct, frozen=True):
     """A choice; anything but true chooses `otherwise`."""
 
     condition: Node
@@ -254,8 +236,7 @@ class If:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Iteration:
+class Iteration(msgspec.Struct, frozen=True):
     """What one variable runs over.
 
     Attributes:
@@ -271,8 +252,7 @@ class Iteration:
     end: Node | None = None
 
 
-@attrs.frozen
-class For:
+class For(msgspec.Struct, frozen=True):
     """A list made of a body for each of some values.
 
     Attributes:
@@ -287,8 +267,7 @@ class For:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Quantified:
+class Quantified(msgspec.Struct, frozen=True):
     """Whether a condition holds for some, or for every, of some values."""
 
     is_every: bool
@@ -297,8 +276,7 @@ class Quantified:
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """An entry of a context, a property of a value, or those of each element of a list."""
 
     source: Node
@@ -306,8 +284,7 @@ class Path:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """Elements of a list: by number, or those for which a condition holds.
 
     Attributes:
@@ -322,8 +299,7 @@ class Filter:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A function invoked.
 
     Attributes:
@@ -338,8 +314,7 @@ class Call:
     type: FeelType = ANY
 
 
-@attrs.frozen
-class InstanceOf:
+class InstanceOf(msgspec.Struct, frozen=True):
     """Whether a value is of a type.
 
     Attributes:
@@ -354,8 +329,7 @@ class InstanceOf:
     type: FeelType = BOOLEAN
 
 
-@attrs.frozen
-class Tests:
+class Tests(msgspec.Struct, frozen=True):
     """The unary tests of one cell.
 
     Attributes:
