@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import attrs
 
 from federlib.errors import InvalidInput
 
-__all__ = ["boolean", "integer", "number"]
+__all__ = ["boolean", "instance", "integer", "number"]
+
+T = TypeVar("T")
 
 
 def number(
@@ -43,5 +46,17 @@ def boolean() -> Callable[[object, attrs.Attribute[bool], object], None]:
     def check(_instance: object, attribute: attrs.Attribute[bool], value: object) -> None:
         if type(value) is not bool:
             raise InvalidInput(attribute.name, expected="True or False", found=value)
+
+    return check
+
+
+def instance(
+    kind: type[T],
+) -> Callable[[object, attrs.Attribute[T], object], None]:
+    """Return a validator for values of a class, such as other settings."""
+
+    def check(_instance: object, attribute: attrs.Attribute[T], value: object) -> None:
+        if not isinstance(value, kind):
+            raise InvalidInput(attribute.name, expected=f"a {kind.__name__}", found=value)
 
     return check

@@ -24,6 +24,11 @@ from federlib.membership.config import SwimConfig
         ("max_relayed", True),
         ("seal_overhead_bytes", 1_000),
         ("packet_bytes", 300),
+        ("lifeguard", "false"),
+        ("witness", 0),
+        ("stream_fallback", None),
+        ("limits", None),
+        ("timeouts", 5.0),
     ],
 )
 def test_what_cannot_be_right_is_refused_by_name(field: str, value: Any) -> None:

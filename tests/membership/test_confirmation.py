@@ -264,3 +264,11 @@ def test_a_bound_that_is_none_is_refused(max_pending: int) -> None:
 def test_the_strategies_are_those_of_the_role(world: World, role: PeerRole) -> None:
     world.start(role)
     assert world.manager.pending()[0].strategy is get_strategy_for_role(role)
+
+
+def test_what_is_no_role_is_refused_and_a_word_is_one(world: World) -> None:
+    with pytest.raises(InvalidInput, match="role: expected one of gate, manager, worker"):
+        world.manager.start_confirmation("p", "wroker", now_s=0.0)  # type: ignore[arg-type]  # on purpose
+    assert "p" not in world.manager
+    world.manager.start_confirmation("p", "worker", now_s=0.0)  # type: ignore[arg-type]  # on purpose
+    assert [each.role for each in world.manager.pending()] == [PeerRole.WORKER]

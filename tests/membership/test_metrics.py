@@ -67,6 +67,7 @@ def test_names_kinds_and_labels_are_those_of_the_seed() -> None:
         "confirmation_attempts_success": "counter",
         "peer_confirmation_attempts_total{role}": "counter",
         "unconfirmed_cleanup_total{role,reason}": "counter",
+        "unconfirmed_stale_total{role}": "counter",
         "peers_unconfirmed": "gauge",
         "peers_alive": "gauge",
         "peers_suspect": "gauge",
@@ -138,6 +139,7 @@ def test_a_peer_unconfirmed_for_long_is_a_warning(told: Told) -> None:
     told.meter.tell_confirmation(StaleUnconfirmed("p", PeerRole.WORKER, 60.0, 0))
     [(level, event, fields)] = told.logger.events
     assert (level, event, fields["elapsed_s"]) == ("warning", "unconfirmed_peer_stale", 60.0)
+    assert told.sink.value("unconfirmed_stale_total", role="worker") == 1
 
 
 @pytest.mark.parametrize(("asks", "successes"), [(0, 0), (2, 1)])

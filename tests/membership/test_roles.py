@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
@@ -102,3 +104,48 @@ def test_strategies_that_make_no_sense_are_refused(fields: dict[str, float]) -> 
 def test_ranges_of_ports_that_are_none_are_refused(low_high: tuple[int, int]) -> None:
     with pytest.raises(InvalidInput, match="ports"):
         RoleHints(ports=((*low_high, PeerRole.GATE),))
+
+
+def test_a_role_may_be_given_by_its_word() -> None:
+    worker: Any = "worker"
+    assert get_strategy_for_role(worker) is WORKER_STRATEGY
+    assert detect_peer_role("h:1", {}, authenticated=worker) is PeerRole.WORKER
+    hints = RoleHints(ports=((1, 2, worker),), hostnames=(("GATE-*", worker),))
+    assert hints.by_port(1) is hints.by_hostname("gate-1") is PeerRole.WORKER
+
+
+@pytest.mark.parametrize("role", ["wroker", "", None, 7, b"gate", []])
+def test_what_is_no_role_is_not_taken_for_unknown(role: Any) -> None:
+    for call in (
+        lambda: get_strategy_for_role(role),
+        lambda: RoleHints(ports=((1, 2, role),)),
+        lambda: RoleHints(hostnames=(("gate-*", role),)),
+        lambda: detect_peer_role("h:1", {}, default=role),
+    ):
+        with pytest.raises(InvalidInput, match="role: expected one of gate, manager, worker"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("hints", "field"),
+    [
+        ({"ports": "9000"}, "ports"),
+        ({"ports": (9000, 9100, PeerRole.GATE)}, "ports"),
+        ({"ports": (("1", "2", PeerRole.GATE),)}, "ports"),
+        ({"ports": None}, "ports"),
+        ({"hostnames": "gate-*"}, "hostnames"),
+        ({"hostnames": ("gate-*", PeerRole.GATE)}, "hostnames"),
+        ({"hostnames": ((None, PeerRole.GATE),)}, "hostnames"),
+    ],
+)
+def test_hints_of_another_shape_are_refused_by_name(hints: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        RoleHints(**hints)
+    assert caught.value.field in {field, "role"}
+
+
+def test_strategies_are_strategies() -> None:
+    with pytest.raises(InvalidInput, match="gate: expected a RoleBasedConfirmationStrategy"):
+        RoleStrategies(gate=PeerRole.GATE)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(InvalidInput, match="use_vivaldi: expected True or False"):
+        attrs.evolve(GATE_STRATEGY, use_vivaldi="no")  # type: ignore[arg-type]  # on purpose

@@ -70,3 +70,9 @@ def test_a_wrong_value_names_its_variable_and_what_it_accepts(name: str, text: s
 def test_attempts_are_a_plain_whole_number(text: str) -> None:
     with pytest.raises(InvalidInput, match="an integer from 1 to 100"):
         MembershipSettings.from_env({"GATE_CONFIRMATION_ATTEMPTS": text})
+
+
+@pytest.mark.parametrize("field", ["strategies", "timeouts"])
+def test_settings_are_made_of_settings(field: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{field}: expected a "):
+        MembershipSettings(**{field: None})  # type: ignore[arg-type]  # on purpose

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from federlib._bounds import integer, number
+from federlib._bounds import boolean, instance, integer, number
 from federlib.errors import InvalidInput
 from federlib.membership.lifecycle import TrackerLimits
 from federlib.membership.messages import MAX_PACKET_BYTES
@@ -61,10 +61,10 @@ class SwimConfig:
 
     interval_s: float = attrs.field(default=1.0, validator=_seconds)
     relays: int = attrs.field(default=3, validator=_count)
-    stream_fallback: bool = True
+    stream_fallback: bool = attrs.field(default=True, validator=boolean())
     confirmations: int = attrs.field(default=3, validator=_count)
-    lifeguard: bool = True
-    witness: bool = True
+    lifeguard: bool = attrs.field(default=True, validator=boolean())
+    witness: bool = attrs.field(default=True, validator=boolean())
     awareness_most: int = attrs.field(default=8, validator=_count)
     gossip_interval_s: float = attrs.field(default=0.2, validator=_seconds)
     gossip_nodes: int = attrs.field(default=3, validator=_count)
@@ -74,13 +74,15 @@ class SwimConfig:
     reclaim_s: float = attrs.field(default=86_400.0, validator=_seconds)
     late_s: float = attrs.field(default=0.5, validator=_seconds)
     heartbeat_nodes: int = attrs.field(default=3, validator=_count)
-    heartbeat_phi: float = attrs.field(default=8.0, validator=_seconds)
+    heartbeat_phi: float = attrs.field(default=8.0, validator=number(0.001, 1_000))
     packet_bytes: int = attrs.field(default=MAX_PACKET_BYTES, validator=_count)
     seal_overhead_bytes: int = attrs.field(default=48, validator=_count)
     max_new_a_packet: int = attrs.field(default=32, validator=_count)
     max_relayed: int = attrs.field(default=1_000, validator=_count)
-    limits: TrackerLimits = attrs.field(factory=TrackerLimits)
-    timeouts: TimeoutSettings = attrs.field(factory=TimeoutSettings)
+    limits: TrackerLimits = attrs.field(factory=TrackerLimits, validator=instance(TrackerLimits))
+    timeouts: TimeoutSettings = attrs.field(
+        factory=TimeoutSettings, validator=instance(TimeoutSettings)
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.room_bytes < 512:

@@ -39,6 +39,7 @@ from federlib.membership.roles import (
     PeerRole,
     RoleBasedConfirmationStrategy,
     RoleStrategies,
+    check_role,
 )
 from federlib.membership.timeouts import AdaptiveTimeouts
 
@@ -263,8 +264,11 @@ class RoleAwareConfirmationManager:
 
         Returns:
             False where there is no room for it, and it should be forgotten.
+        Raises:
+            InvalidInput: It is no role.
         Source: seed 12.5.3.
         """
+        role = check_role(role)
         state = self._pending_confirmations.get(peer)
         if state is not None:
             if state.role is PeerRole.UNKNOWN and role is not PeerRole.UNKNOWN:

@@ -4,7 +4,7 @@
     for effect in manager.tick(now_s=now_s):
         meter.tell_confirmation(effect)
 
-Series with the label `peer` are as many as there are peers; a host that pays for series drops
+Series with the label `peer` are as many as there were peers; a host that pays for series drops
 the label in its sink.
 
 Source: seed §12.8.
@@ -81,6 +81,14 @@ UNCONFIRMED_CLEANUP_TOTAL = Metric(
     ("role", "reason"),
 )
 
+# 12.7.6 asks for metrics of peers that are unconfirmed for long, and names none.
+UNCONFIRMED_STALE_TOTAL = Metric(
+    "unconfirmed_stale_total",
+    "counter",
+    "Peers that were not confirmed within a minute; each once.",
+    ("role",),
+)
+
 # 12.8.3
 _STATES = {
     state: Metric(
@@ -133,6 +141,7 @@ ALL_METRICS: tuple[Metric, ...] = (
     CONFIRMATION_ATTEMPTS_SUCCESS,
     PEER_CONFIRMATION_ATTEMPTS_TOTAL,
     UNCONFIRMED_CLEANUP_TOTAL,
+    UNCONFIRMED_STALE_TOTAL,
     *_STATES.values(),
     TRANSITIONS_UNCONFIRMED_TO_ALIVE,
     TRANSITIONS_UNCONFIRMED_TO_REMOVED,
@@ -181,6 +190,7 @@ class MembershipMeter:
             case RemovePeer():
                 self._tell_cleanup(effect)
             case StaleUnconfirmed():
+                self._telemetry.emit(UNCONFIRMED_STALE_TOTAL, role=effect.role.value)
                 self._telemetry.log(
                     "warning",
                     STALE_EVENT,

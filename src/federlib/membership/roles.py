@@ -13,13 +13,13 @@ Source: seed §12.4; research note §1.4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 import attrs
 
-from federlib._bounds import boolean, integer, number
+from federlib._bounds import boolean, instance, integer, number
 from federlib.errors import InvalidInput
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "RoleBasedConfirmationStrategy",
     "RoleHints",
     "RoleStrategies",
+    "check_role",
     "detect_peer_role",
     "get_strategy_for_role",
 ]
@@ -49,7 +50,22 @@ class PeerRole(StrEnum):
 SEED_DEFAULT_ROLE = PeerRole.WORKER
 """What the seed takes a peer for of which nothing is known: `detect_peer_role(…, default=…)`."""
 
-_ROLES = {role.value: role for role in PeerRole if role is not PeerRole.UNKNOWN}
+
+_WORDS = {role.value: role for role in PeerRole}
+
+
+def check_role(role: object) -> PeerRole:
+    """Return a role; its word will do, as `Received.role` or a variable has it.
+
+    Raises:
+        InvalidInput: It is none. Taken for UNKNOWN, a misspelt worker would be probed.
+    """
+    if isinstance(role, PeerRole):
+        return role
+    found = _WORDS.get(role) if isinstance(role, str) else None
+    if found is None:
+        raise InvalidInput("role", expected=f"one of {', '.join(_WORDS)}", found=role)
+    return found
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +128,9 @@ WORKER_STRATEGY = RoleBasedConfirmationStrategy(
 )
 
 
+_strategy = instance(RoleBasedConfirmationStrategy)
+
+
 @attrs.frozen(kw_only=True)
 class RoleStrategies:
     """The strategies of one fleet; a peer of unknown role has the manager's.
@@ -120,19 +139,28 @@ class RoleStrategies:
         InvalidInput: Workers were to be asked. They push heartbeats, and are never probed.
     """
 
-    gate: RoleBasedConfirmationStrategy = GATE_STRATEGY
-    manager: RoleBasedConfirmationStrategy = MANAGER_STRATEGY
-    worker: RoleBasedConfirmationStrategy = WORKER_STRATEGY
+    gate: RoleBasedConfirmationStrategy = attrs.field(default=GATE_STRATEGY, validator=_strategy)
+    manager: RoleBasedConfirmationStrategy = attrs.field(
+        default=MANAGER_STRATEGY, validator=_strategy
+    )
+    worker: RoleBasedConfirmationStrategy = attrs.field(
+        default=WORKER_STRATEGY, validator=_strategy
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.worker.enable_proactive_confirmation:
             raise InvalidInput("worker.enable_proactive_confirmation", expected="False", found=True)
 
     def for_role(self, role: PeerRole) -> RoleBasedConfirmationStrategy:
-        """Return the strategy for peers of a role."""
-        if role is PeerRole.GATE:
+        """Return the strategy for peers of a role.
+
+        Raises:
+            InvalidInput: It is no role.
+        """
+        known = check_role(role)
+        if known is PeerRole.GATE:
             return self.gate
-        return self.worker if role is PeerRole.WORKER else self.manager
+        return self.worker if known is PeerRole.WORKER else self.manager
 
 
 DEFAULT_STRATEGIES = RoleStrategies()
@@ -141,19 +169,35 @@ DEFAULT_STRATEGIES = RoleStrategies()
 def get_strategy_for_role(role: PeerRole) -> RoleBasedConfirmationStrategy:
     """Return the seed's strategy for a role; the manager's where the role is unknown.
 
+    Raises:
+        InvalidInput: It is no role.
     Source: seed 12.4.5.
     """
     return DEFAULT_STRATEGIES.for_role(role)
 
 
-def _check_ports(
-    _instance: object,
-    _attribute: attrs.Attribute[tuple[tuple[int, int, PeerRole], ...]],
-    value: tuple[tuple[int, int, PeerRole], ...],
-) -> None:
-    for low, high, _ in value:
-        if not 0 <= low <= high <= 65_535:
-            raise InvalidInput("ports", expected="0 <= low <= high <= 65535", found=(low, high))
+def _ports(given: Iterable[tuple[int, int, PeerRole]]) -> tuple[tuple[int, int, PeerRole], ...]:
+    try:
+        ranges = tuple((low, high, check_role(role)) for low, high, role in given)
+        are_right = all(0 <= low <= high <= 65_535 for low, high, _ in ranges)
+    except InvalidInput:
+        raise
+    except (TypeError, ValueError):
+        are_right = False
+    if not are_right:
+        expected = "ranges (low, high, role) with 0 <= low <= high <= 65535"
+        raise InvalidInput("ports", expected=expected, found=given)
+    return ranges
+
+
+def _hostnames(given: Iterable[tuple[str, PeerRole]]) -> tuple[tuple[str, PeerRole], ...]:
+    try:
+        # Names are compared in small letters.
+        return tuple((str.lower(pattern), check_role(role)) for pattern, role in given)
+    except InvalidInput:
+        raise
+    except (TypeError, ValueError):
+        raise InvalidInput("hostnames", expected="pairs (pattern, role)", found=given) from None
 
 
 @attrs.frozen(kw_only=True)
@@ -162,13 +206,13 @@ class RoleHints:
 
     Attributes:
         ports: Ranges, both ends included, and their roles; the first that fits counts.
-        hostnames: Patterns as of a shell (`gate-*`), small letters, and their roles; likewise.
+        hostnames: Patterns as of a shell (`gate-*`), of any case, and their roles; likewise.
     Raises:
-        InvalidInput: A range that is none.
+        InvalidInput: A range that is none, a pattern that is no text, or no role.
     """
 
-    ports: tuple[tuple[int, int, PeerRole], ...] = attrs.field(default=(), validator=_check_ports)
-    hostnames: tuple[tuple[str, PeerRole], ...] = ()
+    ports: tuple[tuple[int, int, PeerRole], ...] = attrs.field(default=(), converter=_ports)
+    hostnames: tuple[tuple[str, PeerRole], ...] = attrs.field(default=(), converter=_hostnames)
 
     def by_port(self, port: int) -> PeerRole | None:
         """Return the role that a port suggests."""
@@ -197,19 +241,24 @@ def detect_peer_role(
         node: Its address, `host:port`.
         gossip_data: What was said of it; its `role` is read, anything else ignored. What is no
             role counts as not said.
-        authenticated: The role that its key stands for, where keys are bound to roles.
+        authenticated: The role that its key stands for, where keys are bound to roles; as a
+            word it will do.
         hints: Port ranges first, host names second.
         default: Where nothing tells; `SEED_DEFAULT_ROLE` does as the seed does, and leaves a
             gate that is learned without its role unasked for three minutes.
+    Raises:
+        InvalidInput: `authenticated` or `default` is no role.
     Source: seed 12.4.2; research note §1.4.
     """
-    if authenticated is not None and authenticated is not PeerRole.UNKNOWN:
-        return authenticated
+    proven = PeerRole.UNKNOWN if authenticated is None else check_role(authenticated)
+    if proven is not PeerRole.UNKNOWN:
+        return proven
     said = gossip_data.get("role")
-    if isinstance(said, str) and said in _ROLES:
-        return _ROLES[said]
+    told = _WORDS.get(said, PeerRole.UNKNOWN) if isinstance(said, str) else PeerRole.UNKNOWN
+    if told is not PeerRole.UNKNOWN:
+        return told
     host, _, port = node.rpartition(":")
     # No port has more digits; a hostile number of thousands is not even read.
     is_port = 1 <= len(port) <= 5 and port.isascii() and port.isdecimal()
     by_port = hints.by_port(int(port)) if is_port else None
-    return by_port or hints.by_hostname(host.strip("[]") or node) or default
+    return by_port or hints.by_hostname(host.strip("[]") or node) or check_role(default)

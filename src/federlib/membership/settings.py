@@ -26,6 +26,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from federlib._bounds import instance
 from federlib.errors import InvalidInput
 from federlib.membership.roles import (
     GATE_STRATEGY,
@@ -62,8 +63,12 @@ class MembershipSettings:
         timeouts: How timeouts are made.
     """
 
-    strategies: RoleStrategies = attrs.field(factory=RoleStrategies)
-    timeouts: TimeoutSettings = attrs.field(factory=TimeoutSettings)
+    strategies: RoleStrategies = attrs.field(
+        factory=RoleStrategies, validator=instance(RoleStrategies)
+    )
+    timeouts: TimeoutSettings = attrs.field(
+        factory=TimeoutSettings, validator=instance(TimeoutSettings)
+    )
 
     @classmethod
     def from_env(
