@@ -76,24 +76,33 @@ def hypothesis(
     )
 
 
-def episode(kind: Kind, seed: int) -> Episode:
-    """Simulate one restart; the same each time for a seed."""
+def episode(kind: Kind, seed: int, *, blur: float = 1.0) -> Episode:
+    """Simulate one restart; the same each time for a seed.
+
+    Args:
+        kind: What the restart does.
+        seed: Draws all the rest.
+        blur: By how much a node's load is measured wrongly, each sample anew; the load of
+            a node is about 100.
+    """
     rng = random.Random(f"{kind} {seed}")
     samples = BEFORE + AFTER
     wave = _wave(rng, samples)
     # Traffic of one customer, above all on the machines that will be restarted.
     bump = _bump(rng, samples, kind)
     leak = _leak(rng, samples) if kind == "causal" else [0.0] * samples
-    treated = [_node(rng, wave, bump, leak) for _ in range(rng.randint(3, 8))]
+    treated = [_node(rng, wave, bump, leak, blur) for _ in range(rng.randint(3, 8))]
     spilled = [0.1 * each for each in bump]
-    control = [_node(rng, wave, spilled, [0.0] * samples) for _ in range(rng.randint(4, 12))]
+    control = [_node(rng, wave, spilled, [0.0] * samples, blur) for _ in range(rng.randint(4, 12))]
     return Episode(_group(treated), _group(control))
 
 
 Node = tuple[list[float], list[float]]
 
 
-def _node(rng: random.Random, wave: list[float], bump: list[float], leak: list[float]) -> Node:
+def _node(
+    rng: random.Random, wave: list[float], bump: list[float], leak: list[float], blur: float
+) -> Node:
     share, slope, base = rng.uniform(0.8, 1.2), rng.uniform(0.35, 0.45), rng.uniform(20, 30)
     jitter = _remembering(rng, len(wave), 0.7, 4.0)
     noise = _remembering(rng, len(wave), rng.uniform(0.3, 0.7), 4.0)
@@ -103,7 +112,7 @@ def _node(rng: random.Random, wave: list[float], bump: list[float], leak: list[f
         for one, more, n in zip(load, leak, noise, strict=True)
     ]
     # What is measured of load is not quite what queues: it is sampled, too.
-    return latency, [one + rng.gauss(0, 1.0) for one in load]
+    return latency, [one + rng.gauss(0, blur) for one in load]
 
 
 def _group(nodes: list[Node]) -> Watched:

@@ -74,6 +74,25 @@ def test_what_is_left_out_while_the_action_takes_place_does_not_count() -> None:
     assert measure_effect(Watched(series), at=20, gap=4).after == 16
 
 
+def test_samples_are_averaged_from_the_action_both_ways() -> None:
+    # What is left over at the ends is dropped, and no mean straddles the action.
+    series = [900.0, 900.0, *step(64, 32, -5.0), 900.0]
+    found = measure_effect(Watched(series), at=66, average=4)
+    assert (found.before, found.after) == (16, 8)
+    assert found.effect == pytest.approx(-5.0)
+    assert found.high - found.low < 1e-6
+
+
+def test_averaging_takes_more_of_a_badly_read_covariate_out() -> None:
+    rng = random.Random(9)
+    load = added(remembering(rng, 240, 0.95, 9.0), step(160, 80, -20.0))
+    read = added(load, [rng.gauss(0, 12) for _ in load])
+    latency = added(load, remembering(rng, 240, 0.3))
+    at_once = measure_effect(Watched(latency, {"load": read}), at=160)
+    averaged = measure_effect(Watched(latency, {"load": read}), at=160, average=8)
+    assert abs(averaged.effect) < 0.7 * abs(at_once.effect)
+
+
 def test_a_line_before_the_action_is_no_noise() -> None:
     rng = random.Random(6)
     growing = [0.5 * k if k < 60 else 0.0 for k in range(90)]
@@ -212,6 +231,8 @@ FORTY = [float(k) for k in range(40)]
         (Watched(FORTY), None, {"at": 30, "gap": 3}),
         (Watched(FORTY), None, {"at": 20, "gap": -1}),
         (Watched(FORTY), None, {"at": True}),
+        (Watched(FORTY), None, {"at": 20, "average": 0}),
+        (Watched(FORTY), None, {"at": 20, "average": 2}),
         (Watched(FORTY), None, {"at": 20, "level": 1.0}),
         (Watched(FORTY), None, {"at": 20, "level": 0.4}),
         (Watched([]), None, {"at": 20}),

@@ -66,6 +66,7 @@ def measure_effect(
     *,
     at: int,
     gap: int = 0,
+    average: int = 1,
     level: float = 0.95,
 ) -> Measured:
     """Measure how much an outcome rose with an action; negative where it fell.
@@ -75,19 +76,23 @@ def measure_effect(
         control: A group that was not, over the same time and with the same covariates.
         at: Index of the first sample after the action.
         gap: Samples from `at` on that are left out, while the action takes place.
+        average: Take the mean of so many samples at a time, counted from the action both
+            ways; what is left over at the ends is dropped. A covariate that is read with
+            much noise is taken out in part only, and more of it where the noise is averaged
+            away.
         level: How often the interval shall hold the truth; 0.5 to 0.999.
     Raises:
-        InvalidInput: Fewer than 16 samples before or 8 after, lengths that differ, a number
-            that is not finite, or covariates that move with the action itself: then the two
-            cannot be told apart.
+        InvalidInput: Fewer than 16 samples before or 8 after (averaged ones, where that is
+            asked for), lengths that differ, a number that is not finite, or covariates that
+            move with the action itself: then the two cannot be told apart.
     """
     if type(level) is not float or not 0.5 <= level <= 0.999:
         raise InvalidInput("level", expected="0.5 to 0.999", found=level)
     outcome, covariates = _subtract(treated, control)
-    _check_cut(len(outcome), at, gap)
-    kept = [k for k in range(len(outcome)) if not at <= k < at + gap]
-    outcome = [outcome[k] for k in kept]
-    columns = [[column[k] for k in kept] for column in covariates.values()]
+    _check_cut(len(outcome), at, gap, average)
+    outcome = _means(outcome, at, gap, average)
+    columns = [_means(column, at, gap, average) for column in covariates.values()]
+    at //= average
     found = _step(outcome, columns, at, level)
     if found is None:
         raise InvalidInput(
@@ -182,12 +187,22 @@ def _numbers(series: Series, field: str) -> list[float]:
     return found
 
 
-def _check_cut(samples: int, at: int, gap: int) -> None:
-    if type(at) is not int or at < MIN_BEFORE:
+def _means(series: Series, at: int, gap: int, average: int) -> list[float]:
+    """Average so many at a time, in steps that end where the action begins."""
+    after = at + gap
+    ends = after + (len(series) - after) // average * average
+    starts = (*range(at % average, at, average), *range(after, ends, average))
+    return [sum(series[k : k + average]) / average for k in starts]
+
+
+def _check_cut(samples: int, at: int, gap: int, average: int) -> None:
+    if type(average) is not int or average < 1:
+        raise InvalidInput("average", expected="1 or more samples", found=average)
+    if type(at) is not int or at // average < MIN_BEFORE:
         raise InvalidInput("at", expected=f"{MIN_BEFORE} or more samples before", found=at)
     if type(gap) is not int or gap < 0:
         raise InvalidInput("gap", expected="0 or more samples", found=gap)
-    if samples - at - gap < MIN_AFTER:
+    if (samples - at - gap) // average < MIN_AFTER:
         found = max(samples - at - gap, 0)
         raise InvalidInput("outcome", expected=f"{MIN_AFTER} or more samples after", found=found)
 
