@@ -49,7 +49,14 @@ def _gate(
     return passes
 
 
-def _judged(treated: Watched, control: Watched, stated: Hypothesis, config: GateConfig) -> Verdict:
+def _judged(
+    treated: Watched,
+    control: Watched,
+    stated: Hypothesis,
+    config: GateConfig,
+    *,
+    average: int = 1,
+) -> Verdict:
     evidence = Evidence(
         hypothesis_id=stated.hypothesis_id,
         measured=measure_effect(treated, control, at=BEFORE, average=average),
