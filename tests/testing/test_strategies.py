@@ -110,6 +110,7 @@ NOT_RECORDS = {
     "RttMatrix": "a table that a trial reads",
     "Trail": "a path through a graph, found by a question to it",
     "TrialResult": "a report of a trial of coordinates, which only it makes",
+    "TckReport": "a report of federlib.dmn, which only it makes",
     "Finding": "what a driver tells the doctor",
     "EventsMissed": "what a slow reader of events is told",
     "Telemetry": "holds a logger and a sink",

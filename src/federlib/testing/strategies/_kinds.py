@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from federlib.errors import InvalidInput
 from federlib.testing.strategies import (
     _causal,
+    _dmn,
     _fencing,
     _fleet,
     _lease,
@@ -30,6 +31,7 @@ _STRATEGIES: dict[type, st.SearchStrategy[object]] = {
     **_storage.STRATEGIES,
     **_lease.STRATEGIES,
     **_causal.STRATEGIES,
+    **_dmn.STRATEGIES,
     **_fencing.STRATEGIES,
     **_fleet.STRATEGIES,
     **_tasks.STRATEGIES,
