@@ -357,9 +357,14 @@ def test_what_is_nested_too_deep_ends_the_evaluation() -> None:
     deep: list[Value] = []
     for _ in range(1000):
         deep = [deep]
-    for name in ("flatten", "string"):
+    calls: list[tuple[str, list[Value]]] = [
+        ("flatten", [[deep, deep]]),
+        ("string", [deep]),
+        ("is", [deep, deep]),
+    ]
+    for name, arguments in calls:
         with pytest.raises(Exhausted):
-            invoke(Evaluation(), BUILTINS[name], [[deep, deep]])
+            invoke(Evaluation(), BUILTINS[name], arguments)
     keys: list[Value] = ["a"] * 1000
     assert invoke(Evaluation(), BUILTINS["context put"], [{}, keys, None]) is None
 

@@ -6,6 +6,8 @@ digits that are printed; `list replace` is from the text of 1.5 as published.
 
 from __future__ import annotations
 
+import decimal
+
 import pytest
 
 from federlib.dmn.feel import evaluate
@@ -316,3 +318,11 @@ duration("P0Y13M") = duration("P1Y1M")
 @pytest.mark.parametrize("text", EXAMPLES.strip().split("\n"))
 def test_an_example_of_the_standard_is_true(text: str) -> None:
     assert evaluate(text) is True
+
+
+@pytest.mark.parametrize("text", EXAMPLES.strip().split("\n"))
+def test_it_is_true_whatever_the_decimal_context_of_the_thread(text: str) -> None:
+    hostile = decimal.Context(prec=1, rounding=decimal.ROUND_UP, Emax=1, Emin=-1)
+    hostile.traps.update(dict.fromkeys(hostile.traps, True))
+    with decimal.localcontext(hostile):
+        assert evaluate(text) is True

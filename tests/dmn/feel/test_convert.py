@@ -225,3 +225,5 @@ def test_functions_and_bottomless_values_have_no_spelling() -> None:
     for bad in (BUILTINS["abs"], deep):
         with pytest.raises(InvalidInput):
             canonical(bad)
+    with pytest.raises(InvalidInput):
+        to_python(deep)

@@ -125,13 +125,22 @@ def to_python(value: Value) -> object:
     else they stay `Decimal`. Dates and times become those of `datetime`, durations of days
     `timedelta`. What Python cannot hold (years beyond 9999, nanoseconds, months, ranges,
     functions) stays the value of FEEL.
+
+    Raises:
+        InvalidInput: It is nested deeper than 100.
     """
+    return _plain(value, 0)
+
+
+def _plain(value: Value, depth: int) -> object:
+    if depth > _MAX_DEPTH:
+        raise InvalidInput("value", expected=f"at most {_MAX_DEPTH} levels", found="more")
     if isinstance(value, Decimal):
         return _plain_number(value)
     if isinstance(value, list):
-        return [to_python(each) for each in value]
+        return [_plain(each, depth + 1) for each in value]
     if isinstance(value, dict):
-        return {key: to_python(each) for key, each in value.items()}
+        return {key: _plain(each, depth + 1) for key, each in value.items()}
     if isinstance(value, Date):
         return _plain_date(value) or value
     if isinstance(value, Time):

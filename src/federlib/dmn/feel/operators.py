@@ -305,7 +305,7 @@ def _length(duration: Days | Months) -> Decimal:
 def _scaled(ev: Evaluation, duration: Days | Months, length: Decimal | None) -> Value:
     if length is None:
         return None
-    if abs(length) > _MAX_DURATION:
+    if length.copy_abs() > _MAX_DURATION:
         return ev.fail("a duration out of range")
     whole = int(length.to_integral_value(rounding=ROUND_DOWN))
     return Days(whole) if isinstance(duration, Days) else Months(whole)

@@ -314,8 +314,10 @@ def has_property(value: Value, name: str) -> bool:
 
 
 def _seconds(ns: int) -> Decimal:
-    whole, rest = divmod(ns, SECOND_NS)
-    return Decimal(whole) + Decimal(rest).scaleb(-9).normalize() if rest else Decimal(whole)
+    """Give seconds, with no more places than they need; no context takes part."""
+    whole, rest = divmod(abs(ns), SECOND_NS)
+    sign = "-" if ns < 0 else ""
+    return Decimal(f"{sign}{whole}.{rest:09d}".rstrip("0") if rest else f"{sign}{whole}")
 
 
 def _part(ns: int, unit_ns: int, size: int) -> Decimal:
@@ -359,7 +361,7 @@ _PROPERTIES: dict[type, _Properties] = {
         "days": lambda v: Decimal(abs(v.ns) // DAY_NS * (-1 if v.ns < 0 else 1)),
         "hours": lambda v: _part(v.ns, 3600 * SECOND_NS, 24),
         "minutes": lambda v: _part(v.ns, 60 * SECOND_NS, 60),
-        "seconds": lambda v: _seconds(abs(v.ns) % (60 * SECOND_NS)) * (-1 if v.ns < 0 else 1),
+        "seconds": lambda v: _seconds((-1 if v.ns < 0 else 1) * (abs(v.ns) % (60 * SECOND_NS))),
     },
     Months: {
         "years": lambda v: Decimal(abs(v.months) // 12 * (-1 if v.months < 0 else 1)),

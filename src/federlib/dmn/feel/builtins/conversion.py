@@ -22,7 +22,7 @@ from federlib.dmn.feel.builtins.text import text
 from federlib.dmn.feel.calendar import MAX_YEAR, SECOND_NS, is_day
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.lexical import parse_date, parse_date_time, parse_duration, parse_time
-from federlib.dmn.feel.numbers import parse_number, to_int
+from federlib.dmn.feel.numbers import CONTEXT, parse_number, to_int
 from federlib.dmn.feel.operators import not_
 from federlib.dmn.feel.temporal import (
     MAX_OFFSET_S,
@@ -37,6 +37,7 @@ from federlib.dmn.feel.values import Function, Value
 
 __all__ = ["WAYS"]
 
+_SECOND = Decimal(SECOND_NS)
 _DATE_FROM = Kind("a string, date, or date and time", (str, Date, DateTime))
 _TIME_FROM = Kind("a string, time, date, or date and time", (str, Time, Date, DateTime))
 
@@ -87,7 +88,7 @@ def _time_of(
     h, m = to_int(hour, bound=23), to_int(minute, bound=59)
     if h is None or m is None or h < 0 or m < 0 or not 0 <= second < 60:
         return ev.fail("time: there is no such time")
-    ns = (h * 3600 + m * 60) * SECOND_NS + int(second * SECOND_NS)
+    ns = (h * 3600 + m * 60) * SECOND_NS + int(CONTEXT.multiply(second, _SECOND))
     if offset is None:
         return Time(ns)
     offset_s, rest = divmod(offset.ns, SECOND_NS)

@@ -9,12 +9,13 @@ from decimal import Decimal
 
 from federlib.dmn.feel.builtins.declare import ANY, DATE, way
 from federlib.dmn.feel.calendar import day_number, iso_week
-from federlib.dmn.feel.evaluation import Evaluation
+from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.temporal import Date, DateTime, date_time_at
 from federlib.dmn.feel.values import Function, Overloads, Value
 
 __all__ = ["WAYS"]
 
+_MAX_DEPTH = 200
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -44,18 +45,20 @@ def _week_of_year(_ev: Evaluation, value: Date | DateTime) -> Value:
     return Decimal(iso_week(date.year, date.month, date.day))
 
 
-def _is(ev: Evaluation, a: Value, b: Value) -> Value:
+def _is(ev: Evaluation, a: Value, b: Value, depth: int = 0) -> Value:
     """Say whether two values are the same element of the domain.
 
     Stricter than `=`: `23:00:50Z` is another time than `00:00:50+01:00`. Never null.
     """
     ev.spend()
+    if depth > _MAX_DEPTH:
+        raise Exhausted(f"values nested deeper than {_MAX_DEPTH}")
     if type(a) is not type(b):
         return False
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(_is(ev, x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(_is(ev, x, y, depth + 1) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_is(ev, a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(_is(ev, a[key], b[key], depth + 1) for key in a)
     if isinstance(a, Function | Overloads):
         return a is b
     return a == b
