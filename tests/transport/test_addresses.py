@@ -10,6 +10,7 @@ from federlib.errors import InvalidInput
 from federlib.transport.addresses import (
     Networks,
     canonical,
+    check_host,
     format_address,
     is_loopback,
     parse_address,
@@ -45,6 +46,20 @@ def name_of_what_is_wrong(text: str) -> str:
     except InvalidInput as error:
         return error.field
     return ""
+
+
+@pytest.mark.parametrize("scope", ["\0", "\n", "e 0", "\u00e9", "\ud800", "x" * 16])
+def test_what_is_no_interface_is_no_part_of_an_address(scope: str) -> None:
+    with pytest.raises(InvalidInput, match="address: expected an IP address and port"):
+        parse_address(f"[fe80::1%{scope}]:7000")
+    with pytest.raises(InvalidInput, match="host: expected an IP address"):
+        check_host(f"fe80::1%{scope}")
+
+
+@pytest.mark.parametrize("scope", ["1", "eth0", "br-0a1b2c3d4e5f"])
+def test_an_interface_may_be_part_of_an_address(scope: str) -> None:
+    assert parse_address(f"[fe80::1%{scope}]:7000") == (f"fe80::1%{scope}", 7000)
+    assert check_host(f"fe80::1%{scope}") == f"fe80::1%{scope}"
 
 
 @given(st.text(max_size=100) | st.from_regex(r"[\[\]:.0-9a-f%]{1,60}", fullmatch=True))

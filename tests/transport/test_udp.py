@@ -75,6 +75,15 @@ async def test_the_other_family_is_refused() -> None:
                 await transport.request(other.address, b"x", timeout_s=1)
 
 
+@pytest.mark.parametrize("scope", ["\0", "\u00e9" * 64, "\ud800"])
+async def test_an_interface_that_the_system_cannot_even_read_is_refused(scope: str) -> None:
+    async with sealed("::1") as six:
+        with pytest.raises(InvalidInput, match="address"):
+            await six.send(f"[fe80::1%{scope}]:7000", b"x")
+        with pytest.raises(InvalidInput, match="address"):
+            await six.request(f"[fe80::1%{scope}]:7000", b"x", timeout_s=1)
+
+
 async def test_without_keys_it_is_told_what_to_do() -> None:
     with pytest.raises(InvalidInput, match=r"Keyring\(Key\(secret\)\).*or plaintext=True"):
         UdpTransport(cluster="c")

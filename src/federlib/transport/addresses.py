@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ __all__ = ["Networks", "canonical", "check_host", "format_address", "is_loopback
 _EXPECTED = "an IP address and port, as 10.0.0.7:7000 or [fd00::7]:7000; a name is for resolve()"
 _LONGEST = 80  # an IPv6 address with the name of an interface, and a port
 
+_SCOPE = re.compile("[!-~]{1,15}")  # Linux's names are no longer
 
 _REMEMBERED = 4_096
 
@@ -34,7 +36,7 @@ def parse_address(address: str) -> tuple[str, int]:
         number = int(port) if port.isascii() and port.isdigit() else -1
     except ValueError:
         number, known = -1, None
-    right = known is not None and (known.version == 6) == is_six
+    right = known is not None and (known.version == 6) == is_six and _has_usable_scope(known)
     if not (colon and right and 0 < number <= 65_535 and len(address) <= _LONGEST):
         raise InvalidInput("address", expected=_EXPECTED, found=address)
     return _canonical(host), number
@@ -58,14 +60,14 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def check_host(host: str) -> str:
+def check_host(host: object) -> str:
     """Return an IP address in the one way to write it.
 
     Raises:
         InvalidInput: It is none.
     """
     try:
-        if isinstance(host, str):
+        if isinstance(host, str) and _has_usable_scope(ipaddress.ip_address(host[:_LONGEST])):
             return _canonical(host[:_LONGEST])
     except ValueError:
         pass
@@ -110,6 +112,16 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     except ValueError:
         pass
     raise InvalidInput("allow", expected="a network as 10.0.0.0/8", found=text)
+
+
+def _has_usable_scope(known: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Say whether the interface that an IPv6 address names, if any, may be one.
+
+    Anything may stand there, and of zeros, accents and surrogates the system makes errors of
+    its own, which whoever sends to an address that others told him does not expect.
+    """
+    scope = known.scope_id if isinstance(known, ipaddress.IPv6Address) else None
+    return scope is None or _SCOPE.fullmatch(scope) is not None
 
 
 def is_loopback(host: str) -> bool:
