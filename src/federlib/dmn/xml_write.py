@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 
 from federlib.dmn.model import (
     Binding,
@@ -39,8 +39,6 @@ from federlib.errors import InvalidInput
 __all__ = ["dump_xml"]
 
 _NAMESPACE = "https://www.omg.org/spec/DMN/20230324/MODEL/"
-# XML 1.0 has no way at all to write these.
-_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def dump_xml(model: Definitions) -> bytes:
@@ -339,8 +337,14 @@ class _Writer:
                 self.element(name, partial(self.text, "text", text, always=True))
 
 
+@cache
+def _unwritable() -> re.Pattern[str]:
+    # XML 1.0 has no way at all to write these.
+    return re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
 def _checked(text: str) -> str:
-    found = _UNWRITABLE.search(text)
+    found = _unwritable().search(text)
     if found is not None:
         raise InvalidInput("model", expected="characters that XML can hold", found=found.group())
     return text
