@@ -93,7 +93,7 @@ def test_other_strings_are_a_value_too() -> None:
 
 def test_allowed_values_of_a_type_bound_what_is_looked_for() -> None:
     percent = ItemDefinition("tPercent", "number", allowed="[0..100]")
-    rules = (("< 50", "-", "1"), (">= 50", "-", "2"))
+    rules = (("< 50", "-", "1"), (">= 50", "-", "2"), ("null", "-", "0"))
     found = analysed(*rules, inputs=(("cpu", "tPercent"), ("pool", "string")), types=(percent,))
     assert found.gaps == ()
     assert found.is_clean

@@ -114,7 +114,7 @@ def analyse(model: Model, *, has_null: bool = True, limit: int = 20) -> tuple[Ta
 
     Args:
         model: The model.
-        has_null: Whether null is one more value of each column without allowed values.
+        has_null: Whether null is one more value of each column: an input may always be missing.
         limit: At most so many gaps, and so many overlaps, of one table are told.
     """
     restrictions = restrictions_of(model.definitions)
@@ -139,7 +139,7 @@ def analyse_table(
         table: The table.
         restrictions: Unary tests that the values of a column pass beside its allowed values,
             by the name of the column: those of its type.
-        has_null: Whether null is one more value of each column without allowed values.
+        has_null: Whether null is one more value of each column: an input may always be missing.
         limit: At most so many gaps, and so many overlaps, are told.
         steps: How far each search goes.
     """

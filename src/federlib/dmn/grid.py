@@ -84,7 +84,7 @@ def grid_of(
         table: What.
         restrictions: Unary tests that the values of a column pass beside its allowed values,
             by the name of the column.
-        has_null: Whether null is one more value of each column without allowed values.
+        has_null: Whether null is one more value of each column.
         work: How much of it may be done; about a tenth of a second for each million.
     Returns:
         None where the table is too large for that.
@@ -191,7 +191,9 @@ class _AxisBuilder:
         within = [
             each
             for each in classes.members
-            if all(passes(limit, _NO_FACTS, each.example) for limit in self._limits)
+            # Null conforms to every type, and no allowed values keep it out.
+            if each.example is None
+            or all(passes(limit, _NO_FACTS, each.example) for limit in self._limits)
         ]
         return attrs.evolve(classes, members=tuple(within) or classes.members)
 
