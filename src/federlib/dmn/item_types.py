@@ -65,7 +65,7 @@ def adapt(ev: Evaluation, value: Value, kind: ItemType, what: str) -> Value:
     """
     if value is None or kind is ANY_ITEM:
         return value
-    found = coerce(value, kind.feel)
+    found = coerce(value, kind.feel, spend=ev.spend)
     if found is None:
         return ev.fail(f"{what} is not of type {kind.feel}, so it is null")
     if kind.check is not None:

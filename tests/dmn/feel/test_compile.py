@@ -399,3 +399,23 @@ def test_expressions_know_their_types() -> None:
         "(function(a: number) a)(1)": NUMBER,
     }.items():
         assert compile_expression(text, scope).tree.type == kind, text
+
+
+def test_values_and_types_that_stand_in_very_many_places_are_looked_at_once() -> None:
+    doubled = ", ".join(f"x{i}: [x{i - 1}, x{i - 1}]" for i in range(1, 60))
+    twins = ", ".join(
+        f"p{i}: {{x: p{i - 1}, y: p{i - 1}}}, q{i}: {{x: q{i - 1}, y: q{i - 1}}}"
+        for i in range(1, 60)
+    )
+    lists = "list<" * 50 + "number" + ">" * 50
+    for text, value in {
+        f"{{x0: 1, {doubled}, r: x50 instance of {lists}}}.r": True,
+        f"{{x0: 1, {doubled}, r: (function(a: {lists}) 1)(x50)}}.r": Decimal(1),
+        f"{{p0: 1, q0: 1, {twins}, r: count([p59, q59])}}.r": Decimal(2),
+        f"{{p0: 1, q0: 1, {twins}, r: if true then p59.x.x.x.x else q59}}.r = null": False,
+        f"{{p0: 1, q0: 1, {twins}, r: (function() p59)().x.y = null}}.r": False,
+    }.items():
+        assert compile_expression(text).evaluate(Evaluation(), {}) == value
+    equal = compile_expression(f"{{p0: 1, q0: 1, {twins}, r: p59 = q59}}.r")
+    with pytest.raises(Exhausted):
+        equal.evaluate(Evaluation(), {})

@@ -297,7 +297,9 @@ def _function(compiler: Compiler, node: FunctionLiteral, own_place: int = 0) -> 
 def _adapted(
     ev: Evaluation, arguments: Sequence[Value], kinds: Sequence[FeelType]
 ) -> list[Value] | None:
-    adapted = [coerce(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
+    adapted = [
+        coerce(value, kind, spend=ev.spend) for value, kind in zip(arguments, kinds, strict=True)
+    ]
     for before, after, kind in zip(arguments, adapted, kinds, strict=True):
         if after is None and before is not None:
             return ev.fail(f"a function takes {kind}, not {operators.kind_of(before)}")
@@ -445,7 +447,7 @@ def _instance_of(compiler: Compiler, node: InstanceOf) -> Code:
     wanted = node.wanted
     if wanted is None:
         return lambda ev, frame: ev.fail(f"there is no type {node.text[:80]}")
-    return lambda ev, frame: is_instance(value(ev, frame), wanted)
+    return lambda ev, frame: is_instance(value(ev, frame), wanted, spend=ev.spend)
 
 
 _MAKERS: Mapping[type, Callable[[Compiler, Node], Code]] = cast(

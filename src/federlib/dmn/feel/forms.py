@@ -35,6 +35,7 @@ from federlib.dmn.feel.types import (
     FunctionType,
     ListType,
     RangeType,
+    bounded,
     join,
 )
 
@@ -86,7 +87,7 @@ def list_or_interval(parser: Parser) -> Node:
         elements.append(parser.expression())
     parser.is_in_end = is_in_end
     parser.expect("]")
-    return ListLiteral(tuple(elements), ListType(join(node.type for node in elements)))
+    return ListLiteral(tuple(elements), bounded(ListType(join(node.type for node in elements))))
 
 
 def _begins_open(parser: Parser) -> bool:
@@ -108,7 +109,7 @@ def interval_from(parser: Parser, low: Node, *, has_low: bool) -> Node:
     has_high = parser.takes("]")
     if not has_high and not parser.takes(")"):
         parser.expect("[")
-    return Interval(low, high, has_low, has_high, RangeType(join((low.type, high.type))))
+    return Interval(low, high, has_low, has_high, bounded(RangeType(join((low.type, high.type)))))
 
 
 def context(parser: Parser) -> Node:
@@ -134,7 +135,7 @@ def context(parser: Parser) -> Node:
     parser.forget(mark)
     if twice is not None:
         return Broken(f"a context has two entries {twice[:40]!r}")
-    return ContextLiteral(tuple(entries), ContextType(declared.types))
+    return ContextLiteral(tuple(entries), bounded(ContextType(declared.types)))
 
 
 def _key(parser: Parser) -> str:
@@ -181,7 +182,7 @@ def choice(parser: Parser) -> Node:
     then = parser.bracketed()
     parser.expect_word("else")
     otherwise = parser.expression()
-    return If(condition, then, otherwise, join((then.type, otherwise.type)))
+    return If(condition, then, otherwise, bounded(join((then.type, otherwise.type))))
 
 
 def _iterations(parser: Parser, *, has_ranges: bool) -> tuple[Iteration, ...]:
@@ -263,4 +264,7 @@ def function(parser: Parser) -> Node:
     parser.forget(mark)
     kinds = tuple(parameter.type for parameter in parameters)
     names = tuple(parameter.name for parameter in parameters)
-    return FunctionLiteral(tuple(parameters), body, FunctionType(kinds, body.type, names))
+    result = bounded(FunctionType(kinds, body.type, names))
+    if not isinstance(result, FunctionType):
+        result = FunctionType((ANY,) * len(kinds), ANY, names)
+    return FunctionLiteral(tuple(parameters), body, result)

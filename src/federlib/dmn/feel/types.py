@@ -5,7 +5,7 @@ Source: DMN 1.5, 10.3.2.9 (types), 10.3.2.9.2 (conformance), 10.3.2.9.4 (convers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import TypeAlias
@@ -103,6 +103,11 @@ class ContextType:
         """Finds the entries in a text."""
         return NameIndex(self.entries)
 
+    @cached_property
+    def parts(self) -> int:
+        """How many types it is made of."""
+        return 1 + sum(map(_parts, self.entries.values()))
+
     def __str__(self) -> str:
         inside = ", ".join(f"{name}: {kind}" for name, kind in self.entries.items())
         return f"context<{inside}>"
@@ -163,7 +168,11 @@ NAMED_TYPES: Mapping[str, FeelType] = {
 }
 """Types that have a name of their own, with the spellings of older models."""
 
+Spend: TypeAlias = Callable[[int], None]
+"""Takes steps of an evaluation."""
+
 _MAX_JOINED = 1_000
+_MAX_PARTS = 1_000
 
 _CLASSES: Mapping[SimpleType, type] = {
     NUMBER: Decimal,
@@ -176,6 +185,32 @@ _CLASSES: Mapping[SimpleType, type] = {
     MONTHS_DURATION: Months,
 }
 _SIMPLE_OF: Mapping[type, SimpleType] = {kind: simple for simple, kind in _CLASSES.items()}
+
+
+def _free(steps: int) -> None:
+    """Take no steps."""
+
+
+def bounded(kind: FeelType) -> FeelType:
+    """Give a type, or `Any` if it has very many parts.
+
+    Entries of contexts may be contexts that stand in two entries each, and so on: written out,
+    or compared part by part, such a type has no end. Types that a text is given while it is
+    read are bounded, which costs nothing but the names of entries.
+    """
+    return kind if _parts(kind) <= _MAX_PARTS else ANY
+
+
+def _parts(kind: FeelType) -> int:
+    match kind:
+        case ListType(element) | RangeType(element):
+            return 1 + _parts(element)
+        case ContextType():
+            return kind.parts
+        case FunctionType(parameters, result):
+            return 1 + _parts(result) + sum(map(_parts, parameters))
+        case _:
+            return 1
 
 
 def conforms(narrow: FeelType, wide: FeelType) -> bool:
@@ -279,41 +314,66 @@ def _join_contexts(
     return ContextType({**left, **changed}, is_open=True)
 
 
-def is_instance(value: Value, kind: FeelType) -> bool:
+def is_instance(value: Value, kind: FeelType, *, spend: Spend = _free) -> bool:
     """Say whether a value is of a type, as `instance of` does: null is of no type but `Null`.
 
     Args:
         value: Any value.
         kind: Any type; null inside a list or a context is of each.
+        spend: Takes a step for each element that is looked at.
     Source: DMN 1.5, 10.3.2.6, table 49 and 10.3.2.9.2.
     """
     if value is None:
         return kind == NULL
-    return _is_of(value, kind)
+    return _Check(spend).is_of(value, kind)
 
 
-def _is_of(value: Value, kind: FeelType) -> bool:
-    if value is None or kind == ANY:
+@attrs.define(eq=False)
+class _Check:
+    """Looks at each part of a value once, though it may stand in very many places of it."""
+
+    spend: Spend
+    seen: set[tuple[int, int]] = attrs.field(factory=set)
+
+    def is_of(self, value: Value, kind: FeelType) -> bool:
+        if value is None or kind == ANY:
+            return True
+        match kind:
+            case SimpleType():
+                return type(value) is _CLASSES.get(kind)
+            case ListType(element):
+                return isinstance(value, list) and (
+                    element == ANY or self._are_of(value, kind, [(each, element) for each in value])
+                )
+            case ContextType(entries):
+                return (
+                    isinstance(value, dict)
+                    and entries.keys() <= value.keys()
+                    and self._are_of(
+                        value, kind, [(value[name], part) for name, part in entries.items()]
+                    )
+                )
+            case RangeType(element):
+                return (
+                    isinstance(value, Range)
+                    and self.is_of(value.low, element)
+                    and self.is_of(value.high, element)
+                )
+            case FunctionType():
+                return _is_callable_as(value, kind)
+
+    def _are_of(
+        self, value: Value, kind: FeelType, parts: Sequence[tuple[Value, FeelType]]
+    ) -> bool:
+        # Both outlive this check, so an id stands for one thing.
+        key = id(value), id(kind)
+        if key in self.seen:
+            return True
+        self.spend(len(parts))
+        if not all(self.is_of(part, wanted) for part, wanted in parts):
+            return False
+        self.seen.add(key)
         return True
-    match kind:
-        case SimpleType():
-            return type(value) is _CLASSES.get(kind)
-        case ListType(element):
-            return isinstance(value, list) and (
-                element == ANY or all(_is_of(part, element) for part in value)
-            )
-        case ContextType(entries):
-            return isinstance(value, dict) and all(
-                name in value and _is_of(value[name], part) for name, part in entries.items()
-            )
-        case RangeType(element):
-            return (
-                isinstance(value, Range)
-                and _is_of(value.low, element)
-                and _is_of(value.high, element)
-            )
-        case FunctionType():
-            return _is_callable_as(value, kind)
 
 
 def _is_callable_as(value: Value, kind: FunctionType) -> bool:
@@ -330,7 +390,7 @@ def _is_callable_as(value: Value, kind: FunctionType) -> bool:
     return least <= given and (value.is_variadic or given <= most)
 
 
-def coerce(value: Value, kind: FeelType) -> Value:
+def coerce(value: Value, kind: FeelType, *, spend: Spend = _free) -> Value:
     """Adapt a value to a type, by the three conversions that are implicit.
 
     A single value becomes a list of it where a list is wanted, a list of one its element where
@@ -339,16 +399,18 @@ def coerce(value: Value, kind: FeelType) -> Value:
     Args:
         value: Any value; null conforms to every type.
         kind: The type that is wanted.
+        spend: Takes a step for each element that is looked at.
     Returns:
         The value, converted where that serves; null where it does not conform. Whoever calls
         tells the two nulls apart by what was given.
     Source: DMN 1.5, 10.3.2.9.4.
     """
-    if _is_of(value, kind):
+    check = _Check(spend)
+    if check.is_of(value, kind):
         return value
-    if isinstance(kind, ListType) and _is_of(value, kind.element):
+    if isinstance(kind, ListType) and check.is_of(value, kind.element):
         return [value]
-    if isinstance(value, list) and len(value) == 1 and _is_of(value[0], kind):
+    if isinstance(value, list) and len(value) == 1 and check.is_of(value[0], kind):
         return value[0]
     if kind == DATE_AND_TIME and isinstance(value, Date):
         return DateTime(value, UTC_MIDNIGHT)
