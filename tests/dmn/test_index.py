@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from federlib.dmn import index as module
 from federlib.dmn.cells import Cell, read_cell
 from federlib.dmn.feel.convert import from_python
-from federlib.dmn.index import Blocks, IndexColumn, Leaf, Node, Split, build_index, find_rules
+from federlib.dmn.index import (
+    Blocks,
+    Leaf,
+    Node,
+    NumberSplit,
+    TextSplit,
+    build_index,
+    find_rules,
+)
+from federlib.dmn.masks import IndexColumn
 
 _CELLS = st.one_of(
     st.just("-"),
@@ -54,12 +63,20 @@ def _columns(count: int) -> list[IndexColumn]:
     return [IndexColumn(f"c{number}") for number in range(count)]
 
 
+def _parts(node: Node) -> list[Node]:
+    match node:
+        case Leaf():
+            return []
+        case Blocks(parts):
+            return list(parts)
+        case TextSplit(_, texts, rest):
+            return [*{id(part): part for part in texts.values()}.values(), rest]
+        case NumberSplit(_, _, numbered, rest):
+            return [*(part for part in numbered if part is not None), rest]
+
+
 def _depth(node: Node) -> int:
-    if isinstance(node, Split):
-        return 1 + max(map(_depth, node.parts.values()))
-    if isinstance(node, Blocks):
-        return 1 + max(map(_depth, node.parts))
-    return 0
+    return 0 if isinstance(node, Leaf) else 1 + max(map(_depth, _parts(node)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -103,14 +120,13 @@ def _pools(count: int, pools: int) -> list[list[Cell | None]]:
 def _leaves(node: Node) -> list[Leaf]:
     if isinstance(node, Leaf):
         return [node]
-    parts = node.parts.values() if isinstance(node, Split) else node.parts
-    return [leaf for part in parts for leaf in _leaves(part)]
+    return [leaf for part in _parts(node) for leaf in _leaves(part)]
 
 
 def test_a_large_table_is_split_by_what_parts_it_best_and_no_rule_is_lost() -> None:
     rows = _pools(5_000, 10)
     node = build_index(_columns(3), rows)
-    assert isinstance(node, Split)
+    assert isinstance(node, TextSplit | NumberSplit)
     leaves = _leaves(node)
     assert {rule for leaf in leaves for rule in leaf.rules} == set(range(5_000))
     assert sum(len(leaf.rules) for leaf in leaves) <= 2 * 5_000
@@ -121,8 +137,8 @@ def test_a_large_table_is_split_by_what_parts_it_best_and_no_rule_is_lost() -> N
 
 def test_in_a_part_of_one_text_its_column_is_not_asked_again() -> None:
     node = build_index(_columns(3), _pools(1_000, 10))
-    assert isinstance(node, Split)
-    names = {name for leaf in _leaves(node) if leaf.rules for name, _, _ in leaf.columns}
+    assert isinstance(node, TextSplit | NumberSplit)
+    names = {column.name for leaf in _leaves(node) for column in leaf.columns}
     assert names == {"c1", "c2"}
 
 

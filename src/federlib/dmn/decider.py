@@ -17,7 +17,7 @@ from federlib.dmn.decision import Decision, DecisionSource, hash_inputs
 from federlib.dmn.feel.convert import canonical, from_python, to_python
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.values import Value
-from federlib.dmn.plain import PlainTable, copied
+from federlib.dmn.plain import Ask, PlainTable, copied
 from federlib.dmn.trace import TableWitness
 from federlib.errors import InvalidInput
 
@@ -108,6 +108,11 @@ class Decider:
         others: Other names of facts that may change what it decides: of decisions whose results
             may be given, and of what imported models require.
         table: The short way; None: there is none.
+
+    Attributes:
+        source: What decides.
+        answer: The short way: takes facts and gives outputs that must not be changed, with the
+            ids of rules; None where only the long way can tell.
     """
 
     def __init__(
@@ -122,8 +127,9 @@ class Decider:
         self._evaluate = evaluate
         self._inputs = tuple(inputs)
         self._relevant = (*inputs, *others)
+        self._others = frozenset(others)
         self._hash = InputHasher(inputs).hash
-        self._answer = _no_answer if table is None else table.answer
+        self.answer: Ask = _no_answer if table is None else table.answer
 
     def outputs(self, facts: Mapping[str, object], *, now_ns: int | None = None) -> object:
         """Decide, and give the outputs only.
@@ -134,13 +140,16 @@ class Decider:
         Raises:
             InvalidInput: FEEL has no such value.
         """
-        answer = self._answer(facts)
+        answer = self.answer(facts)
         if answer is None:
-            values = self._values(facts)
-            return to_python(self._evaluate(Evaluation(now_ns=now_ns), values))
+            return self.outputs_of(facts, now_ns)
         outputs = answer[0]
         # The usual case of `copied`, without a call.
         return outputs.copy() if outputs.__class__ is dict else copied(outputs)
+
+    def outputs_of(self, facts: Mapping[str, object], now_ns: int | None) -> object:
+        """Give the outputs on the long way."""
+        return to_python(self._evaluate(Evaluation(now_ns=now_ns), self._values(facts)))
 
     def decide(
         self, facts: Mapping[str, object], *, trace: bool = False, now_ns: int | None = None
@@ -154,8 +163,10 @@ class Decider:
         Raises:
             InvalidInput: FEEL has no such value.
         """
-        answer = None if trace else self._answer(facts)
-        if answer is None:
+        answer = None if trace else self.answer(facts)
+        if answer is None or (
+            len(facts) != len(self._inputs) and not self._others.isdisjoint(facts)
+        ):
             return self._decide_long(facts, now_ns=now_ns, explains=trace)
         outputs, matched, applied = answer
         return Decision(

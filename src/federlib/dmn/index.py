@@ -1,11 +1,10 @@
 """Which rules of a table match, found by column and not by rule.
 
-A *leaf* holds, for each column, a mask of the rules whose cell is true for a value: one for each
-distinct text, each span between two bounds, each boolean and null. The masks of all columns,
-and-ed, are the rules that match. Masks grow with the number of rules, and there are as many as
-there are bounds; so more than some hundred rules are first *split*, by the values of the column
-that parts them best; and where no column does, a large table is cut into *blocks* of rules in
-their order.
+A *leaf* holds, for each column, a mask of the rules whose cell is true for a value (see
+`federlib.dmn.masks`). The masks of all columns, and-ed, are the rules that match. Masks grow
+with the number of rules, and there are as many as there are bounds; so more than some hundred
+rules are first *split*, by the values of the column that parts them best; and where no column
+does, a large table is cut into *blocks* of rules in their order.
 
 Looking up raises `KeyError` for whatever is not worth a place in here (a number beyond 1e300 or
 not finite, a type that no plain cell speaks of, a value that is missing): the caller then asks
@@ -19,26 +18,23 @@ each elementary interval of each dimension.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 from math import inf
-from types import NoneType
 from typing import TypeAlias
 
 import attrs
 
-from federlib.dmn.cells import Cell, bound_of
+from federlib.dmn.cells import Cell
+from federlib.dmn.masks import LIMIT, ColumnMasks, IndexColumn, column_masks, place_of
 
 __all__ = [
     "LEAF_RULES",
-    "TYPES",
     "Blocks",
-    "IndexColumn",
     "Leaf",
-    "Look",
     "Node",
-    "Split",
+    "NumberSplit",
+    "TextSplit",
     "bits_of",
     "build_index",
     "find_rules",
@@ -60,63 +56,54 @@ _MAX_COPIES = 2
 _MIN_GAIN = 0.7
 """A split is worth it where its largest part has less than that of the rules."""
 
-_LIMIT = 1e300
-
-Find: TypeAlias = Callable[..., object]
-"""Takes a value of one type, gives the key of a mask or part; None for a text unknown here."""
-
-Look: TypeAlias = Mapping[type, Find]
-
-
-TYPES: frozenset[type] = frozenset({int, float, Decimal, str, bool, NoneType})
-"""Of the values that an index can hold."""
-
-
-@attrs.frozen
-class IndexColumn:
-    """A column of a table.
-
-    Attributes:
-        name: Under which its value is found.
-        types: Of its values, those that may be looked up; whatever else comes is asked cell by
-            cell, where it can be converted and told.
-    """
-
-    name: str
-    types: frozenset[type] = TYPES
-
 
 @attrs.frozen(eq=False)
 class Leaf:
     """Some rules, by column.
 
     Attributes:
-        columns: Those in which not all cells are `-`: under which name the value is found; by
-            its type, what finds its key; and by key the rules whose cell is true for it.
+        columns: Those in which not all cells are `-`.
         rules: The number of the rule of each bit, ascending.
         every: All bits.
         unsure: The rules with cells that the masks take for true and the language must look at.
     """
 
-    columns: tuple[tuple[str, Look, dict[object, int]], ...]
+    columns: tuple[ColumnMasks, ...]
     rules: Sequence[int]
     every: int
     unsure: int
 
 
 @attrs.frozen(eq=False)
-class Split:
-    """Rules, parted by the values of one column.
+class TextSplit:
+    """Rules, parted by the texts of one column.
 
     Attributes:
-        name: Of the column.
-        look: By the type of the value, what finds the key of its part.
-        parts: By key.
+        column: The column.
+        parts: By text, of those that some cell names.
+        rest: For all other values.
     """
 
-    name: str
-    look: Look
-    parts: dict[object, Node]
+    column: IndexColumn
+    parts: dict[str, Node]
+    rest: Node
+
+
+@attrs.frozen(eq=False)
+class NumberSplit:
+    """Rules, parted by the numbers of one column.
+
+    Attributes:
+        column: The column.
+        bounds: Sorted; the first and the last are `LIMIT`.
+        parts: By how many bounds lie at or before the number; None beyond the limits.
+        rest: For all other values.
+    """
+
+    column: IndexColumn
+    bounds: list[float]
+    parts: list[Node | None]
+    rest: Node
 
 
 @attrs.frozen(eq=False)
@@ -130,7 +117,7 @@ class Blocks:
     parts: tuple[Node, ...]
 
 
-Node: TypeAlias = "Leaf | Split | Blocks"
+Node: TypeAlias = "Leaf | TextSplit | NumberSplit | Blocks"
 
 Rows: TypeAlias = Sequence[Sequence["Cell | None"]]
 
@@ -146,14 +133,12 @@ def find_rules(node: Node, values: Mapping[str, object]) -> tuple[list[int], set
     Raises:
         KeyError: A value has no place in the index.
     """
-    while isinstance(node, Split):
-        value = values[node.name]
-        node = node.parts[node.look[type(value)](value)]
+    while isinstance(node, TextSplit | NumberSplit):
+        node = _part(node, values[node.column.name])
     if isinstance(node, Leaf):
         mask = node.every
-        for name, look, masks in node.columns:
-            value = values[name]
-            mask &= masks[look[type(value)](value)]
+        for column in node.columns:
+            mask &= column.find(values[column.name])
         rules = node.rules
         matching = [rules[bit] for bit in bits_of(mask)]
         return matching, {rules[bit] for bit in bits_of(mask & node.unsure)}
@@ -164,6 +149,19 @@ def find_rules(node: Node, values: Mapping[str, object]) -> tuple[list[int], set
         found += some
         unsure |= some_unsure
     return found, unsure
+
+
+def _part(split: TextSplit | NumberSplit, value: object) -> Node:
+    if type(value) not in split.column.types:
+        raise KeyError(type(value))
+    if isinstance(split, TextSplit):
+        return split.parts.get(value, split.rest) if isinstance(value, str) else split.rest
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return split.rest
+    part = split.parts[place_of(split.bounds, value)]
+    if part is None:
+        raise KeyError(value)
+    return part
 
 
 def bits_of(mask: int) -> Iterator[int]:
@@ -203,22 +201,23 @@ def _build(
     if len(rules) <= _PART_RULES:
         return _leaf(columns, rows, rules, texts)
     best = min(
-        (
-            parting
-            for number, column in enumerate(columns)
-            for parting in _partings(column, rows, rules, number)
-        ),
+        (parting for number in range(len(columns)) for parting in _partings(rows, rules, number)),
         key=lambda parting: parting.largest,
         default=None,
     )
-    copies = 0 if best is None else sum(map(len, best.parts.values()))
+    copies = 0 if best is None else sum(len(part) for part, _ in best.parts)
     if best is not None and best.largest < _MIN_GAIN * len(rules) and copies <= budget:
-        parts: dict[object, Node] = {}
-        for key, part in best.parts.items():
-            text = best.texts.get(key)
-            known = texts if text is None else {**texts, best.column: text}
-            parts[key] = _build(columns, rows, part, known, budget * len(part) // copies)
-        return Split(columns[best.column].name, best.look, parts)
+        parts = [
+            _build(
+                columns,
+                rows,
+                part,
+                texts if text is None else {**texts, best.number: text},
+                budget * len(part) // copies,
+            )
+            for part, text in best.parts
+        ]
+        return best.split(columns[best.number], parts)
     if len(rules) <= LEAF_RULES:
         return _leaf(columns, rows, rules, texts)
     cuts = range(0, len(rules), LEAF_RULES)
@@ -232,7 +231,7 @@ def _leaf(
     rules: Sequence[int],
     texts: Mapping[int, str],
 ) -> Leaf:
-    kept: list[tuple[str, Look, dict[object, int]]] = []
+    kept: list[ColumnMasks] = []
     unsure = 0
     for number, column in enumerate(columns):
         cells = [rows[rule][number] for rule in rules]
@@ -244,7 +243,7 @@ def _leaf(
         text = texts.get(number)
         # Where every plain cell is true the masks would say nothing.
         if not all(cell is None or cell.is_any or _is_settled(cell, text) for cell in cells):
-            kept.append((column.name, *_masks(column, cells)))
+            kept.append(column_masks(column, cells))
     return Leaf(tuple(kept), rules, (1 << len(rules)) - 1, unsure)
 
 
@@ -252,107 +251,58 @@ def _is_settled(cell: Cell, text: str | None) -> bool:
     return text is not None and (text in cell.strings) != cell.is_but
 
 
-def _masks(column: IndexColumn, cells: Sequence[Cell | None]) -> tuple[Look, dict[object, int]]:
-    """Build the masks of one column of a leaf."""
-    always = null = true = false = other_texts = start = 0
-    toggles: dict[float, int] = {}
-    texts: dict[str, int] = {}
-    bit = 1
-    for cell in cells:
-        if cell is None or cell.is_any:
-            always |= bit
-        else:
-            for low, high in cell.numbers:
-                if low == -inf:
-                    start ^= bit
-                else:
-                    toggles[low] = toggles.get(low, 0) ^ bit
-                if high != inf:
-                    toggles[high] = toggles.get(high, 0) ^ bit
-            for text in cell.strings:
-                texts[text] = texts.get(text, 0) ^ bit
-            if cell.is_but:
-                other_texts |= bit
-            true |= bit if cell.true else 0
-            false |= bit if cell.false else 0
-            null |= bit if cell.null else 0
-        bit <<= 1
-    bounds = sorted(toggles)
-    masks: dict[object, int] = {}
-    mask = start | always
-    for key, bound in enumerate(bounds, 1):
-        masks[key] = mask
-        mask ^= toggles[bound]
-    masks[len(bounds) + 1] = mask
-    next_key = len(bounds) + 2
-    masks[None] = other_texts | always
-    # `texts` holds whose set has it: those that are true for it, or for all but it.
-    for key, (text, named) in enumerate(list(texts.items()), next_key):
-        masks[key] = (other_texts | always) ^ named
-        texts[text] = key
-    next_key += len(texts)
-    masks[-1], masks[-2], masks[-3] = (one | always for one in (true, false, null))
-    booleans: dict[bool, int] = {True: -1, False: -2}
-    return _look(column, [-_LIMIT, *bounds, _LIMIT], texts, booleans, {None: -3}), masks
+@attrs.frozen(eq=False)
+class _ByTexts:
+    """A way to part rules by the texts of a column.
 
-
-def _look(
-    column: IndexColumn,
-    bounds: list[float],
-    texts: dict[str, int],
-    booleans: Mapping[bool, int | None],
-    null: Mapping[None, int | None],
-) -> Look:
-    """Return what finds the key of a value.
-
-    Args:
-        column: Says which types of values have a key.
-        bounds: In order. The key of a number is how many of them lie at or before it; the first
-            and the last are those beyond which there is no key, nor for what is not a number.
-        texts: The keys of those that are known.
-        booleans: Their keys.
-        null: Its key.
+    Attributes:
+        number: Of the column.
+        parts: The rules of each, and its text where it has but one; the last is for all other
+            values.
+        keys: Which part a text has.
     """
-    find = partial(bisect_right, bounds)
-    finds: dict[type, Find] = {
-        int: find,
-        float: find,
-        Decimal: partial(_find_decimal, bounds),
-        str: texts.get,
-        bool: booleans.get,
-        NoneType: null.get,
-    }
-    return {kind: finds[kind] for kind in column.types}
 
+    number: int
+    parts: Sequence[tuple[Sequence[int], str | None]]
+    keys: Mapping[str, int]
 
-def _find_decimal(bounds: list[float], value: Decimal) -> int:
-    bound = bound_of(value)
-    if -_LIMIT < bound < _LIMIT:
-        return bisect_right(bounds, bound)
-    # The others can only be floats that are no numbers; a decimal is always one.
-    return 1 if bound < 0 else len(bounds) - 1
+    @property
+    def largest(self) -> int:
+        """How many rules the largest part has."""
+        return max(len(part) for part, _ in self.parts)
+
+    def split(self, column: IndexColumn, nodes: Sequence[Node]) -> TextSplit:
+        """Put the parts together, when they have been built."""
+        parts = {text: nodes[key] for text, key in self.keys.items()}
+        return TextSplit(column, parts, nodes[-1])
 
 
 @attrs.frozen(eq=False)
-class _Parting:
-    """A way to part rules by the values of a column.
+class _ByNumbers:
+    """A way to part rules by the numbers of a column.
 
     Attributes:
-        column: Its number.
-        look: By the type of the value, what finds the key of its part.
-        parts: The rules of each.
-        texts: The only text of a part, where it has only one.
-        largest: How many rules the largest part has.
+        number: Of the column.
+        parts: The rules of each; the last is for all other values.
+        cuts: Between the parts.
     """
 
-    column: int
-    look: Look
-    parts: dict[object, list[int]]
-    texts: Mapping[object, str]
-    largest: int
+    number: int
+    parts: Sequence[tuple[Sequence[int], None]]
+    cuts: Sequence[float]
+
+    @property
+    def largest(self) -> int:
+        """How many rules the largest part has."""
+        return max(len(part) for part, _ in self.parts)
+
+    def split(self, column: IndexColumn, nodes: Sequence[Node]) -> NumberSplit:
+        """Put the parts together, when they have been built."""
+        bounds = [-LIMIT, *self.cuts, LIMIT]
+        return NumberSplit(column, bounds, [None, *nodes[:-1], None], nodes[-1])
 
 
-def _partings(column: IndexColumn, rows: Rows, rules: Sequence[int], number: int) -> list[_Parting]:
+def _partings(rows: Rows, rules: Sequence[int], number: int) -> list[_ByTexts | _ByNumbers]:
     by_text: dict[str, list[int]] = {}
     spans: list[tuple[float, float, int]] = []
     # Rules that may match values of other kinds too: every part must have them.
@@ -371,61 +321,43 @@ def _partings(column: IndexColumn, rows: Rows, rules: Sequence[int], number: int
         if cell.numbers:
             beside_texts.append(rule)
             spans += ((low, high, rule) for low, high in cell.numbers)
-    partings = []
+    partings: list[_ByTexts | _ByNumbers] = []
     if len(by_text) > 1:
-        partings.append(_by_texts(column, number, by_text, beside_texts))
+        partings.append(_by_texts(number, by_text, beside_texts))
     if len(spans) > 1:
-        partings.append(_by_numbers(column, number, spans, beside_numbers))
+        partings.append(_by_numbers(number, spans, beside_numbers))
     return partings
 
 
-def _by_texts(
-    column: IndexColumn, number: int, by_text: dict[str, list[int]], beside: list[int]
-) -> _Parting:
+def _by_texts(number: int, by_text: Mapping[str, Sequence[int]], beside: list[int]) -> _ByTexts:
     """Put rare texts together into parts, in the order of the table, until each is large enough."""
     keys: dict[str, int] = {}
     groups: list[set[int]] = [set()]
-    texts: dict[object, str] = {}
+    only: dict[int, str] = {}
     shared = 0
     for text, rules in by_text.items():
         key = shared
         if len(rules) >= _OWN_PART:
             key = len(groups)
             groups.append(set())
-            texts[key] = text
+            only[key] = text
         elif len(groups[shared]) + len(rules) > _PART_RULES:
             key = shared = len(groups)
             groups.append(set())
         groups[key].update(rules)
         keys[text] = key
-    parts: dict[object, list[int]] = {
-        key: sorted(group.union(beside)) for key, group in enumerate(groups)
-    }
-    parts[None] = beside
-    # Whatever is no known text is nothing to the rules of any text.
-    look: dict[type, Find] = {kind: _no_key for kind in column.types if kind is not str}
-    if str in column.types:
-        look[str] = keys.get
-    return _Parting(number, look, parts, texts, max(map(len, parts.values())))
+    parts = [(sorted(group.union(beside)), only.get(key)) for key, group in enumerate(groups)]
+    return _ByTexts(number, [*parts, (beside, None)], keys)
 
 
 def _by_numbers(
-    column: IndexColumn, number: int, spans: list[tuple[float, float, int]], beside: list[int]
-) -> _Parting:
+    number: int, spans: Sequence[tuple[float, float, int]], beside: list[int]
+) -> _ByNumbers:
     lows = sorted(low for low, _, _ in spans if low != -inf)
     cuts = sorted({lows[at] for at in range(_PART_RULES, len(lows), _PART_RULES)})
     groups: list[set[int]] = [set() for _ in range(len(cuts) + 1)]
     for low, high, rule in spans:
         for group in groups[bisect_right(cuts, low) : bisect_left(cuts, high) + 1]:
             group.add(rule)
-    parts: dict[object, list[int]] = {
-        key: sorted(group.union(beside)) for key, group in enumerate(groups, 1)
-    }
-    parts[None] = beside
-    look = _look(column, [-_LIMIT, *cuts, _LIMIT], {}, {}, {})
-    return _Parting(number, look, parts, {}, max(map(len, parts.values())))
-
-
-def _no_key(value: object) -> None:
-    """Find nothing: the part for whatever is not known."""
-    del value
+    parts = [(sorted(group.union(beside)), None) for group in groups]
+    return _ByNumbers(number, [*parts, (beside, None)], cuts)

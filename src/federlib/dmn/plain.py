@@ -8,23 +8,33 @@ way: so both ways always say the same.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
-
-import attrs
+from math import ceil
+from typing import TypeAlias, cast
 
 from federlib.dmn.feel.convert import to_python
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.types import ANY, FeelType
 from federlib.dmn.feel.values import Value
-from federlib.dmn.index import Blocks, Leaf, Look, Node, Split, bits_of, find_rules
+from federlib.dmn.index import (
+    Leaf,
+    Node,
+    NumberSplit,
+    TextSplit,
+    bits_of,
+    find_rules,
+)
 from federlib.dmn.item_types import ItemType
+from federlib.dmn.masks import NUMBERS, ColumnMasks
 from federlib.dmn.table import CompiledTable
 
 __all__ = ["Answer", "PlainTable", "copied", "plain_table"]
 
 Answer: TypeAlias = tuple[object, tuple[str, ...], tuple[str, ...]]
 """Outputs as Python has them, not to be changed; ids of the rules that match, and that apply."""
+
+Ask: TypeAlias = Callable[[Mapping[str, object]], Answer | None]
 
 Finish: TypeAlias = Callable[[Evaluation, Value], Value]
 """What is done to the result of a table before it is the result of the decision."""
@@ -71,37 +81,11 @@ def _agree(fact: FeelType, column: FeelType) -> bool:
     return fact == column or ANY in (fact, column)
 
 
-@attrs.frozen(eq=False)
-class _Leaf:
-    """A leaf of the index, with the answers that were made so far.
-
-    Attributes:
-        columns: As in the leaf.
-        every: As in the leaf.
-        leaf: The leaf.
-        answers: By the rules that match, as a mask; under FIRST by the first of them.
-    """
-
-    columns: tuple[tuple[str, Look, dict[object, int]], ...]
-    every: int
-    leaf: Leaf
-    answers: dict[int, Answer]
-
-
-@attrs.frozen(eq=False)
-class _Split:
-    """A split of the index, with what its parts became."""
-
-    name: str
-    look: Look
-    parts: dict[object, _Node]
-
-
-_Node: TypeAlias = "_Leaf | _Split | Blocks"
-
-
 class PlainTable:
     """A table that answers facts. Safe to share between threads.
+
+    Every node of the index becomes a closure, since a look at an attribute costs about as much
+    as one at a cell.
 
     Args:
         table: The table; its columns test facts.
@@ -115,54 +99,111 @@ class PlainTable:
         self._table = table
         self._finish = finish
         self._takes_first = table.policy.takes_first
-        self._none: Answer | None = None
-        self.answer: Callable[[Mapping[str, object]], Answer | None] = self._answering(
-            _prepared(table.index)
-        )
+        self.answer: Ask = self._asking(table.index)
 
-    def _answering(self, root: _Node) -> Callable[[Mapping[str, object]], Answer | None]:
-        """Make what answers: a closure, since a look at `self` costs as much as one at a cell."""
-        takes_first = self._takes_first
-        learn, search = self._learn, self._search
+    def _asking(self, node: Node) -> Ask:
+        match node:
+            case TextSplit(column, parts, rest):
+                # One text or another may lead to the same part.
+                made = {id(part): self._asking(part) for part in parts.values()}
+                known: dict[object, Ask] = {text: made[id(part)] for text, part in parts.items()}
+                return self._asking_texts(column.name, known, self._asking(rest))
+            case NumberSplit(column, bounds, numbered, _):
+                within = [self._asking(part) for part in numbered if part is not None]
+                return self._asking_numbers(column.name, bounds, [None, *within, None])
+            case Leaf():
+                return self._asking_leaf(node)
+            case _:
+                return self._look
 
-        def answer(facts: Mapping[str, object]) -> Answer | None:
-            node = root
+    def _asking_texts(self, name: str, parts: Mapping[object, Ask], rest: Ask) -> Ask:
+        look = self._look
+
+        def ask(facts: Mapping[str, object]) -> Answer | None:
             try:
-                while node.__class__ is _Split:
-                    value = facts[node.name]
-                    node = node.parts[node.look[type(value)](value)]
-                if node.__class__ is Blocks:
-                    return search(node, facts)
-                assert node.__class__ is _Leaf
-                mask = node.every
-                for name, look, masks in node.columns:
+                value = facts[name]
+                part = parts.get(value)
+            except (KeyError, TypeError):
+                return None
+            if part is None:
+                part = rest if value.__class__ is str else look
+            return part(facts)
+
+        return ask
+
+    def _asking_numbers(self, name: str, bounds: list[float], parts: list[Ask | None]) -> Ask:
+        look = self._look
+
+        def ask(facts: Mapping[str, object]) -> Answer | None:
+            try:
+                value = facts[name]
+            except (KeyError, TypeError):
+                return None
+            part = None
+            if isinstance(value, int | float) and value.__class__ in NUMBERS:
+                part = parts[bisect_right(bounds, value)]
+            return look(facts) if part is None else part(facts)
+
+        return ask
+
+    def _asking_leaf(self, leaf: Leaf) -> Ask:
+        texts, numbers, mixed = _laid_out(leaf)
+        every, takes_first = leaf.every, self._takes_first
+        # By the rules that match, as a mask; under FIRST by the first of them.
+        answers: dict[int, Answer] = {}
+        known = answers.get
+        learn, look = self._learn, self._look
+
+        def ask(facts: Mapping[str, object]) -> Answer | None:
+            mask = every
+            try:
+                for name, text_masks, others in texts:
                     value = facts[name]
-                    mask &= masks[look[type(value)](value)]
+                    found = text_masks.get(value)
+                    if found is None:
+                        if value.__class__ is not str:
+                            return look(facts)
+                        found = others
+                    mask &= found
+                for name, bounds, whole_bounds, masks in numbers:
+                    value = facts[name]
+                    if value.__class__ is float:
+                        mask &= masks[bisect_right(bounds, value)]
+                    elif value.__class__ is int:
+                        mask &= masks[bisect_right(whole_bounds, value)]
+                    else:
+                        # True is 1 for Python, and a decimal may lie between two floats.
+                        return look(facts)
+                for column in mixed:
+                    mask &= column.find(facts[column.name])
             except (KeyError, TypeError):
                 # Whatever has no place in the index; or these are no facts at all.
                 return None
-            known = node.answers.get(mask & -mask if takes_first else mask)
-            return learn(node, mask) if known is None else known
+            if takes_first:
+                mask &= -mask
+            return known(mask) or learn(leaf, answers, mask)
 
-        return answer
+        return ask
 
-    def _learn(self, node: _Leaf, mask: int) -> Answer | None:
+    def _learn(self, leaf: Leaf, answers: dict[int, Answer], mask: int) -> Answer | None:
         """Make an answer, and keep it where there can be few of its kind.
 
-        Two threads that make the same one do no harm. Rules that are not sure are never kept:
+        Two threads that make the same one do no harm. Rules that are not sure are never kept;
         those that follow the first one that matches do not count under FIRST.
         """
-        key = mask & -mask if self._takes_first else mask
-        if key & node.leaf.unsure:
+        if mask & leaf.unsure:
             return None
-        bits = [key.bit_length() - 1] if self._takes_first and key else list(bits_of(key))
-        answer = self._chosen([node.leaf.rules[bit] for bit in bits])
-        if answer is not None and len(node.answers) <= _MAX_ANSWERS * len(node.leaf.rules):
-            node.answers[key] = answer
+        answer = self._chosen([leaf.rules[bit] for bit in bits_of(mask)])
+        if answer is not None and len(answers) <= _MAX_ANSWERS * len(leaf.rules):
+            answers[mask] = answer
         return answer
 
-    def _search(self, node: Node, facts: Mapping[str, object]) -> Answer | None:
-        found, unsure = find_rules(node, facts)
+    def _look(self, facts: Mapping[str, object]) -> Answer | None:
+        """Answer without the layout for usual facts."""
+        try:
+            found, unsure = find_rules(self._table.index, facts)
+        except (KeyError, TypeError):
+            return None
         if self._takes_first:
             del found[1:]
         return None if unsure.intersection(found) else self._chosen(found)
@@ -190,8 +231,32 @@ class PlainTable:
         return to_python(value), ids, ids if is_same else tuple(map(table.rule_id, applied))
 
 
-def _prepared(node: Node) -> _Node:
-    if isinstance(node, Split):
-        parts = {key: _prepared(part) for key, part in node.parts.items()}
-        return _Split(node.name, node.look, parts)
-    return node if isinstance(node, Blocks) else _Leaf(node.columns, node.every, node, {})
+_Texts: TypeAlias = list[tuple[str, dict[object, int], int]]
+_Numbers: TypeAlias = list[tuple[str, list[float], list[int], list[int]]]
+
+
+def _laid_out(leaf: Leaf) -> tuple[_Texts, _Numbers, list[ColumnMasks]]:
+    """Lay out a leaf for facts as they come.
+
+    Returns:
+        Columns that test only texts: the name, the mask of each, and that of all others.
+        Columns that test only numbers: the name, the bounds of floats and those of integers, which
+        compare faster with their like, and the masks; those beyond the limits are None, so that
+        to `and` them is a `TypeError`. And all other columns.
+    """
+    texts: _Texts = []
+    numbers: _Numbers = []
+    mixed: list[ColumnMasks] = []
+    for column in leaf.columns:
+        # Two bounds are the limits alone.
+        has_numbers = len(column.bounds) > 2
+        if str in column.types and not has_numbers:
+            known = cast("dict[object, int]", column.texts)
+            texts.append((column.name, known, column.other_texts))
+        elif float in column.types and not column.texts:
+            whole_bounds = list(map(ceil, column.bounds))
+            masks = cast("list[int]", column.numbers)
+            numbers.append((column.name, column.bounds, whole_bounds, masks))
+        else:
+            mixed.append(column)
+    return texts, numbers, mixed

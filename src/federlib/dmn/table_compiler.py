@@ -22,8 +22,9 @@ from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.types import ANY, BOOLEAN, NUMBER, STRING, ContextType, FeelType, ListType
 from federlib.dmn.feel.values import Value
 from federlib.dmn.hit_policies import Policy, Row, gives_list
-from federlib.dmn.index import TYPES, IndexColumn, build_index
+from federlib.dmn.index import build_index
 from federlib.dmn.item_types import ItemType
+from federlib.dmn.masks import TYPES, IndexColumn
 from federlib.dmn.model import DecisionTable, InputClause, OutputClause
 from federlib.dmn.table import (
     BrokenCode,
