@@ -21,7 +21,6 @@ from federlib.dmn.model import (
     Filter,
     For,
     FunctionDefinition,
-    HitPolicy,
     InputClause,
     InputData,
     Invocation,
@@ -35,7 +34,7 @@ from federlib.dmn.model import (
     Relation,
     Rule,
 )
-from federlib.dmn.render import Marks, corner_of, render_html, render_markdown, render_text
+from federlib.dmn.render import Marks, render_html, render_markdown, render_text
 from federlib.dmn.render.text import width_of
 
 TABLE = DecisionTable(
@@ -110,25 +109,15 @@ def test_a_table_in_markdown_keeps_its_upright_double_lines_as_columns() -> None
     assert render_markdown(TABLE).split("\n") == lines
 
 
-@pytest.mark.parametrize(
-    ("policy", "letter"),
-    [
-        ("UNIQUE", "U"),
-        ("ANY", "A"),
-        ("PRIORITY", "P"),
-        ("FIRST", "F"),
-        ("RULE ORDER", "R"),
-        ("OUTPUT ORDER", "O"),
-        ("COLLECT", "C"),
-    ],
-)
-def test_the_corner_has_the_letter_of_the_hit_policy(policy: HitPolicy, letter: str) -> None:
-    assert corner_of(DecisionTable((), (OutputClause(),), (), hit_policy=policy)) == letter
+def test_the_corner_has_the_letter_of_the_hit_policy_and_the_sign_of_its_aggregator() -> None:
+    table = DecisionTable((), (OutputClause("n"),), (), hit_policy="COLLECT", aggregator="COUNT")
+    assert "│ C# ║ n │" in render_text(table)
 
 
-def test_the_corner_has_the_sign_of_the_aggregator() -> None:
-    collect = DecisionTable((), (OutputClause(),), (), hit_policy="COLLECT", aggregator="COUNT")
-    assert corner_of(collect) == "C#"
+def test_what_was_tested_stands_below_what_tests_it() -> None:
+    marks = {"scale": Marks(values=("120", '"blue"'))}
+    text = render_text(DecisionNode("scale", TABLE), marks=marks)
+    assert '│   │ = 120       │ = "blue"        ║' in text
 
 
 def test_rules_that_decided_and_conditions_that_held_are_marked() -> None:

@@ -10,11 +10,12 @@ outputs and rules) and 10.2 (boxed expressions).
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypeAlias, assert_never
 
 import attrs
 
+from federlib.dmn.hit_policies import letter
 from federlib.dmn.model import (
     Conditional,
     Context,
@@ -33,20 +34,9 @@ from federlib.dmn.model import (
     Rule,
 )
 
-__all__ = ["NO_MARKS", "Cell", "CellKind", "Marks", "Sheet", "corner_of", "sheet_of", "visible"]
+__all__ = ["NO_MARKS", "Cell", "CellKind", "Marks", "Sheet", "sheet_of", "visible"]
 
 CellKind: TypeAlias = Literal["code", "corner", "name", "note", "number"]
-
-_LETTERS = {
-    "UNIQUE": "U",
-    "ANY": "A",
-    "PRIORITY": "P",
-    "FIRST": "F",
-    "RULE ORDER": "R",
-    "OUTPUT ORDER": "O",
-    "COLLECT": "C",
-}
-_SIGNS = {"SUM": "+", "MIN": "<", "MAX": ">", "COUNT": "#"}
 
 
 @attrs.frozen
@@ -56,10 +46,12 @@ class Marks:
     Attributes:
         matched: Positions of the rules that decided, counted from 0.
         cells: Whether a condition held, by position of its rule and of its input.
+        values: What was tested, as text, by position of the input.
     """
 
     matched: Collection[int] = ()
     cells: Mapping[tuple[int, int], bool] = attrs.field(factory=dict)
+    values: Sequence[str] = ()
 
 
 NO_MARKS = Marks()
@@ -106,11 +98,6 @@ class Sheet:
         """How many columns it has."""
         rows = (*self.head, *self.body)
         return max((sum(cell.span for cell in row) for row in rows), default=0)
-
-
-def corner_of(table: DecisionTable) -> str:
-    """Return the letter of the hit policy, with the sign of its aggregator: `U` or `C+`."""
-    return _LETTERS[table.hit_policy] + _SIGNS.get(table.aggregator or "", "")
 
 
 def visible(text: str) -> str:
@@ -203,7 +190,7 @@ def _table(table: DecisionTable, title: str, marks: Marks) -> Sheet:
     notes = _note_names(table)
     head = [
         (
-            Cell(corner_of(table), "corner"),
+            Cell(letter(table), "corner"),
             *(_input_name(each) for each in table.inputs),
             *(_output_name(each, table, title) for each in table.outputs),
             *(Cell(name, "note") for name in notes),
@@ -217,6 +204,10 @@ def _table(table: DecisionTable, title: str, marks: Marks) -> Sheet:
     )
     if any(cell.content for cell in values):
         head.append(values)
+    if marks.values:
+        tested = (Cell(f"= {text}") for text in marks.values[:inputs])
+        rest = (Cell("", "note") for _ in range(outputs + len(notes)))
+        head.append((Cell("", "corner"), *tested, *rest))
     body = tuple(
         _rule(position, rule, len(notes), marks) for position, rule in enumerate(table.rules)
     )
