@@ -71,6 +71,7 @@ from federlib.dmn.model import (
     Rule,
 )
 from federlib.dmn.problems import ModelProblem, ModelProblems
+from federlib.dmn.replaying import Replay, replay
 from federlib.dmn.tck import TckDirectory, TckError, TckFailure, TckReport, run_tck
 from federlib.dmn.trace import CellTrace, RuleTrace, TableTrace
 
@@ -113,6 +114,7 @@ __all__ = [
     "Parameter",
     "Quantified",
     "Relation",
+    "Replay",
     "Rule",
     "RuleTrace",
     "TableTrace",
@@ -132,6 +134,7 @@ __all__ = [
     "normalised",
     "parse_model",
     "read_decision",
+    "replay",
     "run_tck",
     "write_decision",
 ]
