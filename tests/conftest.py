@@ -38,12 +38,31 @@ PLAYS = (
 )
 
 
+# These have single tests of half a minute and more. They come first: whoever runs tests on several
+# processes waits at the end for the last one.
+LONG = (
+    "proof/test_crash_points.py",
+    "testing/test_exploration.py",
+    "testing/test_exploring.py",
+    "testing/test_schedules.py",
+    "testing/test_workflow_simulation.py",
+    "test_benchmarks.py",
+    "cli/test_run.py",
+    "membership/test_swarm.py",
+    "lease/test_store_backend.py",
+    "leadership/test_on_servers.py",
+    "proof/",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what plays much run without counting lines."""
+    """Let what plays much run without counting lines, and what takes long run first."""
     here = Path(__file__).parent
-    for item in items:
-        if item.path.relative_to(here).as_posix().startswith(PLAYS):
+    paths = {item: item.path.relative_to(here).as_posix() for item in items}
+    for item, path in paths.items():
+        if path.startswith(PLAYS):
             item.add_marker("no_cover")
+    items.sort(key=lambda item: not paths[item].startswith(LONG))
 
 
 def crash_points(config: pytest.Config) -> Counter[str]:

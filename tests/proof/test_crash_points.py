@@ -62,7 +62,7 @@ def sweep_writes(sweep: Sweep, hows: Sequence[How], *, share: float = 1.0) -> No
 def test_who_leads_and_works_may_die_at_any_write(cast: str, backend: Backend) -> None:
     sweep = Sweep(workshop(), cast, backend)
     hows = ALL if cast == "leads and works" or IS_SOAK else KILLS
-    sweep_writes(sweep, hows, share=1.0 if backend == "asyncio" else 0.25)
+    sweep_writes(sweep, hows, share=0.5 if backend == "asyncio" else 0.25)
     looked_at(sweep, least=20)
     assert sweep.tally.again > 0
     assert sweep.tally.refused > 0
@@ -73,7 +73,7 @@ def test_who_leads_and_works_may_die_at_any_write(cast: str, backend: Backend) -
 def test_who_only_leads_may_die_at_any_write(on_failover: str, backend: Backend) -> None:
     policy = Policy(on_failover=on_failover, backoff_s=0.3)  # type: ignore[arg-type]
     sweep = Sweep(workshop(policy=policy), "leads", backend)
-    share = 1.0 if (on_failover, backend) == ("adopt", "asyncio") else 0.25
+    share = 0.5 if (on_failover, backend) == ("adopt", "asyncio") else 0.25
     sweep_writes(sweep, ALL, share=share)
     looked_at(sweep, least=30)
     assert sweep.tally.refused > 0
@@ -82,7 +82,7 @@ def test_who_only_leads_may_die_at_any_write(on_failover: str, backend: Backend)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_who_only_works_may_die_at_any_write(backend: Backend) -> None:
     sweep = Sweep(workshop(), "works", backend)
-    sweep_writes(sweep, ALL)
+    sweep_writes(sweep, ALL, share=0.5)
     looked_at(sweep, least=30)
     assert sweep.tally.again > 0
     assert sweep.tally.stale > 0
@@ -113,7 +113,8 @@ def test_a_leader_and_its_follower_may_both_die(backend: Backend) -> None:
 def test_on_every_shared_workflow_anybody_may_die_at_any_write(name: str) -> None:
     case = flow(name, slots=FLOWS[name])
     first = Sweep(case, "", BACKENDS[list(FLOWS).index(name) % 2], seed=len(name))
-    for cast in ("leads and works", "leads", "works"):
+    # Who only leads writes what who leads and works does, and is swept on the small plan above.
+    for cast in ("leads and works", "leads", "works") if IS_SOAK else ("leads and works", "works"):
         sweep = first.recast(cast)
         if IS_SOAK:
             sweep.every(KILLS)
@@ -130,7 +131,7 @@ def test_on_the_63337_tasks_of_debian_too() -> None:
     first = Sweep(case, "", "asyncio")
     # Counting alone would take as long as a point: a run has more writes than these.
     points = range(5, 200, 15) if IS_SOAK else (115,)
-    for cast in ("leads and works", "works"):
+    for cast in ("leads and works", "works") if IS_SOAK else ("leads and works",):
         sweep = first.recast(cast)
         for at in points:
             sweep.point(Fault(at, KILLS[at % 2]))

