@@ -28,13 +28,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 # Thousands of plays and crash points: two to four times as fast when no line is counted. Their
 # lines are counted in the tests of each part.
 PLAYS = (
+    "membership/test_swarm.py",
     "proof/",
     "skewclock/test_hlc_history.py",
     "testing/test_exploration.py",
     "testing/test_exploring.py",
     "testing/test_schedules.py",
+    "testing/test_shell_fleet.py",
+    "testing/test_shell_workflow.py",
     "testing/test_workflow_simulation.py",
     "transport/test_fuzz.py",
+    "vivaldi/test_hostile.py",
+    "vivaldi/test_worlds.py",
 )
 
 
