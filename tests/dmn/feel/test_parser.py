@@ -339,9 +339,9 @@ def test_a_text_of_100_kilobytes_is_read_in_linear_time() -> None:
 
 WORDS = """
     ( ) [ ] { } .. . , : " "a" @"2020-01-01" @ 1 2.5 .5 1e400 - + * / ** = != < <= > >= and or
-    not in between if then else for return some every satisfies function instance of list <number> context
-    a b x y item ? partial null true false external date time // /* */ xs people who.home f( a-b
-    first name 🐎 \\ ' %
+    not in between if then else for return some every satisfies function instance of list
+    <number> context a b x y item ? partial null true false external date time
+    // /* */ xs people who.home f( a-b first name 🐎 \\ ' %
 """
 PIECES = st.sampled_from([*WORDS.split(), "\x00", "\ud800", "\n"])
 HOSTILE = st.one_of(

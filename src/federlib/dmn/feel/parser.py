@@ -184,6 +184,7 @@ class Parser(Cursor):
         is_in_end: It reads the upper end of a range, where `[` may close the range.
     """
 
+    at: int  # Moved here too, so its type is said again.
     is_in_end: bool = False
 
     def is_at_end(self) -> bool:

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from federlib.dmn.feel.temporal import Date, DateTime, Days, Months, Time
     from federlib.dmn.feel.types import FunctionType
 
+    _Temporal: TypeAlias = Date | Time | DateTime | Days | Months
+    _Special: TypeAlias = "Range | Function | Overloads"
+
 __all__ = ["Function", "Overloads", "Range", "RangeOperator", "Value"]
 
+# In one piece: type checkers read no string that is put together.
 Value: TypeAlias = (
-    "bool | Decimal | str | Date | Time | DateTime | Days | Months"
-    " | list[Value] | dict[str, Value] | Range | Function | Overloads | None"
+    "bool | Decimal | str | _Temporal | list[Value] | dict[str, Value] | _Special | None"
 )
 
 RangeOperator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
