@@ -14,7 +14,7 @@ combinations are drawn, half of them from where the changed rules match.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import product
 from math import prod
@@ -28,7 +28,7 @@ from federlib.dmn.engine import Model
 from federlib.dmn.feel import ANY, FeelType, compile_unary_tests
 from federlib.dmn.feel.compile import UnaryTests
 from federlib.dmn.feel.convert import canonical, from_python, to_python
-from federlib.dmn.grid import Runs, restrictions_of
+from federlib.dmn.grid import Runs, passes, restrictions_of
 from federlib.dmn.model import DecisionNode, DecisionTable, KnowledgeModel, LiteralExpression, Rule
 from federlib.dmn.table import CompiledTable
 from federlib.errors import InvalidInput
@@ -175,6 +175,7 @@ class _Input:
     path: tuple[str, ...]
     kind: FeelType = ANY
     read: list[Constants] = attrs.field(factory=list)
+    limits: list[UnaryTests] = attrs.field(factory=list)
     classes: Classes = attrs.field(factory=lambda: Classes((), is_exact=True))
 
 
@@ -193,7 +194,7 @@ class _Space:
             each for path, each in self._inputs.items() if path not in wholes
         ]
         for each in self.inputs:
-            each.classes = classes_of(each.read, each.kind)
+            each.classes = _within(classes_of(each.read, each.kind), each.limits)
             if not each.classes.is_exact:
                 self._note(
                     f"{'.'.join(each.path)}: values are told apart in ways that are not tried"
@@ -243,7 +244,9 @@ class _Space:
         for path, texts in restrictions_of(definitions).items():
             key = tuple(path.split("."))
             if key in self._inputs and key[0] in types:
-                self._inputs[key].read += _read_texts(texts)
+                limits = [compile_unary_tests(text) for text in texts]
+                self._inputs[key].limits += limits
+                self._inputs[key].read += map(constants_of, limits)
 
     def _add_table(self, table: CompiledTable, types: Mapping[str, FeelType]) -> None:
         self._tables.append(table)
@@ -299,8 +302,14 @@ class _Space:
             self.notes.append(text)
 
 
-def _read_texts(texts: Iterable[str]) -> list[Constants]:
-    return [constants_of(compile_unary_tests(text)) for text in texts]
+def _within(classes: Classes, limits: Sequence[UnaryTests]) -> Classes:
+    """Leave out what a type does not allow: it would be null, and null is there already."""
+    members = [
+        each
+        for each in classes.members
+        if each.example is None or all(passes(limit, {}, each.example) for limit in limits)
+    ]
+    return attrs.evolve(classes, members=tuple(members))
 
 
 def _changes(old: Model, new: Model) -> Iterator[ModelChange]:
