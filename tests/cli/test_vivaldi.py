@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_text_in_gzip_is_read_whatever_its_name(matrix: Path, tmp_path: Path) ->
     packed.write_bytes(gzip.compress(matrix.read_bytes()))
     few = ("--samples", "10", "--seeds", "1")
     assert facts(packed, *few) == facts(matrix, *few)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_pipe_is_read_too(matrix: Path, is_packed: bool) -> None:
+    content = matrix.read_bytes()
+    out, into = os.pipe()
+    try:
+        os.write(into, gzip.compress(content) if is_packed else content)
+        os.close(into)
+        few = ("--samples", "10", "--seeds", "1")
+        # As a shell passes `<(zcat matrix.csv.gz)`.
+        assert facts(f"/dev/fd/{out}", *few) == facts(matrix, *few)
+    finally:
+        os.close(out)
 
 
 def test_a_mark_that_spreadsheets_put_before_the_text_is_read_over(

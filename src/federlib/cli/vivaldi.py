@@ -137,14 +137,14 @@ def load_matrix(path: Path) -> RttMatrix:
 def _unpacked(path: Path) -> Iterator[io.TextIOBase]:
     try:
         with path.open("rb") as raw:
-            is_packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
+            # Not read and sought back: a pipe, as `<(zcat …)` makes one, goes only forwards.
+            is_packed = raw.peek(2)[:2] == b"\x1f\x8b"
             plain = gzip.GzipFile(fileobj=raw) if is_packed else raw
             # Spreadsheets put a mark before the text: "-sig".
             with io.TextIOWrapper(plain, encoding="utf-8-sig") as lines:
                 yield lines
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
-        raise InvalidInput(path.name, expected="text, or text in gzip", found=error) from error
+        raise InvalidInput(path.name, expected="text, or text in gzip", found=str(error)) from error
 
 
 def _bounded(lines: io.TextIOBase, name: str) -> Iterator[str]:
