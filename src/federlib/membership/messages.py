@@ -66,7 +66,7 @@ MAX_ADDRESS = 262
 """A host name of 253 characters, a colon and a port, with room for brackets."""
 
 MAX_COORDINATE_BYTES = 160
-"""Twice what a coordinate of eight dimensions takes."""
+"""A coordinate of eight dimensions takes 90; the rest is room for later versions of it."""
 
 MAX_UPDATES = 256
 MAX_ROWS = 65_536
