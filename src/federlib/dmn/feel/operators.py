@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _MAX_DEPTH = 200
+_LONG = 1000
 # Beyond this a duration cannot be added to any date; it also bounds the digits that are kept.
 _MAX_DURATION = 10**40
 
@@ -89,7 +90,9 @@ def same(ev: Evaluation, a: Value, b: Value, *, depth: int = 0) -> bool | None:
     if kind is not type(b):
         both_functions = isinstance(a, Function | Overloads) and isinstance(b, Function | Overloads)
         return False if both_functions else None
-    if kind is list or kind is dict:
+    if kind is str:
+        _spend_on(ev, a)
+    elif kind is list or kind is dict:
         if depth > _MAX_DEPTH:
             raise Exhausted(f"values nested deeper than {_MAX_DEPTH}")
         return _all_same(ev, a, b, depth + 1)
@@ -102,6 +105,12 @@ def same(ev: Evaluation, a: Value, b: Value, *, depth: int = 0) -> bool | None:
             return False
         return _all_same(ev, [a.low, a.high], [b.low, b.high], depth + 1)
     return a == b
+
+
+def _spend_on(ev: Evaluation, text: Value) -> None:
+    """Take steps for reading a long string; short ones cost no more than any value."""
+    if isinstance(text, str) and len(text) > _LONG:
+        ev.spend(len(text) // _LONG)
 
 
 def _all_same(ev: Evaluation, a: Value, b: Value, depth: int) -> bool | None:
@@ -137,6 +146,7 @@ def compare(ev: Evaluation, a: Value, b: Value) -> int | None:
     if isinstance(a, Decimal) and isinstance(b, Decimal):
         return (a > b) - (a < b)
     if isinstance(a, str) and isinstance(b, str):
+        _spend_on(ev, a)
         return (a > b) - (a < b)
     if isinstance(a, Date) and isinstance(b, Date):
         return _sign((a.year, a.month, a.day), (b.year, b.month, b.day))
@@ -195,7 +205,10 @@ def add(ev: Evaluation, a: Value, b: Value) -> Value:
     if isinstance(a, Decimal) and isinstance(b, Decimal):
         return numbers.add(ev, a, b)
     if isinstance(a, str) and isinstance(b, str):
-        ev.check_size(len(a) + len(b))
+        size = len(a) + len(b)
+        if size > _LONG:
+            ev.check_size(size)
+            ev.spend(size // _LONG)
         return a + b
     if isinstance(a, Days | Months) and not isinstance(b, Days | Months):
         a, b = b, a

@@ -41,6 +41,7 @@ def _context(ev: Evaluation, entries: list[Value]) -> Value:
 
 def _put(ev: Evaluation, context: dict[str, Value], keys: str | list[Value], value: Value) -> Value:
     if isinstance(keys, str):
+        ev.spend(len(context))
         return {**context, keys: value}
     if not keys:
         return ev.fail("context put: no keys")

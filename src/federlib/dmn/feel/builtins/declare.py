@@ -65,6 +65,9 @@ RANGE = Kind("a range", (Range,))
 STRING = Kind("a string", (str,))
 TIME = Kind("a time", (Time,))
 
+# Reading 64 characters costs what a step costs.
+_FREE_BITS = 6
+
 # A body takes values of the types that its parameters declare, which no signature can say.
 _Body: TypeAlias = Callable[..., Value]
 
@@ -94,6 +97,8 @@ def way(
         taken: list[Any] = []
         for position, kind in enumerate(kinds):
             value = arguments[position]
+            if isinstance(value, str):
+                ev.spend(len(value) >> _FREE_BITS)
             if value is None and position >= least:
                 taken.append(None)
                 continue

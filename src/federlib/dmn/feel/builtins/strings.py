@@ -81,8 +81,11 @@ def _ends(_ev: Evaluation, string: str, match: str) -> Value:
 
 
 def _pattern(ev: Evaluation, name: str, text: str, flags: str | None) -> Pattern | None:
+    ev.spend(len(text))
     try:
-        return compile_pattern(text, flags or "")
+        pattern = compile_pattern(text, flags or "")
+        ev.spend(len(pattern.steps))
+        return pattern
     except BadPattern as error:
         return ev.fail(f"{name}: no regular expression: {error}")
 

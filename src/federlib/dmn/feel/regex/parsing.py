@@ -113,17 +113,14 @@ class _Reader:
         while self._peek() == "|":
             self._at += 1
             branches.append(self._branch())
-        steps = branches.pop()
+        # From the last to the first, since each must know how far it is to the end.
+        chunks = [branches.pop()]
+        size = len(chunks[0])
         for branch in reversed(branches):
-            steps = self._bound(
-                [
-                    (Op.SPLIT, 1, len(branch) + 2, None),
-                    *branch,
-                    (Op.JUMP, len(steps) + 1, 0, None),
-                    *steps,
-                ]
-            )
-        return steps
+            chunk = [_split(1, len(branch) + 2), *branch, _jump(size + 1)]
+            chunks.append(chunk)
+            size += len(chunk)
+        return self._bound([step for chunk in reversed(chunks) for step in chunk])
 
     def _branch(self) -> list[Step]:
         steps: list[Step] = []
@@ -169,7 +166,7 @@ class _Reader:
         size = len(atom)
         if most is None:
             loop = _split(1, size + 2, is_reluctant=is_reluctant)
-            return self._bound([*steps, loop, *atom, (Op.JUMP, -size - 1, 0, None)])
+            return self._bound([*steps, loop, *atom, _jump(-size - 1)])
         rest = most - least
         for position in range(rest):
             # Each copy that may be there can also end the whole.
@@ -342,7 +339,11 @@ def _one(characters: Characters) -> Step:
     return (Op.CHARACTER, 0, 0, characters)
 
 
-def _split(one: int, other: int, *, is_reluctant: bool) -> Step:
+def _jump(offset: int) -> Step:
+    return (Op.JUMP, offset, 0, None)
+
+
+def _split(one: int, other: int, *, is_reluctant: bool = False) -> Step:
     return (Op.SPLIT, other, one, None) if is_reluctant else (Op.SPLIT, one, other, None)
 
 
