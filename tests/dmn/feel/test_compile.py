@@ -302,6 +302,7 @@ def test_inner_scopes_hide_outer_ones() -> None:
 
 def test_a_fact_may_have_the_name_of_a_function() -> None:
     assert evaluate("count + 1", {"count": 1}) == Decimal(2)
+    assert evaluate("count([1, 2]) + count", {"count": 1}) == Decimal(3)
     assert evaluate("date and time(date)", {"date": "2020-01-01T00:00:00"}) == evaluate(
         '@"2020-01-01T00:00:00"'
     )

@@ -62,6 +62,8 @@ def tree(text: str, scope: Scope = SCOPE) -> t.Node:
         ("2 ** -1", "2 ** (-1)"),
         ("-a * b", "(-a) * b"),
         ("--2", "-(-2)"),
+        ("- 2", "-2"),
+        ("-(2)", "-2"),
         ("1 + 2 < 3 + 4", "(1 + 2) < (3 + 4)"),
         ("1 = 1 and 2 = 2 or 3 = 4", "((1 = 1) and (2 = 2)) or (3 = 4)"),
         ("true or false and null", "true or (false and null)"),

@@ -18,6 +18,7 @@ import attrs
 
 from federlib.dmn.feel import loops, operators
 from federlib.dmn.feel.calls import invoke, invoke_named
+from federlib.dmn.feel.comparing import COMPARISONS, at_least, at_most
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.loops import Code, Frame
 from federlib.dmn.feel.temporal import has_property, property_of
@@ -30,7 +31,6 @@ from federlib.dmn.feel.tree import (
     Broken,
     Call,
     Comparison,
-    ComparisonOperator,
     Conjunction,
     ContextLiteral,
     Disjunction,
@@ -61,50 +61,15 @@ Predicate: TypeAlias = Callable[[Evaluation, Frame, Value], bool | None]
 Builtins: TypeAlias = Mapping[str, Function | Overloads]
 """The functions that are built in, by name."""
 
+# What these make of a text depends on nothing else.
+_FROM_TEXT = frozenset({"date", "time", "date and time", "duration"})
+
 _OPERATIONS: Mapping[str, Callable[[Evaluation, Value, Value], Value]] = {
     "+": operators.add,
     "-": operators.subtract,
     "*": operators.multiply,
     "/": operators.divide,
     "**": operators.power,
-}
-
-
-def _equal(ev: Evaluation, a: Value, b: Value) -> bool | None:
-    return operators.equal(ev, a, b)
-
-
-def _unlike(ev: Evaluation, a: Value, b: Value) -> bool | None:
-    return operators.not_(operators.equal(ev, a, b))
-
-
-def _below(ev: Evaluation, a: Value, b: Value) -> bool | None:
-    order = operators.compare(ev, a, b)
-    return None if order is None else order < 0
-
-
-def _at_most(ev: Evaluation, a: Value, b: Value) -> bool | None:
-    order = operators.compare(ev, a, b)
-    return None if order is None else order <= 0
-
-
-def _above(ev: Evaluation, a: Value, b: Value) -> bool | None:
-    order = operators.compare(ev, a, b)
-    return None if order is None else order > 0
-
-
-def _at_least(ev: Evaluation, a: Value, b: Value) -> bool | None:
-    order = operators.compare(ev, a, b)
-    return None if order is None else order >= 0
-
-
-_COMPARISONS: Mapping[ComparisonOperator, Callable[[Evaluation, Value, Value], bool | None]] = {
-    "=": _equal,
-    "!=": _unlike,
-    "<": _below,
-    "<=": _at_most,
-    ">": _above,
-    ">=": _at_least,
 }
 
 
@@ -136,7 +101,7 @@ class Compiler:
         """Make of a node what tests a value, as after `in`."""
         if isinstance(node, Test):
             operand = self.code(node.operand)
-            compare = _COMPARISONS[node.operator]
+            compare = COMPARISONS[node.operator]
 
             def by_comparison(ev: Evaluation, frame: Frame, value: Value) -> bool | None:
                 return compare(ev, value, operand(ev, frame))
@@ -212,7 +177,16 @@ def _interval(compiler: Compiler, node: Interval) -> Code:
             return None
         return Range(*ends, has_low, has_high)
 
-    return code
+    return _constant(code, (node.low, node.high))
+
+
+def _constant(code: Code, parts: Sequence[Node]) -> Code:
+    """Run now what would give the same value each time; what is an error stays one each time."""
+    if not all(isinstance(part, Literal) for part in parts):
+        return code
+    ev = Evaluation()
+    value = code(ev, [])
+    return code if ev.problems else lambda ev, frame: value
 
 
 def _test(compiler: Compiler, node: Test) -> Code:
@@ -330,7 +304,7 @@ def _arithmetic(compiler: Compiler, node: Arithmetic) -> Code:
 
 def _comparison(compiler: Compiler, node: Comparison) -> Code:
     left, right = compiler.code(node.left), compiler.code(node.right)
-    compare = _COMPARISONS[node.operator]
+    compare = COMPARISONS[node.operator]
     return lambda ev, frame: compare(ev, left(ev, frame), right(ev, frame))
 
 
@@ -340,7 +314,7 @@ def _between(compiler: Compiler, node: Between) -> Code:
     def code(ev: Evaluation, frame: Frame) -> Value:
         tested = value(ev, frame)
         return operators.and_(
-            _at_least(ev, tested, low(ev, frame)), _at_most(ev, tested, high(ev, frame))
+            at_least(ev, tested, low(ev, frame)), at_most(ev, tested, high(ev, frame))
         )
 
     return code
@@ -428,18 +402,37 @@ def _member(ev: Evaluation, value: Value, name: str) -> Value:
 
 
 def _call(compiler: Compiler, node: Call) -> Code:
-    function = compiler.code(node.function)
+    function = _callee(compiler, node.function)
     arguments = [compiler.code(argument) for argument in node.arguments]
     if node.names is None:
-        return lambda ev, frame: invoke(
-            ev, function(ev, frame), [argument(ev, frame) for argument in arguments]
-        )
+
+        def code(ev: Evaluation, frame: Frame) -> Value:
+            return invoke(ev, function(ev, frame), [argument(ev, frame) for argument in arguments])
+
+        is_known = isinstance(node.function, Name) and node.function.place == BUILTIN
+        if is_known and cast("Name", node.function).name in _FROM_TEXT:
+            return _constant(code, node.arguments)
+        return code
     named = list(zip(node.names, arguments, strict=True))
     if len(set(node.names)) < len(named):
         return lambda ev, frame: ev.fail("a call names one parameter twice")
     return lambda ev, frame: invoke_named(
         ev, function(ev, frame), {name: argument(ev, frame) for name, argument in named}
     )
+
+
+def _callee(compiler: Compiler, node: Node) -> Code:
+    code = compiler.code(node)
+    if not isinstance(node, Name) or node.place == BUILTIN or node.name not in compiler.builtins:
+        return code
+    builtin = compiler.builtins[node.name]
+
+    def either(ev: Evaluation, frame: Frame) -> Value:
+        # A fact called `date` does not make `date("2020-01-01")` impossible.
+        value = code(ev, frame)
+        return value if isinstance(value, Function | Overloads) else builtin
+
+    return either
 
 
 def _instance_of(compiler: Compiler, node: InstanceOf) -> Code:

@@ -11,13 +11,15 @@ from typing import cast
 
 import attrs
 
-from federlib.dmn.feel import operators, parser
+from federlib.dmn.feel import operators
 from federlib.dmn.feel.closures import Builtins, Code, Compiler, Frame, Predicate
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.lexer import FeelSyntaxError
+from federlib.dmn.feel.parser import parse_expression
 from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.tree import INPUT, Interval, Literal, Node, Test, Tests
 from federlib.dmn.feel.types import ANY
+from federlib.dmn.feel.unary import parse_unary_tests
 from federlib.dmn.feel.values import Value
 
 __all__ = ["Expression", "UnaryTests", "compile_expression", "compile_unary_tests"]
@@ -109,7 +111,7 @@ def compile_expression(text: str, scope: Scope | None = None) -> Expression:
             unless the scope is not strict.
     """
     builtins, known = _builtins()
-    tree, size = parser.parse_expression(text, Scope() if scope is None else scope, known)
+    tree, size = parse_expression(text, Scope() if scope is None else scope, known)
     compiler = Compiler(builtins)
     try:
         return Expression(text, tree, compiler.code(tree), size)
@@ -129,7 +131,7 @@ def compile_unary_tests(text: str, scope: Scope | None = None) -> UnaryTests:
             unless the scope is not strict.
     """
     builtins, known = _builtins()
-    tree, size = parser.parse_unary_tests(text, Scope() if scope is None else scope, known)
+    tree, size = parse_unary_tests(text, Scope() if scope is None else scope, known)
     compiler = Compiler(builtins)
     try:
         tests = tuple(

@@ -9,6 +9,7 @@ Source: DMN 1.5, 10.3.1.2; the ranks of the operators are its rules 2a to 2h and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import NoReturn, cast
 
 from federlib.dmn.feel import forms, lexer
@@ -35,7 +36,6 @@ from federlib.dmn.feel.tree import (
     Node,
     Path,
     Test,
-    Tests,
 )
 from federlib.dmn.feel.type_text import read_type
 from federlib.dmn.feel.types import (
@@ -52,7 +52,7 @@ from federlib.dmn.feel.types import (
     type_of,
 )
 
-__all__ = ["Parser", "parse_expression", "parse_unary_tests"]
+__all__ = ["Parser", "parse_expression"]
 
 _OR, _AND, _COMPARISON, _ADDITION, _MULTIPLICATION, _POWER, _OPERAND = range(1, 8)
 
@@ -123,58 +123,6 @@ def parse_expression(text: str, scope: Scope, builtins: Scope) -> tuple[Node, in
         raise FeelSyntaxError(text, parser.at, expected="fewer levels") from None
     parser.expect_end()
     return node, parser.size
-
-
-def parse_unary_tests(text: str, scope: Scope, builtins: Scope) -> tuple[Tests, int]:
-    """Read the unary tests of a cell.
-
-    Args:
-        text: The text; one without anything in it is `-`.
-        scope: The names that come with the facts; `?` is the value that is tested.
-        builtins: The functions that are built in.
-    Returns:
-        The tests, and how many places a frame needs.
-    Raises:
-        FeelSyntaxError: The text is no unary test; `UnknownName` where the scope is strict.
-    """
-    parser = Parser(text, scope, builtins)
-    try:
-        tests = _read_tests(parser)
-    except RecursionError:
-        raise FeelSyntaxError(text, parser.at, expected="fewer levels") from None
-    return tests, parser.size
-
-
-def _read_tests(parser: Parser) -> Tests:
-    parser.declare("?", parser.scope.all_names.get("?", ANY))
-    if parser.is_at_end():
-        return Tests(())
-    if parser.takes("-"):
-        if parser.is_at_end():
-            return Tests(())
-        parser.at = 0
-    start = parser.at
-    if parser.word() == "not":
-        parser.at += len("not")
-        if parser.takes("("):
-            tests = _read_each(parser)
-            parser.expect(")")
-            if parser.is_at_end():
-                return Tests(tests.tests, is_negated=True, asking=tests.asking)
-        parser.at = start  # It was the function, as in `not(a) and b`.
-    tests = _read_each(parser)
-    parser.expect_end()
-    return tests
-
-
-def _read_each(parser: Parser) -> Tests:
-    tests: list[Node] = []
-    asking: list[bool] = []
-    while not tests or parser.takes(","):
-        asked = parser.inputs
-        tests.append(parser.expression())
-        asking.append(parser.inputs > asked)
-    return Tests(tuple(tests), asking=tuple(asking))
 
 
 class Parser(Cursor):
@@ -311,6 +259,8 @@ class Parser(Cursor):
             return self._suffixed(self._number("-"))
         with self.nested():
             operand = self._signed()
+        if isinstance(operand, Literal) and isinstance(operand.value, Decimal):
+            return Literal(operand.value.copy_negate(), NUMBER)
         return Negation(operand, operand.type)
 
     def _suffixed(self, node: Node) -> Node:
