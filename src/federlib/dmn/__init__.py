@@ -25,6 +25,7 @@ from federlib.dmn.decision import (
     read_decision,
     write_decision,
 )
+from federlib.dmn.diff import Difference, ModelChange, ModelDiff, SearchMethod, diff_models
 from federlib.dmn.documents import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
@@ -39,6 +40,18 @@ from federlib.dmn.documents import (
     parse_model,
 )
 from federlib.dmn.engine import Model, compile_model, find_problems
+from federlib.dmn.events import (
+    DECISION_MADE,
+    DECISIONS,
+    DecisionMade,
+    EventDecisions,
+    EventMapping,
+    decode_made,
+    encode_made,
+    facts_of,
+)
+from federlib.dmn.gaps import Gap, Overlap, TableAnalysis, Unreachable, analyse, analyse_table
+from federlib.dmn.history import Change, ChangeKind, History, Published
 from federlib.dmn.model import (
     Aggregator,
     Binding,
@@ -72,32 +85,46 @@ from federlib.dmn.model import (
 )
 from federlib.dmn.problems import ModelProblem, ModelProblems
 from federlib.dmn.replaying import Replay, replay
+from federlib.dmn.table import CompiledTable
 from federlib.dmn.tck import TckDirectory, TckError, TckFailure, TckReport, run_tck
 from federlib.dmn.trace import CellTrace, RuleTrace, TableTrace
+from federlib.dmn.versions import DirectoryShelf, MemoryShelf, Shelf, VersionStore
 
 __all__ = [
+    "DECISIONS",
+    "DECISION_MADE",
     "MAX_JSON_BYTES",
     "MAX_YAML_BYTES",
     "Aggregator",
     "Binding",
     "CellTrace",
+    "Change",
+    "ChangeKind",
     "Column",
+    "CompiledTable",
     "Conditional",
     "Context",
     "ContextEntry",
     "Decider",
     "Decision",
+    "DecisionMade",
     "DecisionNode",
     "DecisionService",
     "DecisionSource",
     "DecisionTable",
     "Definitions",
+    "Difference",
+    "DirectoryShelf",
+    "EventDecisions",
+    "EventMapping",
     "Expression",
     "Filter",
     "For",
     "Form",
     "FunctionDefinition",
     "FunctionKind",
+    "Gap",
+    "History",
     "HitPolicy",
     "Import",
     "InputClause",
@@ -107,27 +134,43 @@ __all__ = [
     "KnowledgeModel",
     "ListExpression",
     "LiteralExpression",
+    "MemoryShelf",
     "Model",
+    "ModelChange",
+    "ModelDiff",
     "ModelProblem",
     "ModelProblems",
     "OutputClause",
+    "Overlap",
     "Parameter",
+    "Published",
     "Quantified",
     "Relation",
     "Replay",
     "Rule",
     "RuleTrace",
+    "SearchMethod",
+    "Shelf",
+    "TableAnalysis",
     "TableTrace",
     "TckDirectory",
     "TckError",
     "TckFailure",
     "TckReport",
+    "Unreachable",
+    "VersionStore",
+    "analyse",
+    "analyse_table",
     "compile_model",
     "content_hash",
+    "decode_made",
+    "diff_models",
     "dump_json",
     "dump_model",
     "dump_xml",
     "dump_yaml",
+    "encode_made",
+    "facts_of",
     "find_problems",
     "hash_inputs",
     "load_model",
