@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmn.feel.samples import DATES
+from dmn.feel.samples import DATES, RANGES
 from federlib.dmn.feel import Scope, compile_expression, evaluate
 from federlib.dmn.feel.builtins import BUILTINS
 from federlib.dmn.feel.calls import invoke, invoke_named
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.temporal import Date, DateTime, Time
-from federlib.dmn.feel.values import Function, Range, Value
+from federlib.dmn.feel.values import Function, Value
 
 TRUE = r"""
 date(from: "2012-12-25") = date(year: 2012, month: 12, day: 25)
@@ -377,51 +377,6 @@ def test_distinct_values_are_those_that_one_by_one_remain(values: list[Value]) -
         if invoke(ev, BUILTINS["list contains"], [kept, each]) is False:
             kept.append(each)
     assert invoke(ev, BUILTINS["distinct values"], [values]) == kept
-
-
-ENDS = st.integers(0, 4).map(Decimal)
-RANGES = st.builds(Range, ENDS, ENDS, st.booleans(), st.booleans()).filter(
-    lambda each: (
-        isinstance(each.low, Decimal)
-        and isinstance(each.high, Decimal)
-        and (each.low < each.high or (each.low == each.high and each.has_low and each.has_high))
-    )
-)
-PAIRS = [
-    ("before", "after"),
-    ("meets", "met by"),
-    ("overlaps before", "overlaps after"),
-    ("finishes", "finished by"),
-    ("starts", "started by"),
-    ("during", "includes"),
-    ("overlaps", "overlaps"),
-    ("coincides", "coincides"),
-]
-
-
-@given(RANGES, RANGES, st.sampled_from(PAIRS))
-def test_each_relation_of_ranges_is_another_turned_round(
-    a: Range, b: Range, pair: tuple[str, str]
-) -> None:
-    ev = Evaluation()
-    assert invoke(ev, BUILTINS[pair[0]], [a, b]) is invoke(ev, BUILTINS[pair[1]], [b, a])
-
-
-@given(RANGES, RANGES)
-def test_two_ranges_are_apart_or_overlap(a: Range, b: Range) -> None:
-    ev = Evaluation()
-    holds = [invoke(ev, BUILTINS[name], [a, b]) for name in ("before", "after", "overlaps")]
-    assert holds.count(True) == 1
-
-
-@given(RANGES, RANGES)
-def test_what_lies_in_the_inner_range_lies_in_the_outer(a: Range, b: Range) -> None:
-    ev = Evaluation()
-    if invoke(ev, BUILTINS["includes"], [a, b]):
-        for quarter in range(17):
-            point = Decimal(quarter) / 4
-            if invoke(ev, BUILTINS["includes"], [b, point]):
-                assert invoke(ev, BUILTINS["includes"], [a, point])
 
 
 ANYTHING: st.SearchStrategy[Value] = st.recursive(
