@@ -132,6 +132,21 @@ def test_a_covariate_that_says_nothing_more_changes_nothing() -> None:
     assert (again.low, again.high) == pytest.approx((one.low, one.high))
 
 
+def test_a_covariate_that_is_the_placebo_leaves_none() -> None:
+    # It moves in the middle of the time before and nowhere else there.
+    rng = random.Random(10)
+    flag = added(step(20, 30, 1.0), [0.0] * 40 + [-1.0 if k % 2 else 1.0 for k in range(10)])
+    found = measure_effect(Watched(remembering(rng, 50, 0.3), {"flag": flag}), at=40)
+    assert (found.placebo_low, found.placebo_high) == (None, None)
+
+
+def test_as_many_covariates_as_samples_leave_a_wide_interval() -> None:
+    rng = random.Random(1)
+    columns = {f"c{k}": remembering(rng, 40, 0.0) for k in range(16)}
+    found = measure_effect(Watched(remembering(rng, 40, 0.0), columns), at=32)
+    assert found.high - found.low > 20
+
+
 series_of_40 = st.lists(st.floats(-1e3, 1e3), min_size=40, max_size=40)
 
 

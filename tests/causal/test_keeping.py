@@ -331,6 +331,14 @@ async def test_rivals_without_end_are_told(world: World) -> None:
         await world.gate.conclude(SCOPE, command_id, MEASURED)
 
 
+async def test_evidence_of_sixteen_rivals_in_one_instant_is_told(world: World) -> None:
+    await world.gate.state(SOUND)
+    for _ in range(16):
+        await world.gate.attach("leak-restart", MEASURED)
+    with pytest.raises(Unavailable, match="16 times"):
+        await world.gate.attach("leak-restart", MEASURED)
+
+
 async def test_an_intervention_is_shown_with_all_that_is_known_of_it(world: World) -> None:
     await world.ready()
     refused = await world.issue(causal_id=None)
@@ -391,6 +399,7 @@ async def test_a_record_under_a_foreign_key_is_corrupt() -> None:
         (track_key("leak-restart"), encode(SOUND)),
         (hypothesis_key("leak-restart"), encode(SOUND).replace(b'"v":1', b'"v":2')),
         (hypothesis_key("leak-restart"), b"\xff"),
+        ("causal/result/x/c1", encode(msgspec.structs.replace(RESULT, scope="\x00"))),
     ):
         with pytest.raises(CorruptRecord):
             decode_causal(stored(key, value))

@@ -40,4 +40,6 @@ def test_tail_and_quantile_undo_each_other(share: float, freedom: float) -> None
 def test_far_out_nothing_is_left() -> None:
     assert t_tail(1e200, 3.0) == 0.0
     assert t_tail(0.0, 3.0) == pytest.approx(0.5)
+    # So many degrees that the fraction is cut short: still good to four digits.
+    assert t_tail(1.0, 1e12) == pytest.approx(0.15866, abs=1e-4)
     assert t_quantile(0.5, 3.0) == pytest.approx(0.0, abs=1e-9)

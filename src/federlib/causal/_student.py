@@ -43,8 +43,6 @@ def t_quantile(share: float, freedom: float) -> float:
 
 def _beta(a: float, b: float, x: float) -> float:
     """Return the regularised incomplete beta function."""
-    if x <= 0.0:
-        return 0.0
     if x >= 1.0:
         return 1.0
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))

@@ -39,6 +39,7 @@ MIN_BEFORE = 16
 MIN_AFTER = 8
 MAX_SAMPLES = 20_000
 
+_TINY = 1e-300
 _MOST_COSINES = 64
 """More narrow an interval by less than a hundredth."""
 _LEAST_OWN = 0.01
@@ -316,10 +317,8 @@ def _variance(
         turn = pi * k / count
         wave = [post[t] * cos(turn * (t - stretch.start + 0.5)) for t in stretch]
         size = _dot(wave, wave)
-        if size <= 0.0:
-            continue
         first, end = stretch.start, stretch.stop
-        taken = sum(_dot(wave, column[first:end]) ** 2 for column in fitted) / size
+        taken = sum(_dot(wave, column[first:end]) ** 2 for column in fitted) / max(size, _TINY)
         told += max(1.0 - taken, 0.0)
         total += _dot(wave, rest[first:end]) ** 2
         if told >= wanted - 0.5:

@@ -23,7 +23,6 @@ from federlib.causal.records import (
     Hypothesis,
     Measured,
     Result,
-    Stored,
     TrackRecord,
     Verdict,
     checked,
@@ -38,7 +37,16 @@ from federlib.causal.records import (
 from federlib.causal.view import Asked, Intervention, Log, Logged
 from federlib.errors import Conflict, CorruptRecord, InvalidInput, Unavailable
 from federlib.skewclock import Clock
-from federlib.storage import Absent, AtRevision, Check, Committed, Put, RecordStore, Transaction
+from federlib.storage import (
+    Absent,
+    AtRevision,
+    Check,
+    Committed,
+    Put,
+    Record,
+    RecordStore,
+    Transaction,
+)
 from federlib.telemetry import SILENT, Metric, Telemetry
 
 __all__ = ["CAUSAL_VERDICTS", "Causal"]
@@ -126,10 +134,9 @@ class Causal:
 
     async def hypotheses(self) -> AsyncGenerator[Hypothesis, None]:
         """Read all hypotheses, in order of their ids."""
-        async with aclosing(self._scan(HYPOTHESIS_PREFIX)) as records:
+        async with aclosing(self._scan(Hypothesis, HYPOTHESIS_PREFIX)) as records:
             async for record in records:
-                if isinstance(record, Hypothesis):
-                    yield record
+                yield record
 
     async def attach(
         self,
@@ -172,8 +179,8 @@ class Causal:
 
     async def evidence(self, hypothesis_id: str) -> tuple[Evidence, ...]:
         """Read all evidence for a hypothesis, the newest last."""
-        async with aclosing(self._scan(evidence_prefix(hypothesis_id))) as records:
-            return tuple([record async for record in records if isinstance(record, Evidence)])
+        async with aclosing(self._scan(Evidence, evidence_prefix(hypothesis_id))) as records:
+            return tuple([record async for record in records])
 
     async def track(self, hypothesis_id: str) -> TrackRecord:
         """Read how often a hypothesis was borne out; zeros before any result."""
@@ -343,7 +350,7 @@ class Causal:
             if record is None:
                 before, check = TrackRecord(hypothesis_id=result.hypothesis_id), None
             else:
-                before, check = _as(TrackRecord, decode_causal(record), counted), record.revision
+                before, check = _read(TrackRecord, record), record.revision
             after = _counted(before, result)
             is_first = await self._commit(
                 Put(key, encode(result)),
@@ -390,23 +397,23 @@ class Causal:
 
     async def _get(self, kind: type[_T], key: str) -> _T | None:
         record = await self._store.get(key)
-        return None if record is None else _as(kind, decode_causal(record), key)
+        return None if record is None else _read(kind, record)
 
-    async def _scan(self, prefix: str) -> AsyncGenerator[Stored, None]:
+    async def _scan(self, kind: type[_T], prefix: str) -> AsyncGenerator[_T, None]:
         after: str | None = None
         while True:
             page = await self._store.scan(prefix, after=after)
             for record in page.records:
-                yield decode_causal(record)
+                yield _read(kind, record)
             if page.next is None:
                 return
             after = page.next
 
 
-def _as(kind: type[_T], record: Stored, key: str) -> _T:
-    if not isinstance(record, kind):
-        raise CorruptRecord(key, expected=kind.__name__, found=type(record).__name__)
-    return record
+def _read(kind: type[_T], record: Record) -> _T:
+    found = decode_causal(record)
+    assert isinstance(found, kind)  # the key says which
+    return found
 
 
 def _is_judged(command: Asked) -> bool:

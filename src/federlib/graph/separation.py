@@ -32,7 +32,7 @@ __all__ = [
     "open_trail",
 ]
 
-_MOST_SETS = 256
+_MOST_SETS = 64
 """Minimal sets looked at before the smallest are chosen; a graph may have exponentially many."""
 
 
@@ -164,7 +164,7 @@ def backdoor_sets(
         treatment: What is done.
         outcome: What it should change.
         allowed: What can be measured; by default everything.
-        limit: How many at most. Beyond 256 minimal sets the smallest of those found.
+        limit: How many at most. Beyond 64 minimal sets the smallest of those found.
     Returns:
         Each set in rising order; none at all where no allowed set will do.
     Raises:
