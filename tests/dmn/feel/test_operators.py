@@ -341,3 +341,11 @@ def test_values_that_are_nested_too_deep_end_the_evaluation() -> None:
 def test_adding_strings_is_bounded() -> None:
     with pytest.raises(Exhausted):
         op.add(Evaluation(), "a" * 600_000, "a" * 600_000)
+
+
+def test_reading_a_long_string_takes_steps() -> None:
+    long = "a" * 500_000
+    for operator in (op.equal, op.compare, op.add):
+        ev = Evaluation()
+        assert operator(ev, long, long) is not None
+        assert ev.steps < Evaluation().steps - 400
