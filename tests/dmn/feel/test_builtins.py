@@ -57,6 +57,7 @@ replace("abc", "b", "[$0]") = "a[b]c"
 replace("abc", "(b)", "\\$1\\\\") = "a$1\\c"
 replace("abc", "(b)", "$12") = "ab2c"
 replace("abc", "b", "$1") = "ac"
+replace("abcdefghijk", "(a)(b)(c)(d)(e)(f)(g)(h)(i)(j)(k)", "$11$1") = "ka"
 replace("aba", "^a|a$", "x") = "xbx"
 replace("a\nb", "$", "x", "m") = null
 split("abc", "(^)b") = ["abc"]

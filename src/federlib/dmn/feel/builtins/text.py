@@ -11,7 +11,6 @@ from decimal import Decimal
 
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.numbers import number_text
-from federlib.dmn.feel.temporal import Date, DateTime, Days, Months, Time
 from federlib.dmn.feel.values import Function, Overloads, Range, Value
 
 __all__ = ["literal", "quoted", "text"]
@@ -68,7 +67,7 @@ def _parts(ev: Evaluation, value: Value, depth: int) -> Iterator[str]:
             yield f"function({', '.join(value.parameters)})"
         case Overloads():
             yield f"function {value.name}"
-        case Date() | Time() | DateTime() | Days() | Months():
+        case _:  # dates, times and durations
             yield str(value)
 
 
