@@ -133,6 +133,8 @@ def check(text: str, expected: str) -> None:
         ("people[2].n", "0"),
         ("people[age > 10][1].name", '"Ann"'),
         ("[[1, 2], [3]][item[1] = 3]", "[[3]]"),
+        ('(for i in [{}] return i)[date("2020-01-01") > @"2019-01-01"]', "[{}]"),
+        ("(for i in [{date: function(x) 1}] return i)[date(2) = 1][1].date(3)", "1"),
         ("[{item: 1}, {item: 2}][item >= 2]", "[{item: 2}]"),
         ("[{a: [1, 2]}][a[item = 2] = [2]]", "[{a: [1, 2]}]"),
         # paths
@@ -176,6 +178,8 @@ def check(text: str, expected: str) -> None:
         ("for i in 1..3 return partial", "[[], [[]], [[], [[]]]]"),
         ("for i in 1..2 return for j in 1..2 return count(partial)", "[[0, 1], [0, 1]]"),
         ("for i in 1..2 return sum(for j in 1..i return j) + count(partial)", "[1, 4]"),
+        ("for i in [1, 2], j in (for k in 1..i return k) return j", "[1, 1, 2]"),
+        ("for i in [1, 2], j in (for k in 1..i return partial) return count(partial)", "[0, 1, 2]"),
         ("for the item in xs return the item + 1", "[2, 3, 4]"),
         # some and every
         ("some i in xs satisfies i > 2", "true"),

@@ -409,9 +409,10 @@ def _call(compiler: Compiler, node: Call) -> Code:
         def code(ev: Evaluation, frame: Frame) -> Value:
             return invoke(ev, function(ev, frame), [argument(ev, frame) for argument in arguments])
 
-        is_known = isinstance(node.function, Name) and node.function.place == BUILTIN
-        if is_known and cast("Name", node.function).name in _FROM_TEXT:
-            return _constant(code, node.arguments)
+        called = node.function
+        # In a filter, an entry of the element may have that name.
+        if isinstance(called, Name) and called.place == BUILTIN and not called.items:
+            return _constant(code, node.arguments) if called.name in _FROM_TEXT else code
         return code
     named = list(zip(node.names, arguments, strict=True))
     if len(set(node.names)) < len(named):

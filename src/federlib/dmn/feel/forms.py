@@ -212,8 +212,10 @@ def iteration(parser: Parser) -> Node:
     """Read `for`."""
     parser.at += len("for")
     mark = parser.mark()
+    # Its place is kept while the later sources are evaluated, which may have loops themselves.
+    partial = parser.take_place()
     iterations = _iterations(parser, has_ranges=True)
-    partial = parser.declare("partial", LIST, is_partial=True)
+    parser.declare("partial", LIST, is_partial=True, place=partial)
     parser.expect_word("return")
     body = parser.expression()
     parser.forget(mark)

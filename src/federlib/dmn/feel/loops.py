@@ -47,7 +47,6 @@ def iterating(compiler: Compiler, node: For) -> Code:
         results = cast("list[Value]", frame[partial])
         results.append(body(ev, frame))
         ev.check_size(len(results))
-        frame[partial] = results  # The body may hold another loop, whose list stood here.
         return True
 
     run = _nested(sources, places, once)
