@@ -135,6 +135,7 @@ def test_nesting_and_size_are_bounded() -> None:
         (DateTime(Date(10_000, 1, 1), Time(0)), DateTime(Date(10_000, 1, 1), Time(0))),
         (Days(1), Days(1)),
         (Days(10**30), Days(10**30)),
+        (Days(-86_400 * 10**9), dt.timedelta(days=-1)),
         (Months(1), Months(1)),
         (None, None),
         ("text", "text"),
