@@ -396,3 +396,20 @@ async def test_an_error_of_the_body_comes_out_as_itself() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with sealed():
             raise KeyError("mine")
+
+
+async def test_who_closes_hears_no_answers_any_more() -> None:
+    told: list[str] = []
+
+    async def ask(one: UdpTransport, address: str) -> None:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await one.request(address, b"x", timeout_s=2 * PATIENCE_S)
+        told.append(caught.value.reason)
+
+    async with sealed() as other:
+        with anyio.fail_after(PATIENCE_S):
+            async with anyio.create_task_group() as group, sealed() as one:
+                group.start_soon(ask, one, other.address)
+                asked = await other.receive_request()
+        asked.answer(b"too late")
+    assert told == ["the transport was closed"]

@@ -284,6 +284,22 @@ class TransportContract:
         assert told == ["it is not open"] * 2
 
     @pytest.mark.anyio
+    async def test_who_waits_for_an_answer_at_the_close_is_told(self) -> None:
+        """OutcomeUnknown: the request left, and the transport was closed."""
+        told: list[str] = []
+
+        async def wait(one: Transport, address: str) -> None:
+            with pytest.raises(OutcomeUnknown) as caught:
+                await one.request(address, b"x", timeout_s=2 * self.patience_s)
+            told.append(caught.value.reason)
+
+        with anyio.fail_after(self.patience_s):
+            async with anyio.create_task_group() as group, self.transports() as (one, other):
+                group.start_soon(wait, one, other.address)
+                await other.receive_request()
+        assert len(told) == 1
+
+    @pytest.mark.anyio
     async def test_it_opens_once(self) -> None:
         """Conflict: it is open already."""
         async with self.transports() as (one, _):

@@ -30,6 +30,7 @@ from federlib.transport.protocol import (
     check_datagram,
     check_stream,
     check_timeout,
+    closed_while_asking,
 )
 from federlib.transport.refusals import Refusal, Tally
 
@@ -145,6 +146,7 @@ class MemoryTransport:
         self._count = 0
         self._heard: set[str] = set()
         self._news = anyio.Event()
+        self._asking: set[anyio.CancelScope] = set()
 
     def __repr__(self) -> str:
         return f"MemoryTransport({self._address!r}, role={self._role!r})"
@@ -176,6 +178,8 @@ class MemoryTransport:
             self._is_open = False
             self._hub.leave(self)
             self._ring()
+            for scope in self._asking:
+                scope.cancel()
         return None
 
     @property
@@ -256,7 +260,7 @@ class MemoryTransport:
             InvalidInput: The address is none, the payload is longer than `Limits.max_stream`,
                 or `timeout_s` is no number or negative.
             Unavailable: Nobody was reached, or the transport is not open; nothing was sent.
-            OutcomeUnknown: The request left, and no answer came.
+            OutcomeUnknown: The request left, and no answer came, or the transport was closed.
         """
         await anyio.lowlevel.checkpoint()
         self._check_open()
@@ -275,8 +279,14 @@ class MemoryTransport:
 
         received = Received(payload=payload, address=self._address, role=self._role, is_proven=True)
         to.ask(Asked(received, answer, max_bytes=self._limits.max_stream))
-        with anyio.move_on_after(timeout_s):
-            await answered.wait()
+        with anyio.move_on_after(timeout_s) as scope:
+            self._asking.add(scope)
+            try:
+                await answered.wait()
+            finally:
+                self._asking.discard(scope)
+        if not (answers or self._is_open):
+            raise closed_while_asking(address)
         if not answers or not self._hub.carries(address, self._address):
             raise OutcomeUnknown(
                 f"request to {address}",

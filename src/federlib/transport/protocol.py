@@ -14,7 +14,7 @@ from typing import Protocol, Self, runtime_checkable
 import attrs
 
 from federlib._bounds import integer, number
-from federlib.errors import Conflict, InvalidInput
+from federlib.errors import Conflict, InvalidInput, OutcomeUnknown
 
 __all__ = [
     "MAX_AMPLIFICATION",
@@ -192,7 +192,8 @@ class Transport(Protocol):
             InvalidInput: The address is none, the payload is longer than `Limits.max_stream`,
                 or `timeout_s` is no number or negative.
             Unavailable: Nobody was reached, or the transport is not open; nothing was sent.
-            OutcomeUnknown: The request left, and no answer came that can be trusted.
+            OutcomeUnknown: The request left, and no answer came that can be trusted, or the
+                transport was closed.
         """
         ...
 
@@ -258,6 +259,13 @@ def check_timeout(timeout_s: float) -> float:
     if type(timeout_s) not in {int, float} or not timeout_s >= 0:
         raise InvalidInput("timeout_s", expected="seconds, 0 or more", found=timeout_s)
     return timeout_s
+
+
+def closed_while_asking(address: str) -> OutcomeUnknown:
+    """Make what is raised to whoever waits for an answer when its transport is closed."""
+    return OutcomeUnknown(
+        f"request to {address}", transaction_id=None, reason="the transport was closed"
+    )
 
 
 def _bytes_of(payload: bytes) -> bytes:

@@ -42,6 +42,7 @@ from federlib.transport.protocol import (
     Received,
     check_stream,
     check_timeout,
+    closed_while_asking,
 )
 from federlib.transport.refusals import Refusal, Tally
 
@@ -119,6 +120,7 @@ class UdpTransport:
         self._inbox: MemoryObjectReceiveStream[Received] | None = None
         self._asked: MemoryObjectReceiveStream[Asked] | None = None
         self._address = ""
+        self._asking: set[anyio.CancelScope] = set()
 
     def __repr__(self) -> str:
         state = self._address if self._socket is not None else "closed"
@@ -166,6 +168,8 @@ class UdpTransport:
     ) -> bool | None:
         """Close both sockets; whoever waits gets `Unavailable`. Again is no error."""
         stack, self._stack, self._socket = self._stack, None, None
+        for scope in self._asking:
+            scope.cancel()
         return None if stack is None else await stack.__aexit__(kind, error, traceback)
 
     @property
@@ -215,16 +219,24 @@ class UdpTransport:
             InvalidInput: The address is none, the payload is longer than `Limits.max_stream`,
                 or `timeout_s` is no number or negative.
             Unavailable: Nobody was reached, or the transport is not open; nothing was sent.
-            OutcomeUnknown: The request left, and no answer came that can be trusted.
+            OutcomeUnknown: The request left, and no answer came that can be trusted, or the
+                transport was closed.
             Fenced: This process was forked from the one that opened it.
         """
         address = self._checked_target(address, self._checked_socket())
         payload = check_stream(payload, max_bytes=self._limits.max_stream)
         check_timeout(timeout_s)
         host, port = parse_address(address)
-        return await ask(
-            self._streams, host, port, payload, timeout_s=timeout_s, tally=self._tcp_tally
-        )
+        with anyio.CancelScope() as scope:
+            self._asking.add(scope)
+            try:
+                return await ask(
+                    self._streams, host, port, payload, timeout_s=timeout_s, tally=self._tcp_tally
+                )
+            finally:
+                self._asking.discard(scope)
+        # Only the close of this transport cancels that scope.
+        raise closed_while_asking(address)
 
     async def receive_request(self) -> Asked:
         """Wait for the next request of another; its address is that of its stream.
