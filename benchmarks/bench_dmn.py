@@ -160,7 +160,7 @@ def _costs(*, quick: bool) -> Iterator[Row]:
             evidence="one process of its own",
         )  # fmt: skip
 
-    yield cost("import federlib.dmn", "s", 0.15, "s", "import")
+    yield cost("import federlib.dmn, median of 5", "s of CPU", 0.15, "s", "import")
     yield cost("compile 1,000 rules", "s", 0.2, "s", "compile", 1_000)
     yield cost("memory, 1,000 rules", "B a rule", 4_096, "bytes_a_rule", "compile", 1_000)
     if not quick:
