@@ -151,6 +151,29 @@ def test_what_is_computed_is_no_proof() -> None:
     assert found.changes[0].before == "x + 1"
 
 
+def test_a_boundary_of_what_is_computed_is_found_by_drawing() -> None:
+    def model(limit: str) -> Model:
+        table = DecisionTable(
+            (InputClause("ratio"), InputClause("zone")),
+            (OutputClause("out"),),
+            (Rule((f"> {limit}", '"a"'), ("1",)),),
+        )
+        ratio = DecisionNode("ratio", LiteralExpression("x / y"), inputs=("x", "y"))
+        node = DecisionNode("d", table, inputs=("zone",), decisions=("ratio",))
+        names = (("x", "number"), ("y", "number"), ("zone", "string"))
+        inputs = tuple(InputData(name, kind) for name, kind in names)
+        return compile_model(Definitions("m", inputs=inputs, decisions=(ratio, node)))
+
+    found = compared(model("10"), model("20"))
+    assert not found.is_proof
+    (difference,) = found.differences
+    x, y = difference.facts["x"], difference.facts["y"]
+    assert isinstance(x, int | float)
+    assert isinstance(y, int | float)
+    assert 10 < x / y <= 20
+    assert difference.facts["zone"] == "a"
+
+
 def test_decisions_and_inputs_that_came_and_went_are_told() -> None:
     old = definitions_of(("-", "-", "1"))
     more = DecisionNode("more", LiteralExpression("1"))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from itertools import product
 from math import prod
 from typing import Literal, TypeAlias
@@ -23,13 +22,14 @@ from typing import Literal, TypeAlias
 import attrs
 import msgspec
 
+from federlib.dmn.changes import ModelChange, changes_between
 from federlib.dmn.classes import Classes, Constants, classes_of, constants_of
 from federlib.dmn.engine import Model
-from federlib.dmn.feel import ANY, FeelType, compile_unary_tests
+from federlib.dmn.feel import ANY, FeelType, compile_unary_tests, evaluate, is_instance
 from federlib.dmn.feel.compile import UnaryTests
 from federlib.dmn.feel.convert import canonical, from_python, to_python
 from federlib.dmn.grid import Runs, passes, restrictions_of
-from federlib.dmn.model import DecisionNode, DecisionTable, KnowledgeModel, LiteralExpression, Rule
+from federlib.dmn.model import DecisionTable
 from federlib.dmn.table import CompiledTable
 from federlib.errors import InvalidInput
 
@@ -39,25 +39,10 @@ SearchMethod: TypeAlias = Literal["exhaustive", "sampled"]
 """Whether all combinations were tried, or some that were drawn."""
 
 _MAX_TRIED = 20_000
+_MAX_POOL = 200
+"""Constants in what computes that are tried for every input."""
+_LITERAL = re.compile(r'(?<![\w.])\d{1,30}(?:\.\d{1,30})?(?![\w.])|@?"[^"\\\n]{0,100}"')
 _NAME = re.compile(r"[^\W\d][\w \-]*")
-
-
-class ModelChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that is written differently.
-
-    Attributes:
-        element: The decision, knowledge model or input.
-        what: `added`, `removed` or `changed`.
-        rule: Of a table, the rule: its id, or its number from 1.
-        before: How it was written; empty where it was not there.
-        after: How it is written.
-    """
-
-    element: str
-    what: Literal["added", "removed", "changed"]
-    rule: str = ""
-    before: str = ""
-    after: str = ""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -152,7 +137,7 @@ def diff_models(
     if is_cut:
         notes.append(f"only the first {limit} differences are told")
     return ModelDiff(
-        changes=tuple(_changes(old, new)),
+        changes=tuple(changes_between(old.definitions, new.definitions)),
         differences=tuple(found.values()),
         method="exhaustive" if is_whole else "sampled",
         tried=tried,
@@ -186,9 +171,15 @@ class _Space:
         self.notes: list[str] = []
         self._inputs: dict[tuple[str, ...], _Input] = {}
         self._tables: list[CompiledTable] = []
+        self._pool: list[Constants] = []
         for model in models:
             self._add(model)
         # A part of a context stands for it: the whole would be given as well as its part.
+        if self.notes:
+            # Something is computed: then an input may matter by any constant that there is.
+            self._pool += [_constants_in(model) for model in models]
+            for each in self._inputs.values():
+                each.read += [_of_kind(constants, each.kind) for constants in self._pool]
         wholes = {path[:1] for path in self._inputs if len(path) > 1}
         self.inputs: list[_Input] = [
             each for path, each in self._inputs.items() if path not in wholes
@@ -262,6 +253,7 @@ class _Space:
             if path[0] not in types or not all(_NAME.fullmatch(part) for part in path):
                 if column.code is not None:
                     self._note(f"{column.name} is computed")
+                self._pool += constants
                 continue
             known = self._inputs.setdefault(path, _Input(path))
             if known.kind == ANY:
@@ -302,6 +294,33 @@ class _Space:
             self.notes.append(text)
 
 
+def _of_kind(constants: Constants, kind: FeelType) -> Constants:
+    values = (each for each in constants.values if kind == ANY or is_instance(each, kind))
+    return Constants(tuple(values), is_exact=True, asks_facts=False, orders=False)
+
+
+def _constants_in(model: Model) -> Constants:
+    """Find the constants in whatever computes: a look at texts, since any more are no harm."""
+    texts: list[str] = []
+    waiting: list[object] = [
+        msgspec.to_builtins([model.definitions.decisions, model.definitions.knowledge_models])
+    ]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list | tuple):
+            waiting.extend(each)
+        elif isinstance(each, dict):
+            waiting.extend(each.values())
+            texts += [text for text in (each.get("text"), *each.get("conclusions", ())) if text]
+    found = {"0", "1"} | {literal for text in texts for literal in _LITERAL.findall(text)}
+    return Constants(
+        tuple(evaluate(literal) for literal in sorted(found)[:_MAX_POOL]),
+        is_exact=True,
+        asks_facts=False,
+        orders=False,
+    )
+
+
 def _within(classes: Classes, limits: Sequence[UnaryTests]) -> Classes:
     """Leave out what a type does not allow: it would be null, and null is there already."""
     members = [
@@ -310,84 +329,3 @@ def _within(classes: Classes, limits: Sequence[UnaryTests]) -> Classes:
         if each.example is None or all(passes(limit, {}, each.example) for limit in limits)
     ]
     return attrs.evolve(classes, members=tuple(members))
-
-
-def _changes(old: Model, new: Model) -> Iterator[ModelChange]:
-    yield from _element_changes(
-        {each.name: each for each in old.definitions.decisions},
-        {each.name: each for each in new.definitions.decisions},
-    )
-    yield from _element_changes(
-        {each.name: each for each in old.definitions.knowledge_models},
-        {each.name: each for each in new.definitions.knowledge_models},
-    )
-    before = {each.name: each.type_ref for each in old.definitions.inputs}
-    after = {each.name: each.type_ref for each in new.definitions.inputs}
-    for name in sorted({*before, *after}):
-        if name not in after:
-            yield ModelChange(name, "removed", before=before[name])
-        elif name not in before:
-            yield ModelChange(name, "added", after=after[name])
-        elif before[name] != after[name]:
-            yield ModelChange(name, "changed", before=before[name], after=after[name])
-
-
-_Element: TypeAlias = DecisionNode | KnowledgeModel
-
-
-def _element_changes(
-    before: Mapping[str, _Element], after: Mapping[str, _Element]
-) -> Iterator[ModelChange]:
-    for name, element in before.items():
-        if name not in after:
-            yield ModelChange(name, "removed")
-            continue
-        first = element.logic if isinstance(element, DecisionNode) else element.function
-        second_element = after[name]
-        second = (
-            second_element.logic
-            if isinstance(second_element, DecisionNode)
-            else second_element.function
-        )
-        if first == second:
-            continue
-        if isinstance(first, DecisionTable) and isinstance(second, DecisionTable):
-            yield from _table_changes(name, first, second)
-        elif isinstance(first, LiteralExpression) and isinstance(second, LiteralExpression):
-            yield ModelChange(name, "changed", before=first.text, after=second.text)
-        else:
-            yield ModelChange(name, "changed")
-    yield from (ModelChange(name, "added") for name in after if name not in before)
-
-
-def _table_changes(
-    element: str, before: DecisionTable, after: DecisionTable
-) -> Iterator[ModelChange]:
-    for name in ("hit_policy", "aggregator", "inputs", "outputs"):
-        first, second = getattr(before, name), getattr(after, name)
-        if first != second:
-            shown = ("", "") if isinstance(first, tuple) else (str(first), str(second))
-            yield ModelChange(f"{element}: {name}", "changed", "", *shown)
-    first_rules = [(rule.conditions, rule.conclusions) for rule in before.rules]
-    second_rules = [(rule.conditions, rule.conclusions) for rule in after.rules]
-    matcher = SequenceMatcher(a=first_rules, b=second_rules, autojunk=False)
-    for kind, low, high, start, end in matcher.get_opcodes():
-        if kind == "equal":
-            continue
-        gone, come = before.rules[low:high], after.rules[start:end]
-        for number in range(max(len(gone), len(come))):
-            old = gone[number] if number < len(gone) else None
-            new = come[number] if number < len(come) else None
-            place = start + number if new is not None else low + number
-            rule = (new or old or Rule((), ())).id or str(place + 1)
-            what: Literal["added", "removed", "changed"] = (
-                "added" if old is None else "removed" if new is None else "changed"
-            )
-            yield ModelChange(element, what, rule, _rule_text(old), _rule_text(new))
-
-
-def _rule_text(rule: Rule | None) -> str:
-    if rule is None:
-        return ""
-    conditions = " | ".join(text or "-" for text in rule.conditions)
-    return f"{conditions} || {' | '.join(rule.conclusions)}"
