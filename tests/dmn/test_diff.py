@@ -147,7 +147,7 @@ def test_what_is_computed_is_no_proof() -> None:
 
     found = compared(model("x + 1"), model("x + 2"))
     assert not found.is_proof
-    assert [(each.before, each.after) for each in found.differences] == [(1, 2)]
+    assert [(each.before, each.after) for each in found.differences] == [(0, 1)]
     assert found.changes[0].before == "x + 1"
 
 
