@@ -52,9 +52,16 @@ from federlib.dmn.table import CompiledTable
 from federlib.dmn.table_compiler import compile_table
 from federlib.errors import InvalidInput
 
-__all__ = ["Boxed", "Compiler"]
+__all__ = ["MAX_EXPRESSIONS", "Boxed", "Compiler"]
+
+MAX_EXPRESSIONS = 100_000
+"""Of one model; a table is one, whatever the number of its rules."""
 
 _MAX_DEPTH = 64
+
+# Each entry sees all above it: the names of a context cost the square of its length.
+_MAX_ENTRIES = 1_000
+
 _SOURCE = "_source"
 
 
@@ -94,6 +101,7 @@ class Compiler:
         self._types = types
         self._report = report
         self._depth = 0
+        self._count = 0
 
     def compile(self, expression: Expression | None, scope: Scope, element: str) -> Boxed:
         """Compile an expression.
@@ -107,6 +115,10 @@ class Compiler:
             return _NULL
         if self._depth >= _MAX_DEPTH:
             self._report(element, f"more than {_MAX_DEPTH} expressions in one another")
+            return _NULL
+        self._count += 1
+        if self._count > MAX_EXPRESSIONS:
+            self._report("definitions", f"more than {MAX_EXPRESSIONS:,} expressions")
             return _NULL
         self._depth += 1
         try:
@@ -188,6 +200,9 @@ class Compiler:
         return Boxed(invoke, kind.result if isinstance(kind, FunctionType) else ANY)
 
     def _context(self, context: Context, scope: Scope, element: str) -> Boxed:
+        if len(context.entries) > _MAX_ENTRIES:
+            self._report(element, f"a context of more than {_MAX_ENTRIES:,} entries")
+            return _NULL
         entries: list[tuple[str, Code, bool]] = []
         known: dict[str, FeelType] = {}
         result: Boxed | None = None

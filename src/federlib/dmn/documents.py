@@ -51,7 +51,7 @@ Form: TypeAlias = Literal["xml", "json", "yaml"]
 MAX_JSON_BYTES = 128 * 2**20
 """Of a model in JSON."""
 
-MAX_YAML_BYTES = 8 * 2**20
+MAX_YAML_BYTES = 2**20
 """Of a model in YAML, which takes a hundred times as long to read as JSON."""
 
 _SUFFIXES: dict[str, Form] = {

@@ -144,7 +144,7 @@ class _Builder:
         node.parameters = (*nodes(record.inputs), *nodes(record.input_decisions))
         node.outputs = tuple(nodes(record.outputs))
         node.variable = []
-        if not node.outputs:
+        if not record.outputs:
             self.report(node.element.title, "it has no output decisions")
         kind = node.kind
         if isinstance(kind.feel, FunctionType):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from federlib.dmn.boxed import MAX_EXPRESSIONS
 from federlib.dmn.model import (
     Binding,
     Context,
@@ -112,7 +113,10 @@ def _bound(binding: Binding) -> str:
 
 def _all_parts(root: Expression) -> Iterator[Expression]:
     waiting = [root]
-    while waiting:
+    # More than that is refused where expressions are compiled.
+    for _ in range(MAX_EXPRESSIONS):
+        if not waiting:
+            return
         expression = waiting.pop()
         yield expression
         waiting += reversed(tuple(parts_of(expression)))
