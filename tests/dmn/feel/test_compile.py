@@ -166,6 +166,8 @@ def check(text: str, expected: str) -> None:
         ("for i in (1..2) return i", "[]"),
         ("for i in [3..1] return i", "null"),
         ("for i in (< 3) return i", "null"),
+        ('for i in ["a".."b"] return i', "null"),
+        ("for i in [1..null] return i", "null"),
         ("for i in 1.5..3 return i", "null"),
         ("for i in null return i", "null"),
         ("for i in 7 return i", "[7]"),
@@ -231,6 +233,12 @@ def check(text: str, expected: str) -> None:
         # ranges as values
         ("(< 5) = (< 5)", "true"),
         ("(< 5) = (null..5)", "false"),
+        ("(>= 5).start", "5"),
+        ("(> 5).start included", "false"),
+        ("(= 5) = (= 5)", "true"),
+        ("(= 5) = [5..5]", "false"),
+        ("(!= 5) = (!= 5)", "true"),
+        ("(<= 5).end included", "true"),
         ("[1..2] = [1..2]", "true"),
         ("[1..2] = [1..2)", "false"),
         ('[1.."a"]', "null"),
@@ -352,6 +360,10 @@ def test_an_evaluation_ends_in_time(text: str) -> None:
     with pytest.raises(Exhausted):
         compile_expression(text).evaluate(Evaluation(steps=200_000), {})
     assert evaluate("1") == Decimal(1)
+
+
+def test_what_takes_too_much_is_null_when_it_is_evaluated_at_once() -> None:
+    assert evaluate("for i in 1..100000000 return i") is None
 
 
 def test_calls_of_calls_have_a_limit_of_their_own() -> None:

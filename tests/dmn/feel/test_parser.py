@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from decimal import Decimal
 
@@ -18,6 +19,7 @@ from federlib.dmn.feel import (
     Evaluation,
     Exhausted,
     FeelSyntaxError,
+    FunctionType,
     ListType,
     Scope,
     UnknownName,
@@ -38,6 +40,8 @@ SCOPE = Scope(
         "values in a list": LIST,
         "for sure": NUMBER,
         "in": NUMBER,
+        "f": FunctionType((NUMBER,), ContextType({"given-by function": ANY})),
+        "(no name)": ANY,
         "people": ListType(ContextType({"first name": STRING, "Full/Part-time": STRING})),
         "who": ContextType({"first name": STRING, "if": NUMBER, "home": ContextType({"a b": ANY})}),
     },
@@ -152,6 +156,7 @@ def _names(node: object) -> list[str]:
         ("xs.Full/Part-time", "Full/Part-time"),  # some context has it, so it is known by sight
         ("xs.some thing other", "some thing other"),
         ("xs.time offset", "time offset"),
+        ("xs.given-by function", "given-by function"),
     ],
 )
 def test_entries_are_read_by_the_type_before_the_point(text: str, name: str) -> None:
@@ -291,6 +296,28 @@ def test_what_nests_too_deep_is_refused_and_not_crashed_on(text: str) -> None:
     for compiled in (compile_expression, compile_unary_tests):
         with pytest.raises(FeelSyntaxError):
             compiled(text, SCOPE)
+
+
+def test_a_stack_that_is_nearly_full_is_no_crash() -> None:
+    def at_depth(depth: int, text: str) -> bool:
+        if depth > 0:
+            return at_depth(depth - 1, text)
+        try:
+            compile_unary_tests(text, SCOPE)
+            return compile_expression(text, SCOPE).text == text
+        except FeelSyntaxError as error:
+            return "levels" not in error.expected
+
+    limit = sys.getrecursionlimit()
+    for text in ("(" * 50 + "1" + ")" * 50, "a" + ".a" * 59):
+        outcomes = []
+        for depth in range(0, limit, 20):
+            try:
+                outcomes.append(at_depth(depth, text))
+            except RecursionError:  # of this test's own frames
+                break
+        assert outcomes[0] is True
+        assert False in outcomes
 
 
 @pytest.mark.parametrize(

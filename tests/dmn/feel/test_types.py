@@ -159,7 +159,20 @@ def test_values_adapt_to_types(text: str, kind: str, adapted: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1", "null", '"a"', "[1, 2]", "{a: [1]}", "[1..2]", "[{a: 1}, {b: 2}]", "abs", "date", "[]"],
+    [
+        "1",
+        "null",
+        '"a"',
+        "(< 5)",
+        "function(a: string) a",
+        "[1, 2]",
+        "{a: [1]}",
+        "[1..2]",
+        "[{a: 1}, {b: 2}]",
+        "abs",
+        "date",
+        "[]",
+    ],
 )
 def test_a_value_is_of_the_type_it_is_said_to_have(text: str) -> None:
     kind = type_of(value(text))
@@ -175,6 +188,7 @@ def test_names_of_types_come_from_the_scope() -> None:
     assert parse_type("date and time", scope) == DATE_AND_TIME
     assert parse_type("tAge", Scope(outer=scope)) == NUMBER
     assert parse_type("context") == CONTEXT
+    assert parse_type("list") == LIST
     with pytest.raises(UnknownName) as caught:
         parse_type("tAgee", scope)
     assert caught.value.suggestions == ("tAge",)
@@ -182,7 +196,17 @@ def test_names_of_types_come_from_the_scope() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "list<", "list<number", "context<a>", "function<number>", "number number", "a."],
+    [
+        "",
+        "1",
+        "context<1: number>",
+        "list<",
+        "list<number",
+        "context<a>",
+        "function<number>",
+        "number number",
+        "a.",
+    ],
 )
 def test_what_is_no_type_is_an_error(text: str) -> None:
     with pytest.raises(FeelSyntaxError):

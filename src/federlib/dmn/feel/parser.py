@@ -147,13 +147,10 @@ class Parser(Cursor):
 
     def expressions(self, closing: str) -> tuple[Node, ...]:
         """Read expressions with commas between them, up to what closes them."""
-        if closing and self.takes(closing):
-            return ()
         found = [self.expression()]
         while self.takes(","):
             found.append(self.expression())
-        if closing:
-            self.expect(closing)
+        self.expect(closing)
         return tuple(found)
 
     def expression(self, rank: int = _OR) -> Node:
