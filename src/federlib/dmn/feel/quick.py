@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from federlib.dmn.feel.compile import compile_expression
+from federlib.dmn.feel.convert import from_python
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
 from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.types import type_of
@@ -29,8 +30,6 @@ def evaluate(
         FeelSyntaxError: The text is no expression.
         InvalidInput: A fact is nothing that FEEL has.
     """
-    from federlib.dmn.feel.convert import from_python
-
     values = {name: from_python(fact, where=name) for name, fact in (facts or {}).items()}
     scope = Scope({name: type_of(value) for name, value in values.items()})
     try:
