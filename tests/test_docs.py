@@ -10,6 +10,7 @@ import pytest
 
 import federlib
 from federlib.dag import load_workflow
+from federlib.dmn import compile_model, parse_model
 from federlib.testing.sim import read_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,10 +121,12 @@ def test_python_in_the_pages_compiles(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_workflows_in_the_pages_load(page: Path) -> None:
+def test_files_in_the_pages_load(page: Path) -> None:
     for block in blocks(page, "yaml"):
         if page.stem == "fault-schedules":
             assert read_schedule(block).faults
+        elif "\ndecisions:" in block:
+            assert compile_model(parse_model(block.encode(), "yaml")).tables()
         else:
             assert load_workflow(block.encode(), form="yaml").tasks
 

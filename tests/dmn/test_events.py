@@ -160,8 +160,8 @@ def test_each_decision_is_counted_and_logged() -> None:
     )
     decisions.answer(PAYLOAD, now_ns=1)
     decisions.answer({}, now_ns=1)
-    assert sink.value("dmn_decisions_total", decision="scaling", has_problems="no") == 1
-    assert sink.value("dmn_decisions_total", decision="scaling", has_problems="yes") == 1
+    assert sink.value("federlib_dmn_decisions_total", decision="scaling", has_problems="no") == 1
+    assert sink.value("federlib_dmn_decisions_total", decision="scaling", has_problems="yes") == 1
     assert [each[:2] for each in logged] == [
         ("info", "decision.made"),
         ("warning", "decision.made"),

@@ -40,7 +40,7 @@ DECISION_MADE = "decision.made"
 """The event that tells a decision."""
 
 DECISIONS = Metric(
-    name="dmn_decisions_total",
+    name="federlib_dmn_decisions_total",
     kind="counter",
     help="Decisions made on request of an event",
     labels=("decision", "has_problems"),
