@@ -97,6 +97,7 @@ sort([{k: 2, v: 1}, {k: 1, v: 2}, {k: 1, v: 3}], function(x, y) x.k < y.k).v = [
 decimal(2.5, 0) = 2
 decimal(123.456, -2) = 100
 decimal(1, 6176) = 1
+string(decimal(1.1, 2)) = "1.10"
 floor(n: 1.56, scale: 1) = 1.5
 round up(0.0003, 0) = 1
 round half down(0.5, 0) = 0
@@ -106,7 +107,6 @@ modulo(1e40, 3) = 1e40 - 3 * floor(1e40 / 3)
 modulo(0, -5) = 0
 odd(-3)
 even(1e40)
-odd(1e33) = false
 decimal(log(number: exp(number: 1)), 30) = 1
 is([1, {a: "x"}], [1, {a: "x"}])
 is([1], [1, 2]) = false

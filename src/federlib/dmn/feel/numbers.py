@@ -131,7 +131,7 @@ def to_int(value: Decimal, *, bound: int) -> int | None:
 def round_to(value: Decimal, scale: int, rounding: str) -> Decimal:
     """Round a number to so many places behind the point.
 
-    A number that has no more places than that stays as it is, at most with zeros behind it.
+    A number with fewer places gets zeros behind it, as many as 34 digits allow.
 
     Args:
         value: Any number.
@@ -140,8 +140,7 @@ def round_to(value: Decimal, scale: int, rounding: str) -> Decimal:
     """
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)
-    if exponent >= -scale:
-        # Padding 1 to 6,000 places would need more than 34 digits, and changes nothing.
+    if exponent >= -scale and value.adjusted() + scale >= CONTEXT.prec:
         return value
     if value.adjusted() + scale < -1:
         # All digits lie behind the last place; `quantize` needs one that counts.
