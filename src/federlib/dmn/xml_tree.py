@@ -6,7 +6,7 @@ both are refused here before anything of them is built.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 from xml.parsers import expat
 
@@ -22,8 +22,8 @@ MAX_XML_BYTES = 128 * 2**20
 MAX_XML_DEPTH = 256
 """Of elements in one another."""
 
-MAX_XML_ELEMENTS = 4_000_000
-"""Of a document; an element takes about 400 bytes here."""
+MAX_XML_ELEMENTS = 3_000_000
+"""Of a document; an element takes about 200 bytes here."""
 
 _SEPARATOR = "\x1f"
 
@@ -45,11 +45,11 @@ class Node:
 
     namespace: str
     name: str
-    attributes: dict[str, str]
-    prefixes: dict[str, str]
+    attributes: Mapping[str, str]
+    prefixes: Mapping[str, str]
     line: int
     parent: Node | None
-    children: list[Node] = attrs.field(factory=list)
+    children: Sequence[Node] = ()
     text: str = ""
 
     def get(self, name: str) -> str:
@@ -86,6 +86,14 @@ class Node:
                 return node.prefixes[prefix], name
             node = node.parent
         return "", name
+
+
+# Most elements of a large table have none: a million of empty dicts would be 64 MB.
+_NONE: Mapping[str, str] = {}
+
+
+def _local(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {key.replace(_SEPARATOR, " "): value for key, value in attributes.items()}
 
 
 class _Builder:
@@ -127,16 +135,19 @@ class _Builder:
         node = Node(
             namespace,
             local,
-            {key.replace(_SEPARATOR, " "): value for key, value in attributes.items()},
-            self.prefixes,
+            _local(attributes) if attributes else _NONE,
+            self.prefixes or _NONE,
             self.parser.CurrentLineNumber,
             self.node,
         )
-        self.prefixes = {}
+        if self.prefixes:
+            self.prefixes = {}
         if self.node is None:
             self.root = node
-        else:
+        elif isinstance(self.node.children, list):
             self.node.children.append(node)
+        else:
+            self.node.children = [node]
         self.node = node
         self.pieces.append([])
 
