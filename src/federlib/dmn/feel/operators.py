@@ -44,6 +44,8 @@ __all__ = [
 
 _MAX_DEPTH = 200
 _LONG = 1000
+# What is built may be kept: all steps together build no more than some 64 MB of text.
+_KEPT = 64
 # Beyond this a duration cannot be added to any date; it also bounds the digits that are kept.
 _MAX_DURATION = 10**40
 
@@ -208,7 +210,7 @@ def add(ev: Evaluation, a: Value, b: Value) -> Value:
         size = len(a) + len(b)
         if size > _LONG:
             ev.check_size(size)
-            ev.spend(size // _LONG)
+            ev.spend(size // _KEPT)
         return a + b
     if isinstance(a, Days | Months) and not isinstance(b, Days | Months):
         a, b = b, a

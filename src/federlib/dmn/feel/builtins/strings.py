@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from federlib.dmn.feel.builtins.declare import LIST, MAYBE_STRING, NUMBER, STRING, way
-from federlib.dmn.feel.evaluation import MAX_SIZE, Evaluation
+from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.numbers import to_int
 from federlib.dmn.feel.regex import BadPattern, Match, Pattern, compile_pattern, find
 from federlib.dmn.feel.values import Function, Value
@@ -181,8 +181,8 @@ def _join(ev: Evaluation, strings: list[Value], delimiter: str | None = None) ->
         elif each is not None:
             return ev.fail("string join: takes a list of strings")
     size = sum(map(len, taken)) + len(delimiter or "") * len(taken)
-    if size > MAX_SIZE:
-        ev.check_size(size)
+    ev.check_size(size)
+    ev.spend(len(strings) + size // 64)
     return (delimiter or "").join(taken)
 
 
