@@ -40,6 +40,7 @@ MIN_AFTER = 8
 MAX_SAMPLES = 20_000
 
 _TINY = 1e-300
+_LAGS = 3
 _MOST_COSINES = 64
 """More narrow an interval by less than a hundredth."""
 _LEAST_OWN = 0.01
@@ -285,19 +286,26 @@ def _dot(one: Series, other: Series) -> float:
 
 
 def _persistence(stretches: Sequence[Series], covariates: int) -> float:
-    """Return how much of one sample the next one keeps, 0 to 0.999."""
-    across = around = 0.0
-    count = 0
-    for stretch in map(_centred, stretches):
-        across += _dot(stretch[:-1], stretch[1:])
-        around += _dot(stretch, stretch)
-        count = max(count, len(stretch))
+    """Return how much of one sample the next one keeps, 0 to 0.999.
+
+    Slow noise under fast noise shows little of itself from one sample to the next, but what
+    there is of it fades slowly. So that is asked, too, wherever there is enough to fade.
+    """
+    centred = [_centred(stretch) for stretch in stretches]
+    around = sum(_dot(each, each) for each in centred)
     if around <= 0.0:
         return 0.0
-    found = across / around
+    kept = [
+        sum(_dot(each[:-lag], each[lag:]) for each in centred) / around
+        for lag in range(1, _LAGS + 2)
+    ]
+    found, near = kept[0], sum(kept[:-1])
+    if near > sqrt(_LAGS / sum(map(len, centred))):
+        found = max(found, min(sum(kept[1:]) / near, 1.0))
     # Kendall 1954: short series look as if they forgot faster than they do, and more so
     # the more of their slow part a fit has taken away.
-    return min(max(found + (1 + 3 * found) * (1 + covariates) / count, 0.0), 0.999)
+    longest = max(map(len, centred))
+    return min(max(found + (1 + 3 * found) * (1 + covariates) / longest, 0.0), 0.999)
 
 
 def _variance(
