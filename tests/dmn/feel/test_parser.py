@@ -90,6 +90,9 @@ def tree(text: str, scope: Scope = SCOPE) -> t.Node:
         ("1 + 2 // the end", "1 + 2"),
         ("/**/ 1", "1"),
         ("1\u00a0+\u20032", "1 + 2"),
+        ("{a b /* c */ : /* : */ 1}", "{a b: 1}"),
+        ("f(p q /* : */: 1, // r: 2\n s: 3)", "f(p q: 1, s: 3)"),
+        ("function(a // b\n, c /* : */ : number) a", "function(a, c: number) a"),
     ],
 )
 def test_two_texts_say_the_same(text: str, same: str) -> None:
@@ -341,12 +344,12 @@ def test_a_text_has_a_largest_size() -> None:
 
 def test_a_text_of_100_kilobytes_is_read_in_linear_time() -> None:
     def seconds(text: str) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             compile_expression(text, SCOPE)
         except FeelSyntaxError:
             pass
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     for piece in (
         "1,",

@@ -214,6 +214,15 @@ class Cursor:
             self._layers.append(_Layer(NameIndex(), {}, place, is_item=True, is_open=True))
         return place
 
+    def declared_name(self, expected: str) -> str:
+        """Read a name that the text declares."""
+        self.skip()
+        start = self.at
+        self.at = lexer.match_declared(self.text, start)
+        if self.at == start:
+            self.fail(expected)
+        return lexer.normalised(self.text[start : self.at])
+
     # Names that the text uses
 
     def name(self) -> Name | None:

@@ -142,16 +142,7 @@ def _key(parser: Parser) -> str:
     parser.skip()
     if parser.sees('"'):
         return parser.string()
-    return _declared_name(parser, "the name of an entry")
-
-
-def _declared_name(parser: Parser, expected: str) -> str:
-    parser.skip()
-    name = lexer.NAME.match(parser.text, parser.at)
-    if name is None:
-        parser.fail(expected)
-    parser.at = name.end()
-    return lexer.normalised(name.group())
+    return parser.declared_name("the name of an entry")
 
 
 def arguments(parser: Parser) -> tuple[tuple[str, ...] | None, tuple[Node, ...]]:
@@ -162,11 +153,12 @@ def arguments(parser: Parser) -> tuple[tuple[str, ...] | None, tuple[Node, ...]]
     values: list[Node] = []
     while not values or parser.takes(","):
         parser.skip()
-        name = lexer.NAME.match(parser.text, parser.at)
-        is_named = name is not None and parser.text.startswith(":", name.end())
-        if name is not None and is_named:
-            names.append(lexer.normalised(name.group()))
-            parser.at = name.end() + 1
+        start = parser.at
+        parser.at = end = lexer.match_declared(parser.text, start)
+        if end > start and parser.takes(":"):
+            names.append(lexer.normalised(parser.text[start:end]))
+        else:
+            parser.at = start
         if len(names) not in {0, len(values) + 1}:
             parser.fail("all arguments with a name, or none")
         values.append(parser.expression())
@@ -244,7 +236,7 @@ def function(parser: Parser) -> Node:
     while not parser.takes(")"):
         if parameters:
             parser.expect(",")
-        name = _declared_name(parser, "the name of a parameter")
+        name = parser.declared_name("the name of a parameter")
         if name in declared:
             parser.fail("another name than that of a parameter before it")
         kind: FeelType = ANY

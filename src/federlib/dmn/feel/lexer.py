@@ -30,6 +30,7 @@ __all__ = [
     "FeelSyntaxError",
     "NameIndex",
     "UnknownName",
+    "match_declared",
     "name_parts",
     "normalised",
     "unescape",
@@ -116,6 +117,7 @@ NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 NAME = re.compile(f"{_START}{_LOOSE}*")
 VARIABLE = re.compile(f"({_START}{_LOOSE}*?){_SPACE}+in(?!{_PART})")
 STRING = re.compile(r'"((?:[^"\\\n\r\x0b\x0c]|\\[^\n\r\x0b\x0c])*)"')
+_COMMENT = re.compile(r"/[/*]")
 _GAP = re.compile(f"{_SPACE}*")
 _TOKEN = re.compile(f"{_PART}+|{_one_of(_SYMBOL_RANGES)}|({_SPACE}+)")
 _ESCAPE = re.compile(r"""\\(?:(['"\\nrt])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{6}))""")
@@ -217,6 +219,22 @@ def _character(escape: re.Match[str]) -> str:
         return _SINGLE[single]
     code = int(short or long, 16)
     return chr(code) if code <= 0x10FFFF else escape.group()
+
+
+def match_declared(text: str, at: int) -> int:
+    """Find where a name ends that a text declares, which may have blanks and symbols in it.
+
+    Args:
+        text: The text.
+        at: Where the name begins.
+    Returns:
+        Where it ends, or `at` if there is none. A comment is no part of it.
+    """
+    found = NAME.match(text, at)
+    if found is None:
+        return at
+    comment = _COMMENT.search(text, at, found.end())
+    return found.end() if comment is None else comment.start()
 
 
 class NameIndex:

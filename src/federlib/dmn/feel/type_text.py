@@ -5,7 +5,6 @@ Source: DMN 1.5, 10.3.1.2, rule 54.
 
 from __future__ import annotations
 
-from federlib.dmn.feel import lexer
 from federlib.dmn.feel.cursor import Cursor
 from federlib.dmn.feel.lexer import FeelSyntaxError, UnknownName
 from federlib.dmn.feel.scope import Scope
@@ -88,17 +87,13 @@ def _read_entries(cursor: Cursor) -> FeelType | None:
     while not cursor.takes(">"):
         if entries or not is_known:
             cursor.expect(",")
-        cursor.skip()
-        name = lexer.NAME.match(cursor.text, cursor.at)
-        if name is None:
-            cursor.fail("the name of an entry")
-        cursor.at = name.end()
+        name = cursor.declared_name("the name of an entry")
         cursor.expect(":")
         kind = read_type(cursor)
         if kind is None:
             is_known = False
         else:
-            entries[lexer.normalised(name.group())] = kind
+            entries[name] = kind
     return ContextType(entries) if is_known else None
 
 
