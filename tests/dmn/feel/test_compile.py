@@ -135,6 +135,7 @@ def check(text: str, expected: str) -> None:
         ("[[1, 2], [3]][item[1] = 3]", "[[3]]"),
         ('(for i in [{}] return i)[date("2020-01-01") > @"2019-01-01"]', "[{}]"),
         ("(for i in [{date: function(x) 1}] return i)[date(2) = 1][1].date(3)", "1"),
+        ("[{a: 1}, {a: 2}][b = 1]", "[]"),
         ("[{item: 1}, {item: 2}][item >= 2]", "[{item: 2}]"),
         ("[{a: [1, 2]}][a[item = 2] = [2]]", "[{a: [1, 2]}]"),
         # paths
@@ -310,6 +311,15 @@ def test_inner_scopes_hide_outer_ones() -> None:
     assert expression.text == "a b + b instance of tA"
     with pytest.raises(FeelSyntaxError):
         compile_expression("a b", outer)
+
+
+def test_a_context_may_have_more_entries_than_its_type_says() -> None:
+    names = {"pools": ListType(ContextType({"name": STRING}))}
+    facts: Mapping[str, Value] = {"pools": [{"name": "a", "load": Decimal(1)}]}
+    lax = compile_expression("pools[load = 1].load", Scope(names, strict=False))
+    assert lax.evaluate(Evaluation(), facts) == [Decimal(1)]
+    with pytest.raises(UnknownName):
+        compile_expression("pools[load = 1]", Scope(names))
 
 
 def test_a_fact_may_have_the_name_of_a_function() -> None:

@@ -282,4 +282,6 @@ class Cursor:
         if self.scope.strict and not items:
             known_names = [name for layer in self._layers for name in layer.types]
             raise UnknownName(self.text, start, name=name, known=known_names)
+        # A context may have more entries than its type says.
+        items = [layer.place for layer in reversed(self._layers) if layer.is_item]
         return Name(name, UNKNOWN, tuple(items), type=kind or ANY)
