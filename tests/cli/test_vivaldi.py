@@ -49,6 +49,7 @@ def test_the_facts_are_those_that_programs_expect(matrix: Path) -> None:
     assert found["step_ms"] > 0
     assert 0 <= found["ucb_coverage"] <= 1
     assert 0 <= found["rank_loss"] <= 1
+    assert found["refused"] == 0
 
 
 def test_a_trial_is_the_same_each_time_and_other_with_noise(matrix: Path) -> None:
@@ -72,6 +73,16 @@ def test_people_are_told_the_same_numbers(matrix: Path) -> None:
     found = facts(matrix, "--samples", "5,20", "--seeds", "1")
     assert f"     20 {found['samples']['20']['median']:9.3f}" in done.output
     assert f"ucb coverage  {found['ucb_coverage']}" in done.output
+
+
+def test_measurements_that_are_too_long_for_any_network_are_told(tmp_path: Path) -> None:
+    matrix = tmp_path / "microseconds.csv"
+    matrix.write_text("0,900,90000\n900,0,91000\n90000,91000,0\n")
+    few = ("--samples", "30", "--seeds", "1")
+    refused = facts(matrix, *few)["refused"]
+    assert 0.3 < refused < 0.9
+    told = f"refused       {refused} of the measurements: longer than 10000 ms"
+    assert told in simulate(matrix, *few).output
 
 
 def test_text_in_gzip_is_read_whatever_its_name(matrix: Path, tmp_path: Path) -> None:

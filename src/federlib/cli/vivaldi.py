@@ -172,6 +172,7 @@ def _facts(matrix: RttMatrix, results: Sequence[TrialResult]) -> dict[str, objec
         "step_ms": _rounded(result.step_ms for result in results),
         "ucb_coverage": _rounded(result.ucb_coverage for result in results),
         "rank_loss": _rounded(result.rank_loss for result in results),
+        "refused": _rounded(result.refused for result in results),
     }
 
 
@@ -198,6 +199,9 @@ def _print(facts: dict[str, object]) -> None:
     click.echo(f"step          {facts['step_ms']} ms an update, in the last fifth")
     click.echo(f"ucb coverage  {facts['ucb_coverage']}")
     click.echo(f"rank loss     {facts['rank_loss']} of the peers are nearer than the one chosen")
+    if facts["refused"]:
+        most = f"{DEFAULTS.rtt_max_ms:g} ms"
+        click.echo(f"refused       {facts['refused']} of the measurements: longer than {most}")
 
 
 def _picture(name: str, result: TrialResult) -> bytes:

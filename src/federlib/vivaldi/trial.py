@@ -85,6 +85,7 @@ class TrialResult:
         step_ms: How far one update moves a node on the average, in the last fifth.
         ucb_coverage: Share of pairs of which one more measurement lies below the bound.
         rank_loss: Share of the peers that are nearer than the one predicted to be nearest.
+        refused: Share of the measurements that taught nothing: longer than `rtt_max_ms`.
     """
 
     readings: tuple[Reading, ...]
@@ -92,6 +93,7 @@ class TrialResult:
     step_ms: float
     ucb_coverage: float
     rank_loss: float
+    refused: float = 0.0
 
 
 def run_trial(
@@ -160,6 +162,7 @@ class _Trial:
             rng.sample(peers, min(neighbours, len(peers))) or peers for peers in others
         ]
         self._moved_ms, self._moves = 0.0, 0
+        self._measured = self._refused = 0
 
     def _now(self) -> float:
         return self._now_s
@@ -183,6 +186,7 @@ class _Trial:
             self._moved_ms / self._moves if self._moves else 0.0,
             self._coverage(),
             self._rank_loss(),
+            self._refused / self._measured if self._measured else 0.0,
         )
 
     def _round(self, rows: Sequence[Sequence[float]], *, is_steady: bool) -> None:
@@ -198,7 +202,9 @@ class _Trial:
             mine, theirs = systems[i], systems[j]
             if is_steady:
                 before = mine.get_local_coordinate(), theirs.get_local_coordinate()
-            mine.update_coordinate(names[j], theirs.get_local_coordinate(), rtt_ms)
+            self._measured += 1
+            if not mine.update_coordinate(names[j], theirs.get_local_coordinate(), rtt_ms):
+                self._refused += 1
             theirs.observe(names[i], mine.get_local_coordinate(), rtt_ms)
             if is_steady:
                 self._count(before[0], mine.get_local_coordinate())
