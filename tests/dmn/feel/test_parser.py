@@ -406,3 +406,34 @@ def test_whatever_is_read_raises_nothing_but_syntax_errors(text: str) -> None:
                     compile_expression(text, scope).evaluate(ev, facts)
             except Exhausted:
                 pass
+
+
+NUMBERS = st.integers(-9, 9).map(str)
+SUMS = st.recursive(
+    NUMBERS,
+    lambda inner: st.one_of(
+        inner.map("({})".format),
+        inner.map("-({})".format),
+        st.tuples(inner, st.sampled_from("+-*"), inner).map(" ".join),
+    ),
+    max_leaves=12,
+)
+CLAIMS = st.recursive(
+    st.tuples(SUMS, st.sampled_from(["<", "<=", ">", ">=", "!="]), SUMS).map(" ".join),
+    lambda inner: st.one_of(
+        inner.map("({})".format),
+        inner.map("not({})".format),
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(" ".join),
+    ),
+    max_leaves=5,
+)
+
+
+@given(SUMS)
+def test_sums_and_products_are_read_as_python_reads_them(text: str) -> None:
+    assert compile_expression(text).evaluate(Evaluation(), {}) == eval(text)
+
+
+@given(CLAIMS)
+def test_claims_are_read_as_python_reads_them(text: str) -> None:
+    assert compile_expression(text).evaluate(Evaluation(), {}) is eval(text)
