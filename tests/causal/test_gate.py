@@ -132,6 +132,13 @@ def test_each_reason_refuses(
     assert reason in verdict.reason
 
 
+def test_a_move_before_the_action_counts_where_it_is_not_small_beside_the_effect() -> None:
+    small = evidence(measured=measured(placebo_low=-3.0, placebo_high=-1.0))
+    assert judged(SOUND, small).ruling == "passed"
+    large = evidence(measured=measured(placebo_low=-4.0, placebo_high=-1.0))
+    assert judged(SOUND, large).is_refused
+
+
 def test_without_a_name_or_evidence_it_says_so() -> None:
     nameless = judge("restart_many", None, config=ENFORCED, now_ns=NOW)
     assert nameless.reason == "no hypothesis: a disruptive command names one as causal_id"

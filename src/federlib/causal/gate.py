@@ -37,6 +37,7 @@ DISRUPTIVE = frozenset({"restart_many", "isolate_node"})
 _NS = 1_000_000_000
 _MOST_REASONS = 12
 """So that a verdict has room in the record of a command, whatever is in them."""
+_PLACEBO_SHARE = 0.2
 _MODES = get_args(Mode)
 
 
@@ -267,13 +268,16 @@ def _has_earned(track: TrackRecord | None, config: GateConfig) -> bool:
 
 
 def _placebo(hypothesis: Hypothesis, measured: Measured) -> list[str]:
-    """Ask whether it moved the expected way before anybody did anything."""
-    low, high = measured.placebo_low, measured.placebo_high
+    """Ask whether it moved the expected way before anybody did anything.
+
+    A move that is small beside the effect is no other explanation of it.
+    """
+    low, high, effect = measured.placebo_low, measured.placebo_high, measured.effect
     if low is None or high is None:
         return ["evidence: how it moved before the action cannot be told"]
     if hypothesis.expected.direction == "decrease":
-        low, high = -high, -low
-    if low > 0:
+        low, high, effect = -high, -low, -effect
+    if low > 0 and low / 2 + high / 2 >= _PLACEBO_SHARE * effect:
         span = f"by {low:.4g} to {high:.4g} {hypothesis.expected.unit}"
         what = f"{hypothesis.outcome!r} moved the expected way before the action, too"
         return [f"evidence: {what} ({span})"]
