@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -48,7 +49,7 @@ from federlib.dmn.model import (
     Rule,
 )
 from federlib.dmn.problems import ModelProblems
-from federlib.errors import CorruptRecord, InvalidInput
+from federlib.errors import CorruptRecord, InvalidInput, MissingExtra
 
 _YAML = """
 name: scaling
@@ -256,3 +257,35 @@ def test_every_fault_of_shape_is_told_at_once_with_decision_and_rule() -> None:
 def test_what_is_no_model_or_hostile_is_refused(data: bytes, form: Form, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         parse_model(data, form)
+
+
+def test_without_yaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtra, match=r"federlib\[dmn\]"):
+        dump_yaml(Definitions("m"))
+    with pytest.raises(MissingExtra, match=r"federlib\[dmn\]"):
+        parse_model(b"name: m", "yaml")
+
+
+def test_json_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federlib.dmn.documents.MAX_JSON_BYTES", 5)
+    with pytest.raises(InvalidInput, match="at most 5 bytes"):
+        parse_model(b'{"name": "m"}', "json")
+
+
+def test_null_is_no_text_and_a_list_no_name() -> None:
+    with pytest.raises(ModelProblems) as caught:
+        parse_model(
+            b"""{"name": null, "knowledge_models": [{"name": [], "function": 3}],
+            "item_definitions": [{"name": "t", "parameters": {}}],
+            "decisions": [{"name": "d", "logic": {"kind": "table", "inputs": [], "outputs": [],
+            "rules": [], "aggregator": "AVG"}}, {"name": "e", "logic": null}]}""",
+            "json",
+        )
+    assert set(caught.value.problems) == {
+        "definitions: name: expected text, found nothing",
+        "knowledge model 1: name: expected text, found a list",
+        "knowledge model 1: function: expected an object, found 3",
+        "type 't': parameters: expected a list, found an object",
+        "decision 'd': logic.aggregator: expected one of COUNT, MAX, MIN, SUM, found \"AVG\"",
+    }

@@ -12,7 +12,6 @@ from federlib.dmn.model import (
     DecisionService,
     Definitions,
     FunctionDefinition,
-    Import,
     InputData,
     ItemDefinition,
     KnowledgeModel,
@@ -261,100 +260,6 @@ def test_a_service_is_asked_directly() -> None:
     assert found.evaluate_service(ev, "pair", {}) == {"two": number(1), "given": "never"}
 
 
-def _imported() -> Definitions:
-    return Definitions(
-        "library",
-        namespace="urn:library",
-        item_definitions=(ItemDefinition("percentage", "number", allowed="[0..100]"),),
-        inputs=(InputData("who", "string", id="w"),),
-        decisions=(DecisionNode("greeting", literal('"hello " + who'), inputs=("w",), id="g"),),
-        knowledge_models=(
-            KnowledgeModel(
-                "half",
-                FunctionDefinition((Parameter("n", "percentage"),), literal("n / 2")),
-                id="h",
-            ),
-        ),
-    )
-
-
-def _importer(name: str = "lib") -> Definitions:
-    prefix = f"{name}." if name else ""
-    return Definitions(
-        "main",
-        namespace="urn:main",
-        imports=(Import("urn:library", name),),
-        inputs=(InputData("share", f"{prefix}percentage"),),
-        decisions=(
-            DecisionNode(
-                "d",
-                literal(f"{prefix}half(share)"),
-                inputs=("share",),
-                knowledge=("urn:library#h",),
-            ),
-            DecisionNode("g", literal(f"{prefix}greeting"), decisions=("urn:library#greeting",)),
-        ),
-    )
-
-
-@pytest.mark.parametrize("name", ["lib", "my lib", ""])
-def test_an_imported_model_is_used_by_the_name_of_its_import(name: str) -> None:
-    found = compile_model(_importer(name), [_imported()])
-    assert ask(found, "d", {"share": 50}) == (number(25), [])
-    assert ask(found, "g", {"who": "you"}) == ("hello you", [])
-    if name:
-        assert ask(found, "g", {name: {"who": "you"}}) == ("hello you", [])
-    assert ask(found, "g", {"urn:library#who": "you"}) == ("hello you", [])
-    assert ask(found, "d", {"share": 150})[0] is None
-
-
-def test_a_model_imported_on_two_ways_has_its_inputs_twice() -> None:
-    def middle(name: str) -> Definitions:
-        return Definitions(
-            name,
-            namespace=f"urn:{name}",
-            imports=(Import("urn:library", "lib"),),
-            decisions=(
-                DecisionNode("says", literal("lib.greeting"), decisions=("urn:library#g",)),
-            ),
-        )
-
-    main = Definitions(
-        "main",
-        imports=(Import("urn:x", "x"), Import("urn:y", "y")),
-        decisions=(
-            DecisionNode("d", literal("[x.says, y.says]"), decisions=("urn:x#says", "urn:y#says")),
-        ),
-    )
-    found = compile_model(main, [middle("x"), middle("y"), _imported()])
-    facts = {"x": {"lib": {"who": "X"}}, "y": {"lib": {"who": "Y"}}}
-    assert ask(found, "d", facts) == (["hello X", "hello Y"], [])
-    assert ask(found, "d", {"who": "all"}) == (["hello all", "hello all"], [])
-
-
-def test_imports_that_are_missing_or_circular_are_told() -> None:
-    assert any("urn:library" in line for line in _problems(_importer()))
-    circular = Definitions("library", namespace="urn:library", imports=(Import("urn:main", "m"),))
-    assert any("which imports it" in line for line in _problems(_importer(), circular, _importer()))
-
-
-def test_an_import_of_a_schema_is_nothing_to_a_decision() -> None:
-    found = Definitions("m", imports=(Import("urn:x", "x", "http://www.w3.org/2001/XMLSchema"),))
-    assert _problems(found) == []
-
-
-def test_imports_of_imports_end() -> None:
-    models = [
-        Definitions(
-            f"m{n}",
-            namespace=f"urn:m{n}",
-            imports=(Import(f"urn:m{n + 1}", "a"), Import(f"urn:m{n + 1}", "b")),
-        )
-        for n in range(30)
-    ]
-    assert any("more than 256 imports" in line for line in _problems(models[0], *models))
-
-
 def test_endless_work_ends_with_a_problem() -> None:
     found = model(decision("d", "count(for a in 1..1000, b in 1..1000, c in 1..1000 return a)"))
     value, problems = ask(found, "d")
@@ -372,3 +277,28 @@ def test_a_model_that_is_not_strict_makes_null_of_what_is_wrong() -> None:
         value, problems = ask(found, name)
         assert value is None
         assert problems
+
+
+def test_a_knowledge_model_without_a_function_is_null() -> None:
+    found = model(decision("d", "f", knowledge=("f",)), functions=[KnowledgeModel("f")])
+    assert ask(found, "d") == (None, [])
+    value, problems = ask(
+        model(decision("d", "f(1)", knowledge=("f",)), functions=[KnowledgeModel("f")]), "d"
+    )
+    assert value is None
+    assert problems
+
+
+def test_plans_for_other_givens_are_not_kept_without_end() -> None:
+    names = [f"i{n}" for n in range(8)]
+    found = compile_model(
+        model(
+            decision("d", "count([" + ",".join(names) + "])", *names),
+            inputs=dict.fromkeys(names, ""),
+        )
+    )
+    for chosen in range(256):
+        facts = {name: 1 for n, name in enumerate(names) if chosen >> n & 1}
+        value, problems = ask(found, "d", facts)
+        assert value == number(8)
+        assert len(problems) == 8 - len(facts)

@@ -22,7 +22,7 @@ from federlib.dmn.model import (
 )
 from federlib.dmn.problems import ModelProblems
 from federlib.dmn.xml import DMN_NAMESPACES
-from federlib.dmn.xml_tree import MAX_XML_DEPTH
+from federlib.dmn.xml_tree import MAX_XML_DEPTH, parse_xml
 from federlib.errors import InvalidInput
 
 _LATEST = "https://www.omg.org/spec/DMN/20230324/MODEL/"
@@ -261,3 +261,36 @@ def test_what_is_no_xml_or_too_deep_is_refused(hostile: bytes, expected: str) ->
 def test_what_xml_cannot_hold_is_refused_when_it_is_written() -> None:
     with pytest.raises(InvalidInput, match="characters that XML can hold"):
         dump_xml(Definitions("a\x00b"))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("<invocation/>", "an invocation calls nothing"),
+        (f"<invocation>{_LITERAL}<binding/></invocation>", "a binding without parameter"),
+        (
+            "<literalExpression><importedValues/></literalExpression>",
+            "imported values are not supported",
+        ),
+        (
+            "<decisionTable><input/><output/></decisionTable>",
+            "an input clause without expression",
+        ),
+    ],
+)
+def test_what_an_expression_lacks_is_told(written: str, expected: str) -> None:
+    with pytest.raises(ModelProblems) as caught:
+        _logic(written)
+    assert any(expected in line for line in caught.value.problems)
+
+
+def test_an_element_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federlib.dmn.xml_tree.MAX_XML_ELEMENTS", 3)
+    with pytest.raises(InvalidInput, match="at most 3 elements"):
+        parse_model(b"<a><b/><c/><d/></a>", "xml")
+
+
+def test_a_prefix_that_nobody_declares_names_nothing() -> None:
+    node = parse_xml(b'<a xmlns:x="urn:x"><b/></a>', "test")
+    assert node.children[0].resolve("x:name") == ("urn:x", "name")
+    assert node.resolve("y:name") == ("", "name")
