@@ -181,12 +181,12 @@ def _iterations(parser: Parser, *, has_ranges: bool) -> tuple[Iteration, ...]:
     found: list[Iteration] = []
     while not found or parser.takes(","):
         parser.skip()
-        name = lexer.VARIABLE.match(parser.text, parser.at)
-        if name is None:
+        variable = lexer.match_variable(parser.text, parser.at)
+        if variable is None:
             parser.fail("a variable and `in`")
         if len(found) == MAX_DEPTH:
             parser.fail(f"at most {MAX_DEPTH} variables")
-        parser.at = name.end()
+        name, parser.at = variable
         source = parser.bracketed()
         end = None
         kind: FeelType = source.type
@@ -194,9 +194,8 @@ def _iterations(parser: Parser, *, has_ranges: bool) -> tuple[Iteration, ...]:
             end = parser.bracketed()
         elif isinstance(kind, RangeType):
             kind = kind.element
-        spelled = lexer.normalised(name.group(1))
-        place = parser.declare(spelled, element_of(kind))
-        found.append(Iteration(spelled, place, source, end))
+        place = parser.declare(name, element_of(kind))
+        found.append(Iteration(name, place, source, end))
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TypeAlias
 
 from federlib.errors import InvalidInput
@@ -20,17 +21,16 @@ __all__ = [
     "BLANK",
     "KEYWORDS",
     "MAX_TEXT",
-    "NAME",
     "NUMBER",
     "STOPPERS",
     "STRING",
-    "VARIABLE",
     "WORD",
     "WORD_PART",
     "FeelSyntaxError",
     "NameIndex",
     "UnknownName",
     "match_declared",
+    "match_variable",
     "name_parts",
     "normalised",
     "unescape",
@@ -114,8 +114,6 @@ BLANK = re.compile(rf"(?:{_SPACE}+|//[^\n\r]*|/\*[\s\S]*?\*/)*")
 WORD = re.compile(f"{_START}{_PART}*")
 WORD_PART = re.compile(f"{_PART}+")
 NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-NAME = re.compile(f"{_START}{_LOOSE}*")
-VARIABLE = re.compile(f"({_START}{_LOOSE}*?){_SPACE}+in(?!{_PART})")
 STRING = re.compile(r'"((?:[^"\\\n\r\x0b\x0c]|\\[^\n\r\x0b\x0c])*)"')
 _COMMENT = re.compile(r"/[/*]")
 _GAP = re.compile(f"{_SPACE}*")
@@ -230,11 +228,33 @@ def match_declared(text: str, at: int) -> int:
     Returns:
         Where it ends, or `at` if there is none. A comment is no part of it.
     """
-    found = NAME.match(text, at)
+    found = _declared().match(text, at)
     if found is None:
         return at
     comment = _COMMENT.search(text, at, found.end())
     return found.end() if comment is None else comment.start()
+
+
+def match_variable(text: str, at: int) -> tuple[str, int] | None:
+    """Read the variable of a loop with its `in`; tell its name and where `in` ends.
+
+    Args:
+        text: The text.
+        at: Where the name begins.
+    """
+    found = _variable().match(text, at)
+    return None if found is None else (normalised(found.group(1)), found.end())
+
+
+# Large classes of characters take milliseconds to compile, and few programs need these.
+@cache
+def _declared() -> re.Pattern[str]:
+    return re.compile(f"{_START}{_LOOSE}*")
+
+
+@cache
+def _variable() -> re.Pattern[str]:
+    return re.compile(f"({_START}{_LOOSE}*?){_SPACE}+in(?!{_PART})")
 
 
 class NameIndex:
