@@ -11,9 +11,31 @@ Source: DMN 1.5, clauses 6 (requirements), 7 (expressions), 8 (tables), 10.5 (bo
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
-import msgspec
+from federlib.dmn.expressions import (
+    Aggregator,
+    Binding,
+    Column,
+    Conditional,
+    Context,
+    ContextEntry,
+    DecisionTable,
+    Expression,
+    Filter,
+    For,
+    FunctionDefinition,
+    FunctionKind,
+    HitPolicy,
+    InputClause,
+    Invocation,
+    ListExpression,
+    LiteralExpression,
+    ModelPart,
+    OutputClause,
+    Parameter,
+    Quantified,
+    Relation,
+    Rule,
+)
 
 __all__ = [
     "Aggregator",
@@ -47,337 +69,8 @@ __all__ = [
     "Rule",
 ]
 
-HitPolicy: TypeAlias = Literal[
-    "UNIQUE", "ANY", "PRIORITY", "FIRST", "RULE ORDER", "OUTPUT ORDER", "COLLECT"
-]
-"""Which of the matching rules decide (DMN 1.5, 8.2.8)."""
 
-Aggregator: TypeAlias = Literal["SUM", "MIN", "MAX", "COUNT"]
-"""What COLLECT makes of them: C+, C<, C>, C#."""
-
-FunctionKind: TypeAlias = Literal["FEEL", "JAVA", "PMML"]
-"""In what a function is written; only FEEL is run."""
-
-
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How every record of a model behaves: never changed, and no field that nobody knows."""
-
-
-class Parameter(_Record, frozen=True):
-    """A formal parameter.
-
-    Attributes:
-        name: How the body calls it.
-        type_ref: Its type; empty: any.
-    """
-
-    name: str
-    type_ref: str = ""
-
-
-class Column(_Record, frozen=True):
-    """A column of a relation.
-
-    Attributes:
-        name: The key that each row has for it.
-        type_ref: Its type; empty: any.
-    """
-
-    name: str
-    type_ref: str = ""
-
-
-class InputClause(_Record, frozen=True):
-    """A column of conditions.
-
-    Attributes:
-        expression: What is tested: FEEL.
-        label: What people call it; empty: the expression is shown.
-        type_ref: The type of the expression; empty: any.
-        allowed: Unary tests that every value must pass; empty: any value.
-        id: Its id; may be empty.
-    """
-
-    expression: str
-    label: str = ""
-    type_ref: str = ""
-    allowed: str = ""
-    id: str = ""
-
-
-class OutputClause(_Record, frozen=True):
-    """A column of conclusions.
-
-    Attributes:
-        name: The key of the output; may be empty where there is only one.
-        label: What people call it.
-        type_ref: Its type; empty: any.
-        allowed: The values that it may have, from the highest priority to the lowest; empty: any.
-        default: What it is where no rule matches: FEEL; empty: none.
-        id: Its id; may be empty.
-    """
-
-    name: str = ""
-    label: str = ""
-    type_ref: str = ""
-    allowed: str = ""
-    default: str = ""
-    id: str = ""
-
-
-class Rule(_Record, frozen=True):
-    """A row.
-
-    Attributes:
-        conditions: Unary tests, one for each input clause; `-` and nothing match all.
-        conclusions: FEEL, one for each output clause; nothing is null.
-        annotations: Remarks, at most one for each annotation name.
-        id: Its id; where it is empty, the number of the rule serves, counted from 1.
-        description: What it is for.
-    """
-
-    conditions: tuple[str, ...]
-    conclusions: tuple[str, ...]
-    annotations: tuple[str, ...] = ()
-    id: str = ""
-    description: str = ""
-
-
-class DecisionTable(_Record, frozen=True, tag_field="kind", tag="table"):
-    """A decision table (DMN 1.5, clause 8).
-
-    Attributes:
-        inputs: The columns of conditions; there may be none.
-        outputs: The columns of conclusions, at least one.
-        rules: The rows, in their order.
-        hit_policy: Which of the matching rules decide.
-        aggregator: What COLLECT makes of them; None: a list.
-        annotation_names: The columns of remarks.
-        output_label: What people call what it decides.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    inputs: tuple[InputClause, ...]
-    outputs: tuple[OutputClause, ...]
-    rules: tuple[Rule, ...]
-    hit_policy: HitPolicy = "UNIQUE"
-    aggregator: Aggregator | None = None
-    annotation_names: tuple[str, ...] = ()
-    output_label: str = ""
-    type_ref: str = ""
-    id: str = ""
-
-
-class LiteralExpression(_Record, frozen=True, tag_field="kind", tag="literal"):
-    """An expression as text.
-
-    Attributes:
-        text: FEEL.
-        type_ref: The type of the result; empty: any.
-        language: Of the text, as a URI; empty: FEEL.
-        id: Its id; may be empty.
-    """
-
-    text: str
-    type_ref: str = ""
-    language: str = ""
-    id: str = ""
-
-
-class Binding(_Record, frozen=True):
-    """What a parameter of an invocation is bound to.
-
-    Attributes:
-        name: The parameter.
-        value: What it is given; None: null.
-    """
-
-    name: str
-    value: Expression | None = None
-
-
-class Invocation(_Record, frozen=True, tag_field="kind", tag="invocation"):
-    """A call with its parameters by name.
-
-    Attributes:
-        function: What is called.
-        bindings: With what.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    function: Expression
-    bindings: tuple[Binding, ...] = ()
-    type_ref: str = ""
-    id: str = ""
-
-
-class ContextEntry(_Record, frozen=True):
-    """An entry of a boxed context.
-
-    Attributes:
-        value: What it is; None: null.
-        name: Its key; empty: it is the result of the context.
-        type_ref: The type of the entry; empty: any.
-    """
-
-    value: Expression | None = None
-    name: str = ""
-    type_ref: str = ""
-
-
-class Context(_Record, frozen=True, tag_field="kind", tag="context"):
-    """A boxed context: each entry knows the entries above it.
-
-    Attributes:
-        entries: In their order.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    entries: tuple[ContextEntry, ...] = ()
-    type_ref: str = ""
-    id: str = ""
-
-
-class Relation(_Record, frozen=True, tag_field="kind", tag="relation"):
-    """A list of contexts, written as a table.
-
-    Attributes:
-        columns: The keys.
-        rows: Of each row one expression a column; None: null.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    columns: tuple[Column, ...] = ()
-    rows: tuple[tuple[Expression | None, ...], ...] = ()
-    type_ref: str = ""
-    id: str = ""
-
-
-class ListExpression(_Record, frozen=True, tag_field="kind", tag="list"):
-    """A boxed list.
-
-    Attributes:
-        items: Its elements; None: null.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    items: tuple[Expression | None, ...] = ()
-    type_ref: str = ""
-    id: str = ""
-
-
-class FunctionDefinition(_Record, frozen=True, tag_field="kind", tag="function"):
-    """A boxed function.
-
-    Attributes:
-        parameters: In their order.
-        body: What it computes; None: null.
-        function_kind: In what it is written.
-        type_ref: The type of the function; empty: any.
-        id: Its id; may be empty.
-    """
-
-    parameters: tuple[Parameter, ...] = ()
-    body: Expression | None = None
-    function_kind: FunctionKind = "FEEL"
-    type_ref: str = ""
-    id: str = ""
-
-
-class Conditional(_Record, frozen=True, tag_field="kind", tag="if"):
-    """A boxed `if`.
-
-    Attributes:
-        condition: What is asked.
-        then: The result where it is true.
-        otherwise: The result where it is false or null.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    condition: Expression
-    then: Expression
-    otherwise: Expression
-    type_ref: str = ""
-    id: str = ""
-
-
-class Filter(_Record, frozen=True, tag_field="kind", tag="filter"):
-    """A boxed filter.
-
-    Attributes:
-        source: The list.
-        match: Of which elements it keeps those for which this is true; or which, by number.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    source: Expression
-    match: Expression
-    type_ref: str = ""
-    id: str = ""
-
-
-class For(_Record, frozen=True, tag_field="kind", tag="for"):
-    """A boxed `for`.
-
-    Attributes:
-        variable: How the result calls the element.
-        source: The list, or range, that is gone through.
-        result: The element of the new list.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    variable: str
-    source: Expression
-    result: Expression
-    type_ref: str = ""
-    id: str = ""
-
-
-class Quantified(_Record, frozen=True, tag_field="kind", tag="quantified"):
-    """A boxed `every` or `some`.
-
-    Attributes:
-        variable: How the condition calls the element.
-        source: The list, or range, that is gone through.
-        satisfies: The condition.
-        is_every: Whether all must satisfy it, or one.
-        type_ref: The type of the result; empty: any.
-        id: Its id; may be empty.
-    """
-
-    variable: str
-    source: Expression
-    satisfies: Expression
-    is_every: bool
-    type_ref: str = ""
-    id: str = ""
-
-
-Expression: TypeAlias = (
-    LiteralExpression
-    | DecisionTable
-    | Invocation
-    | Context
-    | Relation
-    | ListExpression
-    | FunctionDefinition
-    | Conditional
-    | Filter
-    | For
-    | Quantified
-)
-"""The logic of a decision or knowledge model, and of every part of a boxed one."""
-
-
-class ItemDefinition(_Record, frozen=True):
+class ItemDefinition(ModelPart, frozen=True):
     """A type that a model defines (DMN 1.5, 7.3.3).
 
     Attributes:
@@ -405,7 +98,7 @@ class ItemDefinition(_Record, frozen=True):
     description: str = ""
 
 
-class Import(_Record, frozen=True):
+class Import(ModelPart, frozen=True):
     """Another model whose elements this one may refer to.
 
     Attributes:
@@ -419,7 +112,7 @@ class Import(_Record, frozen=True):
     import_type: str = ""
 
 
-class InputData(_Record, frozen=True):
+class InputData(ModelPart, frozen=True):
     """What a model is given.
 
     Attributes:
@@ -435,7 +128,7 @@ class InputData(_Record, frozen=True):
     description: str = ""
 
 
-class DecisionNode(_Record, frozen=True):
+class DecisionNode(ModelPart, frozen=True):
     """A decision of a model, with what it requires.
 
     Attributes:
@@ -463,7 +156,7 @@ class DecisionNode(_Record, frozen=True):
     allowed_answers: str = ""
 
 
-class KnowledgeModel(_Record, frozen=True):
+class KnowledgeModel(ModelPart, frozen=True):
     """A business knowledge model: a function with a name.
 
     Attributes:
@@ -483,7 +176,7 @@ class KnowledgeModel(_Record, frozen=True):
     description: str = ""
 
 
-class DecisionService(_Record, frozen=True):
+class DecisionService(ModelPart, frozen=True):
     """Decisions that are called as one function (DMN 1.5, 10.4).
 
     Its parameters are its input data and then its input decisions, in their order.
@@ -509,7 +202,7 @@ class DecisionService(_Record, frozen=True):
     description: str = ""
 
 
-class Definitions(_Record, frozen=True):
+class Definitions(ModelPart, frozen=True):
     """A decision model.
 
     Attributes:
