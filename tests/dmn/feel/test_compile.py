@@ -119,6 +119,8 @@ def check(text: str, expected: str) -> None:
         ("xs[null]", "[]"),
         ("xs[item > n - 1]", "[3]"),
         ("[][1]", "null"),
+        ("[3, 2, 1][item]", "null"),
+        ("xs[2.0]", "2"),
         ("[][n]", "null"),
         ("[][item > 1]", "[]"),
         ("n[1]", "3"),

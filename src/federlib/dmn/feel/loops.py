@@ -174,7 +174,13 @@ def filtering(compiler: Compiler, node: Filter) -> Code:
         source = compiler.code(node.source)
     condition, weight = compiler.weigh(node.condition)
     if node.condition.type == NUMBER:
-        return lambda ev, frame: _pick(ev, _as_list(source(ev, frame)), condition(ev, frame))
+
+        def pick(ev: Evaluation, frame: Frame) -> Value:
+            elements = _as_list(source(ev, frame))
+            frame[place] = None  # A number that picks is not about the element.
+            return _pick(ev, elements, condition(ev, frame))
+
+        return pick
     is_boolean = node.condition.type == BOOLEAN
 
     def code(ev: Evaluation, frame: Frame) -> Value:
@@ -211,7 +217,8 @@ def _as_list(value: Value) -> list[Value] | None:
 def _pick(ev: Evaluation, elements: list[Value] | None, number: Value) -> Value:
     """Give the element of a number, from 1; from the end if it is negative."""
     if elements is None or number is None:
-        return ev.fail("null cannot be filtered, and is no number of an element")
+        what = "null cannot be filtered" if elements is None else "null is no number of an element"
+        return ev.fail(what)
     index = to_int(number, bound=MAX_SIZE + 1) if isinstance(number, Decimal) else None
     if index is None:
         return ev.fail("the number of an element is no whole number")
