@@ -41,8 +41,9 @@ class InputHasher:
         names: Of the inputs that a decision requires.
 
     Attributes:
-        hash: Takes facts by name and gives the hash of the inputs among them, in hex; those that
-            are missing are null. Raises `InvalidInput` where FEEL has no such value.
+        look: Takes facts by name; gives the hash of the inputs among them, in hex, those that are
+            missing being null, and whether all are what `to_python` would give, or equal to it.
+            Raises `InvalidInput` where FEEL has no such value.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -50,14 +51,23 @@ class InputHasher:
         # `{"a":%s,"b":%s}`: the spelling of all of them, with a place for each value.
         spelled = [canonical(name).decode().replace("%", "%%") for name in self._names]
         self._template = "{" + ",".join(f"{name}:%s" for name in spelled) + "}"
-        self.hash: Callable[[Mapping[str, object]], str] = self._hashing()
+        self.look: Callable[[Mapping[str, object]], tuple[str, bool]] = self._looking()
 
-    def _hashing(self) -> Callable[[Mapping[str, object]], str]:
+    def hash(self, facts: Mapping[str, object]) -> str:
+        """Give the hash alone.
+
+        Args:
+            facts: As `look` takes them.
+        """
+        return self.look(facts)[0]
+
+    def _looking(self) -> Callable[[Mapping[str, object]], tuple[str, bool]]:
         names, template, known = self._names, self._template, dict[str, str]()
         sha256 = hashlib.sha256
 
-        def hash_facts(facts: Mapping[str, object]) -> str:
+        def look(facts: Mapping[str, object]) -> tuple[str, bool]:
             spelled: list[object] = []
+            are_plain = True
             for name in names:
                 value = facts.get(name)
                 # Classes, not subclasses: those may spell themselves as they like.
@@ -68,10 +78,11 @@ class InputHasher:
                 elif value.__class__ is float:
                     spelled.append(_float_text(value) or _text(name, value))
                 else:
+                    are_plain = are_plain and (value is None or value.__class__ is bool)
                     spelled.append(_text(name, value))
-            return sha256((template % tuple(spelled)).encode()).hexdigest()
+            return sha256((template % tuple(spelled)).encode()).hexdigest(), are_plain
 
-        return hash_facts
+        return look
 
 
 _spell_float = msgspec.json.Encoder().encode
@@ -128,7 +139,7 @@ class Decider:
         self._inputs = tuple(inputs)
         self._relevant = (*inputs, *others)
         self._others = frozenset(others)
-        self._hash = InputHasher(inputs).hash
+        self._look = InputHasher(inputs).look
         self.answer: Ask = _no_answer if table is None else table.answer
 
     def outputs(self, facts: Mapping[str, object], *, now_ns: int | None = None) -> object:
@@ -169,20 +180,23 @@ class Decider:
         ):
             return self._decide_long(facts, now_ns=now_ns, explains=trace)
         outputs, matched, applied = answer
+        inputs_hash, are_plain = self._look(facts)
         return Decision(
             self.source,
             outputs.copy() if outputs.__class__ is dict else copied(outputs),
             matched,
             applied,
-            self._given(facts),
-            self._hash(facts),
+            self._given(facts, are_plain=are_plain),
+            inputs_hash,
             (),
             None,
             now_ns,
         )
 
-    def _given(self, facts: Mapping[str, object]) -> dict[str, object]:
+    def _given(self, facts: Mapping[str, object], *, are_plain: bool) -> dict[str, object]:
         """Copy the inputs, of which none is missing, since the table has an answer."""
+        if not are_plain:
+            return {name: to_python(from_python(facts[name])) for name in self._inputs}
         if facts.__class__ is dict and len(facts) == len(self._inputs):
             return facts.copy()
         return {name: facts[name] for name in self._inputs}

@@ -9,11 +9,11 @@ way: so both ways always say the same.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import TypeAlias, cast
 
-from federlib.dmn.feel.convert import to_python
+from federlib.dmn.feel.convert import from_python, to_python
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.types import ANY, FeelType
 from federlib.dmn.feel.values import Value
@@ -25,9 +25,10 @@ from federlib.dmn.index import (
     bits_of,
     find_rules,
 )
-from federlib.dmn.item_types import ItemType
+from federlib.dmn.item_types import ItemType, adapt
 from federlib.dmn.masks import NUMBERS, ColumnMasks
-from federlib.dmn.table import CompiledTable
+from federlib.dmn.table import CompiledTable, TableColumn
+from federlib.errors import InvalidInput
 
 __all__ = ["Answer", "PlainTable", "copied", "plain_table"]
 
@@ -42,6 +43,9 @@ Finish: TypeAlias = Callable[[Evaluation, Value], Value]
 
 # Of combinations of rules that match, for each rule: most tables have few.
 _MAX_ANSWERS = 2
+
+# Of texts that are allowed.
+_MAX_KNOWN = 512
 
 
 def copied(outputs: object) -> object:
@@ -65,20 +69,63 @@ def plain_table(
     Returns:
         None where it tests anything but facts of simple types.
     """
+    guards: list[_Guard] = []
     for column in table.columns:
         kind = kinds.get(column.name)
-        if column.code is not None or column.allowed is not None or kind is None:
+        if column.code is not None or kind is None or not _agree(kind.feel, column.kind.feel):
             return None
-        if column.kind.check is not None or kind.check is not None:
-            return None
-        if not _agree(kind.feel, column.kind.feel):
-            return None
-    return PlainTable(table, finish)
+        if column.allowed is not None or column.kind.check is not None or kind.check is not None:
+            guards.append(_Guard(column, kind))
+    return PlainTable(table, finish, guards)
 
 
 def _agree(fact: FeelType, column: FeelType) -> bool:
     # The index looks up what fits the column's type, so it must not be adapted on the way.
     return fact == column or ANY in (fact, column)
+
+
+class _Guard:
+    """Lets facts pass that are allowed as they are; remembers texts that did."""
+
+    def __init__(self, column: TableColumn, kind: ItemType) -> None:
+        self.name: str = column.name
+        self.known: set[object] = set()
+        self._column = column
+        self._kind = kind
+
+    def passes(self, fact: object) -> bool:
+        """Say whether a fact is allowed without being converted."""
+        try:
+            value = from_python(fact)
+        except InvalidInput:
+            return False
+        ev = Evaluation()
+        column = self._column
+        adapted = adapt(ev, adapt(ev, value, self._kind, ""), column.kind, "")
+        allowed = column.allowed
+        # Allowed values may name other facts, which are not here: then it is the long way.
+        is_allowed = allowed is None or value is None or allowed.matches(ev, {}, value) is True
+        if not is_allowed or adapted is not value or ev.problems:
+            return False
+        if fact.__class__ is str and len(self.known) < _MAX_KNOWN:
+            self.known.add(fact)
+        return True
+
+
+def _guarded(ask: Ask, guards: Sequence[_Guard]) -> Ask:
+    checks = [(guard.name, guard.known, guard.passes) for guard in guards]
+
+    def ask_guarded(facts: Mapping[str, object]) -> Answer | None:
+        try:
+            for name, known, passes in checks:
+                fact = facts[name]
+                if not (fact.__class__ is str and fact in known) and not passes(fact):
+                    return None
+        except (KeyError, TypeError):
+            return None
+        return ask(facts)
+
+    return ask_guarded
 
 
 class PlainTable:
@@ -90,16 +137,18 @@ class PlainTable:
     Args:
         table: The table; its columns test facts.
         finish: What is done to its result.
+        guards: What facts must pass first.
 
     Attributes:
         answer: Takes facts by name and gives the answer; None: go the long way.
     """
 
-    def __init__(self, table: CompiledTable, finish: Finish) -> None:
+    def __init__(self, table: CompiledTable, finish: Finish, guards: Sequence[_Guard] = ()) -> None:
         self._table = table
         self._finish = finish
         self._takes_first = table.policy.takes_first
-        self.answer: Ask = self._asking(table.index)
+        ask = self._asking(table.index)
+        self.answer: Ask = _guarded(ask, guards) if guards else ask
 
     def _asking(self, node: Node) -> Ask:
         match node:

@@ -1,0 +1,185 @@
+"""The short way: it answers what the long way answers, or leaves it to it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmn.models import decision, model
+from federlib.dmn import (
+    DecisionTable,
+    InputClause,
+    ItemDefinition,
+    Model,
+    OutputClause,
+    Rule,
+    compile_model,
+)
+
+_TABLE = DecisionTable(
+    (InputClause("tier", allowed='"gold", "silver", "basic"'), InputClause("load")),
+    (OutputClause("rate"),),
+    (
+        Rule(('"gold"', "< 50"), ("1",)),
+        Rule(('"gold", "silver"', "[50..80]"), ("2",)),
+        Rule(("-", "> 80"), ("3",)),
+        Rule(('"basic"', "-"), ("4",)),
+    ),
+    hit_policy="FIRST",
+)
+_PERCENT = ItemDefinition("tPercent", "number", allowed="[0..100]")
+_GUARDED = compile_model(
+    model(
+        decision("it", _TABLE, "tier", "load"),
+        inputs={"tier": "string", "load": "tPercent"},
+        item_definitions=(_PERCENT,),
+    )
+)
+
+
+class _Colour(str, Enum):  # noqa: UP042 (as older programs have it)
+    GOLD = "gold"
+
+
+_FACTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "tier": st.sampled_from(
+            ["gold", "silver", "basic", "tin", "", None, 1, True, _Colour.GOLD]
+        ),
+        "load": st.one_of(
+            st.none(), st.booleans(), st.integers(-5, 105), st.floats(-5, 105),
+            st.decimals(-5, 105, places=2), st.just("50"), st.just([50]), st.just(10**40),
+        ),
+        "other": st.integers(),
+    },
+)  # fmt: skip
+
+
+def _is_same(found: Model, facts: dict[str, object]) -> None:
+    short, long = found.decide(facts), found.decide(facts, trace=True)
+    assert short.outputs == long.outputs == found.outputs(facts)
+    assert short.matched == long.matched
+    assert short.applied == long.applied
+    assert short.problems == long.problems
+    assert short.inputs == long.inputs
+    assert short.inputs_hash == long.inputs_hash
+
+
+@settings(deadline=None)
+@given(_FACTS)
+def test_guarded_facts_pass_as_they_are_or_go_the_long_way(facts: dict[str, object]) -> None:
+    _is_same(_GUARDED, facts)
+
+
+def test_the_short_way_is_gone_where_values_are_allowed() -> None:
+    answer = _GUARDED.decider().answer
+    assert answer({"tier": "gold", "load": 10}) == (1, ("1",), ("1",))
+    assert answer({"tier": "gold", "load": 10.5}) == (1, ("1",), ("1",))
+    for facts in (
+        {"tier": "tin", "load": 10},
+        {"tier": "gold", "load": 101},
+        {"tier": "gold", "load": "10"},
+        {"tier": ["gold"], "load": 10},
+        {"tier": "gold", "load": float("nan")},
+        {"tier": "gold"},
+    ):
+        assert answer(facts) is None
+
+
+def test_allowed_texts_are_remembered_up_to_a_bound() -> None:
+    table = DecisionTable(
+        (InputClause("x", allowed="string length(?) > 1"),),
+        (OutputClause(),),
+        (Rule(("-",), ("1",)),),
+    )
+    found = compile_model(model(decision("it", table, "x"), inputs={"x": "string"}))
+    for number in range(600):
+        assert found.outputs({"x": f"text {number}"}) == 1
+    assert found.outputs({"x": "y"}) is None
+
+
+def test_allowed_values_may_name_other_facts() -> None:
+    table = DecisionTable(
+        (InputClause("x", allowed="< y"), InputClause("y")),
+        (OutputClause(),),
+        (Rule(("-", "-"), ("1",)),),
+    )
+    found = compile_model(
+        model(decision("it", table, "x", "y"), inputs={"x": "number", "y": "number"})
+    )
+    assert found.outputs({"x": 1, "y": 2}) == 1
+    assert found.outputs({"x": 2, "y": 2}) is None
+
+
+_RULES = tuple(
+    Rule((f'"pool-{rule // 60}"', f"[{rule % 60 * 5}..{rule % 60 * 5 + 5})", "-"), (str(rule),))
+    for rule in range(600)
+)
+
+
+@pytest.fixture(scope="module", name="large")
+def _large() -> Model:
+    table = DecisionTable(
+        (InputClause("pool"), InputClause("depth"), InputClause("any")),
+        (OutputClause(),),
+        (*_RULES, Rule(("-", "-", '"x", 5'), ("999",)), Rule(("null", "null", "-"), ("1000",))),
+        hit_policy="COLLECT",
+    )
+    return compile_model(
+        model(
+            decision("it", table, "pool", "depth", "any"),
+            inputs={"pool": "", "depth": "", "any": ""},
+        )
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.one_of(st.none(), st.sampled_from(["pool-0", "pool-9", "pool-10"]), st.integers()),
+    st.one_of(st.none(), st.integers(-5, 400), st.floats(-5, 400), st.decimals(-5, 400, places=1)),
+    st.sampled_from(["x", "y", 5, 5.0, Decimal(5), True, None]),
+)
+def test_large_tables_are_asked_part_by_part(
+    large: Model, pool: object, depth: object, other: object
+) -> None:
+    facts = {"pool": pool, "depth": depth, "any": other}
+    expected = [
+        rule
+        for rule in range(600)
+        if pool == f"pool-{rule // 60}"
+        and isinstance(depth, int | float | Decimal)
+        and rule % 60 * 5 <= depth < rule % 60 * 5 + 5
+    ]
+    expected += [999] if other in {"x", 5} else []
+    expected += [1000] if pool is None and depth is None else []
+    assert large.outputs(facts) == expected
+    _is_same(large, facts)
+
+
+@pytest.mark.parametrize("facts", [None, [], "ab", 5])
+def test_what_are_no_facts_is_refused(large: Model, facts: object) -> None:
+    with pytest.raises(ValueError, match="mapping"):
+        large.outputs(facts)  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_combinations_that_are_kept_are_bounded() -> None:
+    # Each of these facts makes another set of rules match.
+    table = DecisionTable(
+        tuple(InputClause(f"x{bit}") for bit in range(8)),
+        (OutputClause(),),
+        tuple(
+            Rule(tuple("1" if place == bit else "-" for place in range(8)), (str(bit),))
+            for bit in range(8)
+        ),
+        hit_policy="COLLECT",
+    )
+    names = [f"x{bit}" for bit in range(8)]
+    found = compile_model(model(decision("it", table, *names), inputs=dict.fromkeys(names, "")))
+    for number in range(256):
+        facts = {f"x{bit}": number >> bit & 1 for bit in range(8)}
+        assert found.outputs(facts) == [bit for bit in range(8) if number >> bit & 1]
