@@ -144,6 +144,14 @@ def _table(**fields: object) -> Definitions:
             "decided by the service, and by its caller",
         ),
         (model(services=(DecisionService("s", ()),)), "it has no output decisions"),
+        (
+            model(
+                decision("d", "a", "a"),
+                inputs={"a": ""},
+                services=(DecisionService("s", ("d",)),),
+            ),
+            "service 's': it needs input 'a', which is none of its inputs",
+        ),
     ],
 )
 def test_each_of_these_is_a_problem(definitions: Definitions, expected: str) -> None:

@@ -131,7 +131,8 @@ class Model:
 
         Args:
             facts: Values of inputs by name, as Python has them. What the decision does not
-                require is left out; what it requires and is missing is null, and a problem.
+                require is left out; what it requires and is missing is null, and a problem. The
+                value of a decision that it requires may be given too: its logic is not asked.
             decision: Which; None: the only one that no other requires.
             trace: Whether the record says of each cell of each table whether it holds.
             now_ns: What `now()` and `today()` say, and when it was decided; Unix nanoseconds.

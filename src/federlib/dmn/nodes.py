@@ -146,6 +146,11 @@ class _Builder:
         node.variable = []
         if not record.outputs:
             self.report(node.element.title, "it has no output decisions")
+        known = frozenset(node.parameters)
+        for each in _plan(node.outputs, known):
+            if isinstance(each.element.record, InputData):
+                needed = f"it needs {each.element.title}, which is none of its inputs"
+                self.report(node.element.title, needed)
         kind = node.kind
         if isinstance(kind.feel, FunctionType):
             kind = ItemType(kind.feel.result)
