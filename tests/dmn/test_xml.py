@@ -294,3 +294,14 @@ def test_a_prefix_that_nobody_declares_names_nothing() -> None:
     node = parse_xml(b'<a xmlns:x="urn:x"><b/></a>', "test")
     assert node.children[0].resolve("x:name") == ("urn:x", "name")
     assert node.resolve("y:name") == ("", "name")
+
+
+@pytest.mark.parametrize("kind", ["Java", "PMML", "FEEL"])
+def test_the_kind_of_a_function_is_spelled_as_the_schema_has_it(kind: str) -> None:
+    written = f'<functionDefinition kind="{kind}"><context/></functionDefinition>'
+    model = _parse(f'<decision name="d" id="d">{written}</decision>')
+    logic = model.decisions[0].logic
+    assert isinstance(logic, FunctionDefinition)
+    assert logic.function_kind == kind.upper()
+    assert (f'kind="{kind}"' in dump_xml(model).decode()) is (kind != "FEEL")
+    assert parse_model(dump_xml(model), "xml") == model

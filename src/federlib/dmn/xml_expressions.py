@@ -123,7 +123,8 @@ class ExpressionReader:
 
     def choice(self, node: Node, name: str, allowed: object, default: str) -> str:
         """Read an attribute that is one of a Literal."""
-        found = node.get(name)
+        # The schema writes FEEL, Java and PMML; everything else is in capitals.
+        found = node.get(name).upper()
         if found and found not in get_args(allowed):
             self.fault(node, f"{name} is {found!r}: expected one of {', '.join(get_args(allowed))}")
             return default

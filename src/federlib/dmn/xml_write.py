@@ -201,7 +201,7 @@ class _Writer:
             self.named("formalParameter", function.parameters)
             self.expression(function.body)
 
-        kind = "" if function.function_kind == "FEEL" else function.function_kind
+        kind = {"FEEL": "", "JAVA": "Java", "PMML": "PMML"}[function.function_kind]
         self.element(element, inside, id=function.id, typeRef=function.type_ref, kind=kind)
 
     def expression(self, expression: Expression | None) -> None:
