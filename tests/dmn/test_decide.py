@@ -25,6 +25,8 @@ from federlib.dmn import (
     read_decision,
     write_decision,
 )
+from federlib.dmn.asking import guarded
+from federlib.dmn.feel import Evaluation
 from federlib.errors import InvalidInput
 from federlib.testing import strategies
 
@@ -194,3 +196,25 @@ def test_models_that_are_generated_have_no_problems_and_decide(found: Definition
     for each in found.decisions:
         made = compiled.decide({}, each.name, trace=True, now_ns=0)
         assert read_decision(write_decision(made)).inputs_hash == made.inputs_hash
+
+
+def test_a_table_over_an_imported_input_is_decided_too() -> None:
+    library = Definitions("l", namespace="urn:l", inputs=(InputData("n", "number", id="n"),))
+    table = DecisionTable((InputClause("l.n"),), (OutputClause(),), (Rule(("> 1",), ('"big"',)),))
+    main = Definitions(
+        "m",
+        imports=(Import("urn:l", "l"),),
+        decisions=(DecisionNode("d", table, inputs=("urn:l#n",)),),
+    )
+    found = compile_model(main, [library])
+    assert found.outputs({"l": {"n": 2}}) == "big"
+    assert found.decide({"l": {"n": 2}}).matched == ("1",)
+
+
+def test_a_stack_that_is_too_deep_is_a_problem() -> None:
+    def endless() -> int:
+        return endless()
+
+    ev = Evaluation()
+    assert guarded(ev, endless, 0) == 0
+    assert ev.problems == ["functions call one another more deeply than they may"]

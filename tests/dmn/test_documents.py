@@ -246,6 +246,7 @@ def test_every_fault_of_shape_is_told_at_once_with_decision_and_rule() -> None:
         (b"[" * 200 + b"]" * 200, "json", "a model in JSON"),
         (b"\xff", "json", "JSON"),
         (b"a: [", "yaml", "YAML"),
+        (b"--- {name: a}\n--- {name: b}\n", "yaml", "YAML"),
         (b"", "yaml", "an object"),
         (b"name: a\nname: b", "yaml", "no key twice"),
         (b"? [a]\n: b", "yaml", "keys that are text"),

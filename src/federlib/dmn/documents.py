@@ -21,7 +21,7 @@ from federlib._json import json_fault, repeated_keys
 from federlib._yaml import line_of, safe_loader, unreadable
 from federlib.dmn.model import Definitions
 from federlib.dmn.normal import normalised
-from federlib.dmn.problems import ModelProblems
+from federlib.dmn.problems import ModelProblem, ModelProblems
 from federlib.dmn.shape import find_faults, lean, spell_out
 from federlib.dmn.xml import parse_dmn_xml
 from federlib.dmn.xml_tree import MAX_XML_BYTES
@@ -228,7 +228,8 @@ def _shaped(plain: object, where: str, *, is_strict: bool) -> Definitions:
         return msgspec.convert(spelt, Definitions, strict=is_strict)
     except (msgspec.ValidationError, RecursionError) as error:
         name = plain.get("name")
-        faults = find_faults(spelt, is_strict=is_strict)
-        if not faults:
-            raise InvalidInput(where, expected="a model", found=str(error)) from error
+        # What msgspec finds, the slow look finds as well; if not, its own words must do.
+        faults = find_faults(spelt, is_strict=is_strict) or [
+            ModelProblem("definitions", str(error))
+        ]
         raise ModelProblems(name if isinstance(name, str) else where, faults) from error
