@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import federlib.errors as tree
+from federlib.dmn.feel.lexer import FeelSyntaxError, UnknownName
+from federlib.dmn.problems import ModelProblem, ModelProblems
 from federlib.errors import FederlibError
 
 # One or more of every class; a class without an example fails below.
@@ -42,6 +44,9 @@ EXAMPLES: tuple[FederlibError, ...] = (
     tree.MissingExtra("postgres", needed_for="postgresql:// stores"),
     tree.ClockBehind(behind_s=9.5, max_offset_s=3, wait_s=6.5),
     tree.TimestampTooFarAhead("018bcfe5687b-0001", ahead_s=9.5, max_offset_s=3),
+    FeelSyntaxError("1 +\n  )", 6, expected="an expression"),
+    UnknownName("qeue > 1", 0, name="qeue", known=("queue", "cpu")),
+    ModelProblems("scaling", [ModelProblem("Action", "two rules match", rule=3, column="cpu")]),
 )
 
 
