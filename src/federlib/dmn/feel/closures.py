@@ -11,13 +11,12 @@ Source: DMN 1.5, 10.3.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeAlias, cast
 
 import attrs
 
-from federlib.dmn.feel import loops, operators
-from federlib.dmn.feel.calls import invoke, invoke_named
+from federlib.dmn.feel import functions, loops, operators
 from federlib.dmn.feel.comparing import COMPARISONS, at_least, at_most
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.loops import Code, Frame
@@ -50,7 +49,7 @@ from federlib.dmn.feel.tree import (
     Quantified,
     Test,
 )
-from federlib.dmn.feel.types import ANY, FeelType, coerce, is_instance
+from federlib.dmn.feel.types import is_instance
 from federlib.dmn.feel.values import Function, Overloads, Range, Value
 
 __all__ = ["Builtins", "Code", "Compiler", "Frame", "Predicate"]
@@ -60,9 +59,6 @@ Predicate: TypeAlias = Callable[[Evaluation, Frame, Value], bool | None]
 
 Builtins: TypeAlias = Mapping[str, Function | Overloads]
 """The functions that are built in, by name."""
-
-# What these make of a text depends on nothing else.
-_FROM_TEXT = frozenset({"date", "time", "date and time", "duration"})
 
 _OPERATIONS: Mapping[str, Callable[[Evaluation, Value, Value], Value]] = {
     "+": operators.add,
@@ -177,16 +173,7 @@ def _interval(compiler: Compiler, node: Interval) -> Code:
             return None
         return Range(*ends, has_low, has_high)
 
-    return _constant(code, (node.low, node.high))
-
-
-def _constant(code: Code, parts: Sequence[Node]) -> Code:
-    """Run now what would give the same value each time; what is an error stays one each time."""
-    if not all(isinstance(part, Literal) for part in parts):
-        return code
-    ev = Evaluation()
-    value = code(ev, [])
-    return code if ev.problems else lambda ev, frame: value
+    return functions.constant(code, (node.low, node.high))
 
 
 def _test(compiler: Compiler, node: Test) -> Code:
@@ -220,7 +207,7 @@ def _context(compiler: Compiler, node: ContextLiteral) -> Code:
         (
             entry.name,
             entry.place,
-            _function(compiler, entry.value, entry.place)
+            functions.defining(compiler, entry.value, entry.place)
             if isinstance(entry.value, FunctionLiteral)
             else compiler.code(entry.value),
         )
@@ -234,50 +221,6 @@ def _context(compiler: Compiler, node: ContextLiteral) -> Code:
         return found
 
     return code
-
-
-def _function(compiler: Compiler, node: FunctionLiteral, own_place: int = 0) -> Code:
-    body, weight = compiler.weigh(node.body)
-    places = [parameter.place for parameter in node.parameters]
-    names = tuple(parameter.name for parameter in node.parameters)
-    kinds = [parameter.type for parameter in node.parameters]
-    is_typed = any(kind != ANY for kind in kinds)
-    kind = node.type
-
-    def code(ev: Evaluation, frame: Frame) -> Value:
-        # Names are bound once and for all, so what the function sees is what they are now.
-        seen = frame.copy()
-
-        def call(ev: Evaluation, arguments: Sequence[Value]) -> Value:
-            ev.spend(weight + len(seen))
-            inner = seen.copy()
-            if is_typed:
-                adapted = _adapted(ev, arguments, kinds)
-                if adapted is None:
-                    return None
-                arguments = adapted
-            for place, argument in zip(places, arguments, strict=True):
-                inner[place] = argument
-            return body(ev, inner)
-
-        function = Function("function", names, call, type=kind)
-        if own_place:
-            seen[own_place] = function
-        return function
-
-    return code
-
-
-def _adapted(
-    ev: Evaluation, arguments: Sequence[Value], kinds: Sequence[FeelType]
-) -> list[Value] | None:
-    adapted = [
-        coerce(value, kind, spend=ev.spend) for value, kind in zip(arguments, kinds, strict=True)
-    ]
-    for before, after, kind in zip(arguments, adapted, kinds, strict=True):
-        if after is None and before is not None:
-            return ev.fail(f"a function takes {kind}, not {operators.kind_of(before)}")
-    return adapted
 
 
 def _negation(compiler: Compiler, node: Negation) -> Code:
@@ -401,41 +344,6 @@ def _member(ev: Evaluation, value: Value, name: str) -> Value:
     return ev.fail(f"{operators.kind_of(value)} has no property {name}")
 
 
-def _call(compiler: Compiler, node: Call) -> Code:
-    function = _callee(compiler, node.function)
-    arguments = [compiler.code(argument) for argument in node.arguments]
-    if node.names is None:
-
-        def code(ev: Evaluation, frame: Frame) -> Value:
-            return invoke(ev, function(ev, frame), [argument(ev, frame) for argument in arguments])
-
-        called = node.function
-        # In a filter, an entry of the element may have that name.
-        if isinstance(called, Name) and called.place == BUILTIN and not called.items:
-            return _constant(code, node.arguments) if called.name in _FROM_TEXT else code
-        return code
-    named = list(zip(node.names, arguments, strict=True))
-    if len(set(node.names)) < len(named):
-        return lambda ev, frame: ev.fail("a call names one parameter twice")
-    return lambda ev, frame: invoke_named(
-        ev, function(ev, frame), {name: argument(ev, frame) for name, argument in named}
-    )
-
-
-def _callee(compiler: Compiler, node: Node) -> Code:
-    code = compiler.code(node)
-    if not isinstance(node, Name) or node.place == BUILTIN or node.name not in compiler.builtins:
-        return code
-    builtin = compiler.builtins[node.name]
-
-    def either(ev: Evaluation, frame: Frame) -> Value:
-        # A fact called `date` does not make `date("2020-01-01")` impossible.
-        value = code(ev, frame)
-        return value if isinstance(value, Function | Overloads) else builtin
-
-    return either
-
-
 def _instance_of(compiler: Compiler, node: InstanceOf) -> Code:
     value = compiler.code(node.value)
     wanted = node.wanted
@@ -450,14 +358,14 @@ _MAKERS: Mapping[type, Callable[[Compiler, Node], Code]] = cast(
         Arithmetic: _arithmetic,
         Between: _between,
         Broken: _broken,
-        Call: _call,
+        Call: functions.calling,
         Comparison: _comparison,
         Conjunction: _conjunction,
         ContextLiteral: _context,
         Disjunction: _disjunction,
         Filter: loops.filtering,
         For: loops.iterating,
-        FunctionLiteral: _function,
+        FunctionLiteral: functions.defining,
         If: _if,
         In: _in,
         InstanceOf: _instance_of,
