@@ -14,6 +14,8 @@ the effect::
 
 No row changed: the token is stale; stop.
 
+A `CommandGate` may judge each command before it is issued; `federlib.causal` has one.
+
 Does not promise: that an effect outside the store happens exactly once. It promises that
 the handler is called at most once for a command, that each command gets one recorded
 outcome, and that nothing is accepted under an epoch below one accepted before.
