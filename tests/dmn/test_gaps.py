@@ -6,7 +6,7 @@ from functools import cache
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from federlib.dmn.classes import Classes, classes_of, constants_of, literal_text
@@ -191,6 +191,16 @@ def test_a_table_of_a_thousand_rules_is_analysed() -> None:
     assert found.gaps[0].where == {"cpu": "< 0, >= 10000, null"}
 
 
+def test_large_tables_end_in_time_and_say_what_was_not_looked_at() -> None:
+    many = [(f"< {number}", f'"{number}"', "1") for number in range(2_000)]
+    (found,) = analyse(compile_model(model_of(*many)))
+    assert len(found.gaps) == 20
+    texts = ", ".join(f'"{number}"' for number in range(5_000))
+    (found,) = analyse(compile_model(model_of(("-", texts, "1"))))
+    assert found.notes == ("the table is too large",)
+    assert not found.is_exhaustive
+
+
 # Against a search that tries everything.
 
 numbers = st.sampled_from(["0", "1", "2", "2.5", "-3"])
@@ -231,6 +241,7 @@ def matching(table: CompiledTable, names: dict[str, Value]) -> set[str]:
 
 
 @settings(deadline=None)
+@example([("-", "-", "1"), ("[0..0)", "-", "1")])
 @given(rules)
 def test_what_is_told_is_there_and_what_is_there_is_told(written: list[tuple[str, ...]]) -> None:
     model = compile_model(model_of(*written))

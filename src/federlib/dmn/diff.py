@@ -28,7 +28,7 @@ from federlib.dmn.engine import Model
 from federlib.dmn.feel import ANY, FeelType, compile_unary_tests, evaluate, is_instance
 from federlib.dmn.feel.compile import UnaryTests
 from federlib.dmn.feel.convert import canonical, from_python, to_python
-from federlib.dmn.grid import Runs, passes, restrictions_of
+from federlib.dmn.grid import Runs, bits_of, passes, restrictions_of
 from federlib.dmn.model import DecisionTable
 from federlib.dmn.table import CompiledTable
 from federlib.errors import InvalidInput
@@ -280,8 +280,9 @@ class _Space:
                 cells: dict[tuple[str, ...], list[int]] = {}
                 for column, text in zip(table.columns, rule.conditions, strict=False):
                     path = tuple(part.strip() for part in column.name.split("."))
-                    if path in runs:
-                        cells[path] = runs[path].of(column.compile(text))[1]
+                    found = runs[path].of(column.compile(text)) if path in runs else None
+                    if found is not None:
+                        cells[path] = list(bits_of(found[1]))
                 box = [
                     cells.get(each.path) or list(range(len(each.classes.members)))
                     for each in self.inputs

@@ -22,13 +22,13 @@ import msgspec
 from federlib.dmn.classes import literal_text
 from federlib.dmn.engine import Model
 from federlib.dmn.feel.values import Value
-from federlib.dmn.grid import Grid, grid_of, passes, restrictions_of
+from federlib.dmn.grid import Grid, bits_of, grid_of, passes, restrictions_of
 from federlib.dmn.hit_policies import letter
 from federlib.dmn.table import CompiledTable
 
 __all__ = ["Gap", "Overlap", "TableAnalysis", "Unreachable", "analyse", "analyse_table"]
 
-_MAX_STEPS = 3_000_000
+_MAX_STEPS = 500_000
 _MAX_PLACES = 200
 """Of a box in which rules may match or not, that are tried."""
 
@@ -176,6 +176,8 @@ class _Walk:
         allowed: Of each axis, the positions that are looked at.
         rules: The rules that count.
         left: Steps that are left.
+        covered: What was found to be covered, so that it is looked at once.
+        always: Of each axis, the rules that match whatever it and those after it are.
     """
 
     grid: Grid
@@ -183,6 +185,18 @@ class _Walk:
     rules: int
     left: int
     covered: set[tuple[int, int, int]] = attrs.field(factory=set)
+    always: list[int] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Find the rules that match all that is left, from each axis on."""
+        self.always = [self.grid.everything]
+        for axis, positions in zip(reversed(self.grid.axes), reversed(self.allowed), strict=True):
+            rules = self.always[-1]
+            for position in positions:
+                rules &= axis.surely[position]
+            self.left -= len(positions)
+            self.always.append(rules)
+        self.always.reverse()
 
     def boxes(
         self, depth: int = 0, surely: int = -1, maybe: int = -1
@@ -198,7 +212,7 @@ class _Walk:
             if not surely:
                 yield [list(each) for each in self.allowed[depth:]], maybe
             return
-        if (depth, surely, maybe) in self.covered:
+        if surely & self.always[depth] or (depth, surely, maybe) in self.covered:
             return
         self.left -= len(self.allowed[depth])
         groups: dict[tuple[int, int], list[int]] = {}
@@ -222,9 +236,6 @@ class _Search:
         self._limit = limit
         self._steps = steps
         self._all = [range(len(axis.classes.members)) for axis in grid.axes]
-        # The same bits the other way round: of each rule the classes in which it matches.
-        self._surely = [_turned(axis.surely, grid.rules) for axis in grid.axes]
-        self._maybe = [_turned(axis.maybe, grid.rules) for axis in grid.axes]
         self.notes: list[str] = []
 
     def gaps(self) -> Iterator[Gap]:
@@ -259,9 +270,11 @@ class _Search:
         left, told = self._steps, 0
         for rule in range(grid.rules):
             others = grid.everything & ~((2 << rule) - 1)
-            for axis, own in zip(grid.axes, self._maybe, strict=True):
+            for axis in grid.axes:
+                if axis.rules_maybe[rule] == (1 << len(axis.maybe)) - 1:
+                    continue
                 near = 0
-                for position in _bits(own[rule]):
+                for position in bits_of(axis.rules_maybe[rule]):
                     near |= axis.maybe[position]
                     left -= 1
                 others &= near
@@ -291,12 +304,13 @@ class _Search:
         is_first = self._table.table.hit_policy == "FIRST"
         left = self._steps
         for rule in range(self._grid.rules):
-            positions = [list(_bits(own[rule])) for own in self._maybe]
-            if not all(positions):
+            masks = [axis.rules_maybe[rule] for axis in self._grid.axes]
+            if not all(masks):
                 yield Unreachable(self._table.rule_id(rule), "no value passes its conditions")
                 continue
             if not is_first or not rule:
                 continue
+            positions = [list(bits_of(mask)) for mask in masks]
             walk = _Walk(self._grid, positions, (1 << rule) - 1, left)
             is_covered = next(walk.boxes(), None) is None
             left = walk.left
@@ -308,12 +322,17 @@ class _Search:
 
     def _overlap(self, rule: int, other: int) -> tuple[list[Sequence[int]], Sequence[int]] | None:
         """Find where both match, and an example that was tried if nothing is certain."""
-        both = [own[rule] & own[other] for own in self._surely]
+        both = [axis.rules_surely[rule] & axis.rules_surely[other] for axis in self._grid.axes]
         if all(both):
-            box: list[Sequence[int]] = [list(_bits(mask)) for mask in both]
+            box: list[Sequence[int]] = [list(bits_of(mask)) for mask in both]
             return box, [positions[0] for positions in box]
+        box = [
+            list(bits_of(axis.rules_maybe[rule] & axis.rules_maybe[other]))
+            for axis in self._grid.axes
+        ]
+        if not all(box):
+            return None
         self._note("overlaps: some rules ask for more than was tried")
-        box = [list(_bits(own[rule] & own[other])) for own in self._maybe]
         for place in islice(product(*box), _MAX_PLACES):
             if self._matches(place, 1 << rule, 1 << other):
                 return [[position] for position in place], place
@@ -322,7 +341,9 @@ class _Search:
     def _matches(self, place: Sequence[int], *rules: int) -> bool:
         """Try whether of each set of rules one matches at a place."""
         values = self._grid.example(place)
-        return all(any(self._rule_matches(rule, values) for rule in _bits(mask)) for mask in rules)
+        return all(
+            any(self._rule_matches(rule, values) for rule in bits_of(mask)) for mask in rules
+        )
 
     def _rule_matches(self, rule: int, values: Mapping[str, Value]) -> bool:
         conditions = self._table.table.rules[rule].conditions
@@ -349,18 +370,3 @@ class _Search:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-
-def _turned(masks: Sequence[int], rules: int) -> list[int]:
-    found = [0] * rules
-    for position, mask in enumerate(masks):
-        bit = 1 << position
-        for rule in _bits(mask):
-            found[rule] |= bit
-    return found
-
-
-def _bits(mask: int) -> Iterator[int]:
-    while mask:
-        yield (mask & -mask).bit_length() - 1
-        mask &= mask - 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from federlib.dmn.cells import Cell, read_cell
 from federlib.dmn.classes import Class, Classes, classes_of, constants_of
 from federlib.dmn.feel.compile import UnaryTests
 from federlib.dmn.feel.evaluation import Evaluation, Exhausted
@@ -19,9 +20,11 @@ from federlib.dmn.feel.values import Value
 from federlib.dmn.model import Definitions, ItemDefinition
 from federlib.dmn.table import CompiledTable, TableColumn, Tests
 
-__all__ = ["Axis", "Grid", "Runs", "grid_of", "passes", "restrictions_of"]
+__all__ = ["Axis", "Grid", "Runs", "bits_of", "grid_of", "passes", "restrictions_of"]
 
 _CELL_STEPS = 10_000
+_MAX_LOOKS = 1_000_000
+"""At what one cell lists, while its classes are tried."""
 _NO_FACTS: Mapping[str, Value] = {}
 
 
@@ -35,6 +38,8 @@ class Axis:
         classes: Of its values.
         surely: Of each class, the rules that match as far as this axis goes; a bit each.
         maybe: Those and the ones that may.
+        rules_surely: Of each rule, the classes in which it matches; a bit each.
+        rules_maybe: Those and the ones in which it may.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Axis:
     classes: Classes
     surely: tuple[int, ...]
     maybe: tuple[int, ...]
+    rules_surely: tuple[int, ...]
+    rules_maybe: tuple[int, ...]
 
 
 @attrs.frozen
@@ -107,7 +114,17 @@ def grid_of(
             notes.append(
                 f"{columns[0].title}: a cell tells values apart in ways that are not tried"
             )
-        axes.append(Axis(name, columns[0].code is None, classes, *masks))
+        axes.append(
+            Axis(
+                name,
+                columns[0].code is None,
+                classes,
+                masks.surely,
+                masks.maybe,
+                masks.rules_surely,
+                masks.rules_maybe,
+            )
+        )
     computed = [axis.name for axis in axes if not axis.is_fact]
     if computed:
         notes.append(
@@ -197,28 +214,65 @@ class _AxisBuilder:
         ]
         return attrs.evolve(classes, members=tuple(within) or classes.members)
 
-    def bits(self, classes: Classes, work: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Say of each class which rules match, for certain and at most; None: too much work."""
+    def bits(self, classes: Classes, work: int) -> _Bits | None:
+        """Say which rules match in which class, for certain and at most; None: too much work."""
         runs = Runs(classes.members)
-        found = [{text: runs.of(each) for text, each in tests.items()} for tests in self._tests]
-        surely = [0] * len(classes.members)
-        maybe = [0] * len(classes.members)
-        for number, texts in enumerate(self._rules):
-            bit = 1 << number
-            cells = [each[text] for each, text in zip(found, texts, strict=True)]
-            for masks, chosen in (
-                (surely, [cell[0] for cell in cells]),
-                (maybe, [cell[1] for cell in cells]),
-            ):
-                positions = chosen[0]
-                for others in chosen[1:]:
-                    positions = [each for each in positions if each in set(others)]
-                work -= len(positions)
-                if work < 0:
-                    return None
-                for position in positions:
-                    masks[position] |= bit
-        return tuple(surely), tuple(maybe)
+        known: list[dict[str, tuple[int, int]]] = []
+        for tests in self._tests:
+            places = {text: runs.of(each) for text, each in tests.items()}
+            cells = {text: each for text, each in places.items() if each is not None}
+            if len(cells) < len(places):
+                return None
+            known.append(cells)
+        everywhere = (1 << len(classes.members)) - 1
+        of_rules: tuple[list[int], list[int]] = ([], [])
+        for texts in self._rules:
+            for found, which in zip(of_rules, (0, 1), strict=True):
+                places_of = everywhere
+                for cells, text in zip(known, texts, strict=True):
+                    places_of &= cells[text][which]
+                found.append(places_of)
+        surely = _turned(of_rules[0], len(classes.members), work)
+        maybe = surely if of_rules[0] == of_rules[1] else None
+        maybe = _turned(of_rules[1], len(classes.members), work) if maybe is None else maybe
+        if surely is None or maybe is None:
+            return None
+        return _Bits(tuple(surely), tuple(maybe), tuple(of_rules[0]), tuple(of_rules[1]))
+
+
+@attrs.frozen
+class _Bits:
+    """The same bits both ways: the rules of each class, and the classes of each rule."""
+
+    surely: tuple[int, ...]
+    maybe: tuple[int, ...]
+    rules_surely: tuple[int, ...]
+    rules_maybe: tuple[int, ...]
+
+
+def _turned(masks: Sequence[int], count: int, work: int) -> list[int] | None:
+    """Turn bits by 90 degrees; None: it would be too much work."""
+    everywhere = (1 << count) - 1
+    always = 0
+    found = [0] * count
+    for number, mask in enumerate(masks):
+        if mask == everywhere:
+            always |= 1 << number
+            continue
+        work -= mask.bit_count()
+        if work < 0:
+            return None
+        bit = 1 << number
+        for position in bits_of(mask):
+            found[position] |= bit
+    return [each | always for each in found]
+
+
+def bits_of(mask: int) -> Iterator[int]:
+    """Yield the positions of the bits that are set, from the lowest."""
+    while mask:
+        yield (mask & -mask).bit_length() - 1
+        mask &= mask - 1
 
 
 class Runs:
@@ -242,38 +296,55 @@ class Runs:
                 self._groups.append((begin, position + 1))
                 begin = position + 1
 
-    def of(self, tests: Tests) -> tuple[list[int], list[int]]:
-        """Return where a cell holds: for certain, and at most."""
+    def of(self, tests: Tests) -> tuple[int, int] | None:
+        """Return where a cell holds, for certain and at most, a bit for each class.
+
+        Returns:
+            None where it is too long for that.
+        """
+        everywhere = (1 << len(self._members)) - 1
         if not isinstance(tests, UnaryTests):
-            return [], []
+            return 0, 0
         if tests.tree.is_any:
-            everywhere = list(range(len(self._members)))
             return everywhere, everywhere
         constants = constants_of(tests)
         if constants.asks_facts:
-            return [], list(range(len(self._members)))
+            return 0, everywhere
         if not constants.is_exact:
-            held = [
-                position
-                for position, each in enumerate(self._members)
-                if passes(tests, _NO_FACTS, each.example)
-            ]
-            sure = [each for each in held if self._members[each].kind == "point"]
-            between = [i for i, each in enumerate(self._members) if each.kind != "point"]
-            return sure, sorted({*sure, *between})
+            return self._tried(tests)
         own = {
             self._points.get((type(value), value), -1)
             for value in constants.values
             if not isinstance(value, list | dict)
         }
-        found: list[int] = []
+        # Each look at a cell goes through what it lists; at a plain list of strings it does not.
+        plain = read_cell(tests.text)
+        is_listed = plain is not None and not plain.numbers
+        if not is_listed and len(own) * len(constants.values) > _MAX_LOOKS:
+            return None
+        found = 0
         for begin, end in self._groups:
-            edges = sorted(position for position in own if begin <= position < end)
-            starts = begin
-            for edge in [*edges, end]:
-                if starts < edge and passes(tests, _NO_FACTS, self._members[starts].example):
-                    found.extend(range(starts, edge))
-                if edge < end and passes(tests, _NO_FACTS, self._members[edge].example):
-                    found.append(edge)
-                starts = edge + 1
+            start = begin
+            for edge in [*sorted(each for each in own if begin <= each < end), end]:
+                if start < edge and self._holds(tests, plain, start):
+                    found |= ((1 << (edge - start)) - 1) << start
+                if edge < end and self._holds(tests, plain, edge):
+                    found |= 1 << edge
+                start = edge + 1
         return found, found
+
+    def _tried(self, tests: Tests) -> tuple[int, int]:
+        """Try each class; what holds for one value of an open class says little of the rest."""
+        surely = maybe = 0
+        for position, member in enumerate(self._members):
+            if member.kind != "point":
+                maybe |= 1 << position
+            elif passes(tests, _NO_FACTS, member.example):
+                surely |= 1 << position
+        return surely, surely | maybe
+
+    def _holds(self, tests: Tests, plain: Cell | None, position: int) -> bool:
+        value = self._members[position].example
+        if plain is not None and isinstance(value, str):
+            return (value in plain.strings) != plain.is_but
+        return passes(tests, _NO_FACTS, value)
