@@ -370,8 +370,13 @@ def test_who_is_known_does_not_take_the_place_of_others_when_the_table_is_full()
 def test_a_word_of_an_earlier_run_is_refused() -> None:
     core = new_core()
     speak(core, "a", epoch=3)
-    assert speak(core, "a", alive("b"), epoch=2) == ()
+    told_it = speak(core, "a", alive("b"), epoch=2)
     assert (core.refused["stale"], state(core, "b")) == (1, None)
+    # What it hears is that it has a rival, and nothing else.
+    assert [update.node for each in packets(told_it) for update in each.updates[:1]] == [
+        NodeId("a", 3)
+    ]
+    assert len(told_it) == 1
 
 
 def test_leaving_is_not_refuted_and_probes_end() -> None:

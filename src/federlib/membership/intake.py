@@ -73,7 +73,7 @@ class Intake:
         if node.name == self._own.node.name:
             # Our own words come back, or somebody else has our name: the judge tells which.
             if role is not None:
-                self._judge.take(Alive(node, incarnation, address, PeerRole.UNKNOWN), now_s)
+                self._judge.meet_namesake(node, incarnation, claim)
             self._outbox.refuse("own")
             return
         known = self._table.get(node.name)

@@ -25,7 +25,7 @@ from federlib.membership.effects import (
 )
 from federlib.membership.lifecycle import Change, NodeLifecycleState, Outcome
 from federlib.membership.messages import Alive, Dead, Gossip, Leave, Suspect, Update, encode_update
-from federlib.membership.node import MAX_NUMBER, NodeId, is_name
+from federlib.membership.node import NodeId, is_name
 from federlib.membership.roles import PeerRole
 from federlib.membership.shared import Shared
 from federlib.membership.suspects import Suspects
@@ -40,6 +40,10 @@ _SUSPECT = NodeLifecycleState.SUSPECT
 _DEAD = NodeLifecycleState.DEAD
 _LEFT = NodeLifecycleState.LEFT
 _OVER = frozenset({_DEAD, _LEFT})
+
+MOST_LEAP = 1_000_000
+"""By how much an incarnation may rise at once. A refutation raises it by one; who could raise it
+to its end with one word would have a death that nobody can refute."""
 
 REAP_EVERY_S = 10.0
 """How often dead members are looked through for those that may be forgotten."""
@@ -100,6 +104,8 @@ class Judge:
         if peer is None and not is_name(node.name):
             self._outbox.refuse("name")
             return None
+        if self._leaps(node, incarnation):
+            return None
         change = self._table.tracker.confirm(
             node.name, epoch=node.epoch, incarnation=incarnation, now_s=now_s
         )
@@ -108,21 +114,21 @@ class Judge:
             return None
         if change.outcome is Outcome.TOMBSTONED:
             # It is forgotten here, and must say that it lives before it is known again.
-            dead = Dead(node, incarnation, self._own.node.name)
-            own = Gossip(self._own.node, self._own.incarnation)
-            self._outbox.send(address, own, first=(encode_update(dead),))
+            self._tell_one(address, Dead(node, incarnation, self._own.node.name))
             return None
         if peer is None:
             peer = Peer(node, address, role, incarnation, _ALIVE, now_s, now_s)
             self._table.add(peer)
         elif change.epoch != node.epoch:
             self._outbox.refuse("stale")
+            # An older run of that name, which should know that it has a rival.
+            self._tell_one(address, Alive(peer.node, peer.incarnation, peer.address, peer.role))
             return None
         peer.heard_s = now_s
         if change.outcome in {Outcome.CONFIRMED, Outcome.RESTARTED}:
             self._confirm(peer, change, node, address, role, evidence, now_s)
         elif change.outcome in {Outcome.CHANGED, Outcome.REFRESHED}:
-            self._revive(peer, change, peer.address)
+            self._revive(peer, change)
         return peer
 
     def _confirm(
@@ -193,7 +199,8 @@ class Judge:
             case Outcome.RESTARTED if peer is not None:
                 self._restart(peer, change, update, now_s)
             case Outcome.CHANGED | Outcome.REFRESHED if peer is not None:
-                self._revive(peer, change, update.address)
+                # A run keeps its address: one by hearsay would lead its packets astray.
+                self._revive(peer, change)
             case Outcome.HELD if peer is not None:
                 peer.incarnation = change.incarnation
             case Outcome.FULL:
@@ -264,9 +271,26 @@ class Judge:
     def _hear(
         self, node: NodeId, incarnation: int, state: NodeLifecycleState, now_s: float
     ) -> Change:
+        if self._leaps(node, incarnation):
+            return Change(node.name, Outcome.STALE, None, None, node.epoch, incarnation)
         return self._table.tracker.hear(
             node.name, epoch=node.epoch, incarnation=incarnation, state=state, now_s=now_s
         )
+
+    def _leaps(self, node: NodeId, incarnation: int) -> bool:
+        """Count and refuse an incarnation that nobody can have come to."""
+        if incarnation <= MOST_LEAP:
+            return False
+        found = self._table.tracker.get(node.name)
+        known = 0 if found is None or found.epoch != node.epoch else found.incarnation
+        if incarnation <= known + MOST_LEAP:
+            return False
+        self._outbox.refuse("leap")
+        return True
+
+    def _tell_one(self, address: str, update: Update) -> None:
+        own = Gossip(self._own.node, self._own.incarnation)
+        self._outbox.send(address, own, first=(encode_update(update),))
 
     def _learn(self, update: Alive, now_s: float) -> None:
         name = update.node.name
@@ -297,10 +321,9 @@ class Judge:
         self._sync(peer, change)
         self._confirmations.start_confirmation(before.name, update.role, now_s=now_s)
 
-    def _revive(self, peer: Peer, change: Change, address: str) -> None:
+    def _revive(self, peer: Peer, change: Change) -> None:
         """A member says in a later incarnation that it lives."""
         self._end_suspicion(peer)
-        peer.address = address
         self._sync(peer, change)
         if change.before is not None and change.before is not _ALIVE:
             self._outbox.effects.append(MemberRefuted(peer.node, peer.incarnation, change.before))
@@ -408,6 +431,20 @@ class Judge:
 
     # Ourselves.
 
+    def meet_namesake(self, node: NodeId, incarnation: int, claim: Alive | None) -> None:
+        """Take in that somebody spoke under our name: we ourselves, or another process.
+
+        Args:
+            node: As it says.
+            incarnation: As it says.
+            claim: What it says of itself; None in a packet without it.
+        """
+        own = self._own
+        if claim is not None and node == own.node and claim.address != own.address:
+            # By the address alone two runs of one epoch can be told apart.
+            self._outbox.effects.append(NameConflict(node))
+        self._about_us(Alive(node, incarnation, own.address, own.role))
+
     def _about_us(self, update: Update) -> None:
         own = self._own
         if update.node.epoch != own.node.epoch:
@@ -416,19 +453,18 @@ class Judge:
                 self._outbox.refuse("own")
                 self._outbox.effects.append(NameConflict(update.node))
             return
-        if type(update) is Alive:
+        if update.incarnation > own.incarnation + MOST_LEAP:
+            # Nobody believes that, so nobody need be told otherwise.
+            self._outbox.refuse("leap")
+        elif type(update) is Alive:
             if update.incarnation > own.incarnation:
                 # A tale of ours that we have not told: go beyond it, or nobody hears us again.
                 self._refute(update.incarnation)
-            return
-        if update.incarnation >= own.incarnation and not own.is_leaving:
+        elif update.incarnation >= own.incarnation and not own.is_leaving:
             self._refute(update.incarnation)
 
     def _refute(self, incarnation: int) -> None:
         own = self._own
-        if incarnation >= MAX_NUMBER:
-            self._outbox.refuse("own")
-            return
         own.incarnation = incarnation + 1
         self._outbox.broadcast(own.alive(), urgent=True)
         self._outbox.effects.append(SelfRefuted(own.incarnation))

@@ -86,6 +86,7 @@ Reason = Literal[
     "stranger",
     "unasked",
     "budget",
+    "leap",
     "full",
 ]
 """Why something from the network was refused; each is counted by its name."""
