@@ -125,11 +125,50 @@ def test_no_bytes_make_a_coordinate_that_is_not_sound(data: bytes) -> None:
         {"height": "high"},
         {"error": 1e300},
         {"sample_count": -1},
+        {"sample_count": None},
+        {"sample_count": "3"},
+        {"sample_count": 1.5},
+        {"updated_at": None},
+        {"updated_at": "now"},
+        {"updated_at": math.nan},
+        {"updated_at": -math.inf},
+        {"position": None},
+        {"position": (1.0, math.nan)},
+        {"position": ("1", 2.0)},
+        {"height": math.nan},
+        {"residual_ms": None},
+        {"adjustment_ms": -math.inf},
     ],
 )
 def test_what_cannot_be_written_is_told(changes: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         encode_coordinate(msgspec.structs.replace(HERE, **changes), now_s=100.0)
+
+
+@pytest.mark.parametrize("most", [1.7, 9_999.9, 100 / 3, 123.456])
+def test_what_lies_at_a_bound_is_read_within_it(most: float) -> None:
+    config = attrs.evolve(DEFAULTS, rtt_max_ms=most)
+    for sign in (1, -1):
+        coord = msgspec.structs.replace(
+            at(0.0, 0.0, 0.0, 0.0, height=most, residual_ms=most), adjustment_ms=sign * most
+        )
+        assert is_sound(coord, config)
+        found = decode_coordinate(encode_coordinate(coord, now_s=1.0), now_s=1.0, config=config)
+        assert found is not None
+        assert found.height == found.residual_ms == sign * found.adjustment_ms
+        assert found.height == pytest.approx(most, rel=2e-7)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=4, max_size=4))
+def test_floats_are_the_nearest_that_are_not_further_from_zero(numbers: list[float]) -> None:
+    height, error, residual_ms, adjustment_ms = numbers
+    coord = msgspec.structs.replace(
+        HERE, height=height, error=error, residual_ms=residual_ms, adjustment_ms=adjustment_ms
+    )
+    data = encode_coordinate(coord, now_s=100.0)
+    for given_, found in zip(numbers, struct.unpack("!4f", data[34:50]), strict=True):
+        assert abs(found) <= abs(given_)
+        assert found == pytest.approx(given_, rel=2e-7, abs=1e-44)
 
 
 def test_more_samples_than_fit_are_as_many_as_fit() -> None:

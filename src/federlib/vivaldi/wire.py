@@ -2,7 +2,8 @@
 
 Layout, all in network order: version (1 byte), dimensions (1), then as doubles the position,
 as floats height, error, residual, adjustment and age in seconds, and the number of samples
-(4 bytes). The age is a duration: clocks of two hosts have nothing in common.
+(4 bytes). The age is a duration: clocks of two hosts have nothing in common. Floats are
+rounded towards zero, so what lies within the reader's bounds stays there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["MAX_COORDINATE_BYTES", "decode_coordinate", "encode_coordinate"]
 _VERSION = 1
 _LAYOUTS = [struct.Struct(f"!BB{n}dfffffI") for n in range(MAX_DIMENSIONS + 1)]
 _MOST = 2**32 - 1
+_FLOATS = struct.Struct("!4f")
+_WORDS = struct.Struct("!4I")
 
 MAX_COORDINATE_BYTES = _LAYOUTS[MAX_DIMENSIONS].size
 """Of the most dimensions; read no more than that."""
@@ -32,19 +35,36 @@ def encode_coordinate(coord: VivaldiCoordinate, *, now_s: float) -> bytes:
         now_s: The present, on this node's monotonic clock.
     Raises:
         InvalidInput: It has no dimensions, or more than `MAX_DIMENSIONS`, or a field that is
-            no number.
+            no finite number.
     """
-    size = len(coord.position)
-    if not 1 <= size <= MAX_DIMENSIONS:
-        raise InvalidInput("position", expected=f"1 to {MAX_DIMENSIONS} dimensions", found=size)
-    age_s = max(0.0, now_s - coord.updated_at)
     try:
+        size = len(coord.position)
+        if not 1 <= size <= MAX_DIMENSIONS:
+            raise InvalidInput("position", expected=f"1 to {MAX_DIMENSIONS} dimensions", found=size)
+        age_s = now_s - coord.updated_at
+        floats = (coord.height, coord.error, coord.residual_ms, coord.adjustment_ms)
+        # One that is not finite, or no number, shows in the sum.
+        if not math.isfinite(sum((*coord.position, *floats, age_s))):
+            raise InvalidInput("coord", expected="finite numbers", found=coord)
         return _LAYOUTS[size].pack(
-            _VERSION, size, *coord.position, coord.height, coord.error, coord.residual_ms,
-            coord.adjustment_ms, age_s, min(coord.sample_count, _MOST),
+            _VERSION, size, *coord.position, *_towards_zero(*floats),
+            max(0.0, age_s), min(coord.sample_count, _MOST),
         )  # fmt: skip
-    except (struct.error, OverflowError) as error:
+    except (struct.error, OverflowError, TypeError) as error:
         raise InvalidInput("coord", expected=f"numbers ({error})", found=coord) from error
+
+
+def _towards_zero(*numbers: float) -> tuple[float, ...]:
+    """Round four numbers to what a float of four bytes holds, never away from zero."""
+    data = _FLOATS.pack(*numbers)
+    rounded: tuple[float, ...] = _FLOATS.unpack(data)
+    grown = [abs(found) > abs(given) for given, found in zip(numbers, rounded, strict=True)]
+    if not any(grown):
+        return rounded
+    # The bits of a float without its sign are in the order of its values.
+    words: tuple[int, ...] = _WORDS.unpack(data)
+    lower: tuple[float, ...] = _FLOATS.unpack(_WORDS.pack(*map(int.__sub__, words, grown)))
+    return lower
 
 
 def decode_coordinate(
