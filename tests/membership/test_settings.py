@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from federlib.errors import InvalidInput
+from federlib.membership.config import SwimConfig
 from federlib.membership.roles import GATE_STRATEGY, MANAGER_STRATEGY, WORKER_STRATEGY, PeerRole
 from federlib.membership.settings import MEMBERSHIP_ENVS, MembershipSettings
 from federlib.membership.timeouts import TimeoutSettings
@@ -76,3 +77,31 @@ def test_attempts_are_a_plain_whole_number(text: str) -> None:
 def test_settings_are_made_of_settings(field: str) -> None:
     with pytest.raises(InvalidInput, match=f"{field}: expected a "):
         MembershipSettings(**{field: None})  # type: ignore[arg-type]  # on purpose
+
+
+def test_timeouts_of_settings_and_of_a_configuration_are_put_together() -> None:
+    wan = SwimConfig.wan()
+    environ = {"REFERENCE_RTT_MS": "25"}
+    found = MembershipSettings.from_env(environ, policy="multiplicative").complete(wan)
+    assert found.timeouts == attrs.evolve(
+        wan.timeouts, policy="multiplicative", reference_rtt_ms=25.0
+    )
+    assert attrs.evolve(found, timeouts=wan.timeouts) == wan
+
+
+def test_what_only_one_of_both_says_counts_whichever_it_is() -> None:
+    said = TimeoutSettings(slack_s=0.06)
+    silent = MembershipSettings()
+    assert silent.complete(SwimConfig(timeouts=said)).timeouts == said
+    assert MembershipSettings(timeouts=said).complete(SwimConfig()).timeouts == said
+    both = SwimConfig(timeouts=said)
+    assert MembershipSettings(timeouts=said).complete(both) == both
+
+
+def test_where_both_say_different_things_neither_is_ignored() -> None:
+    config = SwimConfig(timeouts=TimeoutSettings(reference_rtt_ms=50))
+    settings = MembershipSettings.from_env({"REFERENCE_RTT_MS": "25"})
+    with pytest.raises(InvalidInput) as told:
+        settings.complete(config)
+    assert told.value.field == "config.timeouts.reference_rtt_ms"
+    assert "expected 25" in str(told.value)

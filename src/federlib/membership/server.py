@@ -105,8 +105,9 @@ class HealthAwareServer:
         epoch: Which run of us; larger with each restart. By default the wall clock in ms, which
             is enough where it is not set back by more than a restart takes.
         advertise: Where others reach us, ``host:port``, if not at the transport's address.
-        config: How the protocol runs; by default with the environment's timeouts.
-        settings: How peers are confirmed; by default the environment's.
+        config: How the protocol runs.
+        settings: How peers are confirmed, and timeouts made; by default the environment's.
+            Where `config` has timeouts too, `MembershipSettings.complete` puts them together.
         vivaldi: Network coordinates; by default the environment's settings.
         clock: Tells time.
         telemetry: Where metrics and logs go.
@@ -133,9 +134,9 @@ class HealthAwareServer:
         self._role = role
         self._transport = transport
         self._advertise = advertise
-        settings = settings or MembershipSettings.from_env()
+        settings = MembershipSettings.from_env() if settings is None else settings
         self._settings = settings
-        self._config = config or SwimConfig(timeouts=settings.timeouts)
+        self._config = settings.complete(SwimConfig() if config is None else config)
         self._random = random.SystemRandom()
         self._vivaldi = VivaldiCoordinateSystem(
             vivaldi or config_from_env(), now_s=self._now_s, rng=self._random

@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
 from federlib._bounds import instance
 from federlib.errors import InvalidInput
+from federlib.membership.config import SwimConfig
 from federlib.membership.roles import (
     GATE_STRATEGY,
     MANAGER_STRATEGY,
@@ -60,7 +62,8 @@ class MembershipSettings:
 
     Attributes:
         strategies: By role.
-        timeouts: How timeouts are made.
+        timeouts: How timeouts are made; `complete` says what becomes of them beside a
+            `SwimConfig` that has timeouts too.
     """
 
     strategies: RoleStrategies = attrs.field(
@@ -115,6 +118,27 @@ class MembershipSettings:
         )
         strategies = RoleStrategies(gate=gate, manager=manager, worker=worker)
         return cls(strategies=strategies, timeouts=timeouts)
+
+    def complete(self, config: SwimConfig) -> SwimConfig:
+        """Return a configuration with the timeouts of both.
+
+        Each number of `timeouts` may be said by one of them: whoever leaves it at its default
+        takes over what the other says, so that nothing that was said is ignored.
+
+        Raises:
+            InvalidInput: Both say one, and not the same.
+        """
+        merged: dict[str, Any] = {}
+        for field in attrs.fields(TimeoutSettings):
+            theirs, ours = getattr(config.timeouts, field.name), getattr(self.timeouts, field.name)
+            if theirs != ours and field.default not in {theirs, ours}:
+                raise InvalidInput(
+                    f"config.timeouts.{field.name}",
+                    expected=f"{ours}, as settings or the environment say, or its default",
+                    found=theirs,
+                )
+            merged[field.name] = ours if theirs == field.default else theirs
+        return attrs.evolve(config, timeouts=attrs.evolve(config.timeouts, **merged))
 
 
 @attrs.frozen
