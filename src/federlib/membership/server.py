@@ -62,6 +62,7 @@ from federlib.membership.effects import (
     WakeAt,
 )
 from federlib.membership.feed import EventFeed
+from federlib.membership.locating import Locator
 from federlib.membership.metrics import MembershipMeter
 from federlib.membership.node import Member, NodeId
 from federlib.membership.roles import PeerRole
@@ -74,7 +75,6 @@ from federlib.vivaldi import (
     VivaldiCoordinate,
     VivaldiCoordinateSystem,
     config_from_env,
-    decode_coordinate,
     encode_coordinate,
 )
 
@@ -141,9 +141,8 @@ class HealthAwareServer:
         self._vivaldi = VivaldiCoordinateSystem(
             vivaldi or config_from_env(), now_s=self._now_s, rng=self._random
         )
-        self._began_s = self._now_s()
-        self._has_converged = False
         self._meter = MembershipMeter(telemetry)
+        self._locator = Locator(self._vivaldi, self._meter, self._now_s)
         self._leave_timeout_s = leave_timeout_s
         self._core: SwimCore | None = None
         self._stack: AsyncExitStack | None = None
@@ -406,7 +405,7 @@ class HealthAwareServer:
                 self._sooner.set()
             elif isinstance(effect, PeerMeasured):
                 if is_measured:
-                    self._learn(effect)
+                    self._locator.learn(effect)
                     self._tell(effect)
             else:
                 self._tell(effect)
@@ -423,37 +422,11 @@ class HealthAwareServer:
         else:
             self._lost += 1
 
-    def _learn(self, measured: PeerMeasured) -> None:
-        """Move our coordinate; both ends learn from one measurement."""
-        if measured.vivaldi_coord is None:
-            return
-        now_s = self._now_s()
-        coord = decode_coordinate(
-            measured.vivaldi_coord,
-            now_s=now_s,
-            transit_s=measured.rtt_ms / 2_000,
-            config=self._vivaldi.config,
-        )
-        if coord is None:
-            return
-        known = self._vivaldi.estimate(measured.name)
-        if self._vivaldi.update_coordinate(measured.name, coord, measured.rtt_ms):
-            self._meter.tell_update(
-                predicted_ms=known.rtt_ms if known.is_known else None, measured_ms=measured.rtt_ms
-            )
-        if measured.their_rtt_ms is not None:
-            self._vivaldi.observe(measured.name, coord, measured.their_rtt_ms)
-        found = self._vivaldi.estimate(measured.name)
-        self._meter.tell_distance(measured.name, quality=found.quality, rtt_ucb_ms=found.ucb_ms)
-        if not self._has_converged and self._vivaldi.is_converged():
-            self._has_converged = True
-            self._meter.tell_converged(after_s=now_s - self._began_s)
-
     def _tell(self, event: Event) -> None:
         if isinstance(event, AskPeer | RemovePeer | StaleUnconfirmed):
             self._meter.tell_confirmation(event)
         elif isinstance(event, PeerConfirmed):
-            self._tell_confirmed(event)
+            self._locator.tell_confirmed(event)
         elif isinstance(event, LeaveTold):
             self._told.set()
         elif not isinstance(event, PeerMeasured):
@@ -465,16 +438,6 @@ class HealthAwareServer:
             self._meter.tell_counts(self._open_core().tracker)
         for feed in self._feeds:
             feed.put(event)
-
-    def _tell_confirmed(self, event: PeerConfirmed) -> None:
-        estimate = self._vivaldi.estimate(event.peer)
-        coord = self._vivaldi.get_peer_coordinate(event.peer)
-        self._meter.tell_confirmed(
-            event,
-            rtt_ms=estimate.rtt_ms if estimate.is_known else None,
-            error=None if coord is None else coord.error,
-            samples=None if coord is None else coord.sample_count,
-        )
 
     # Small things.
 
