@@ -192,7 +192,7 @@ def test_a_table_of_a_thousand_rules_is_analysed() -> None:
 
 
 def test_large_tables_end_in_time_and_say_what_was_not_looked_at() -> None:
-    many = [(f"< {number}", f'"{number}"', "1") for number in range(2_000)]
+    many = [(f"< {number}", f'"{number}"', "1") for number in range(500)]
     (found,) = analyse(compile_model(model_of(*many)))
     assert len(found.gaps) == 20
     texts = ", ".join(f'"{number}"' for number in range(5_000))

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 import federlib
+from federlib.decisions import DecisionLog
 from federlib.dmn import (
     DecisionMade,
     DirectoryShelf,
@@ -127,23 +128,24 @@ async def test_a_command_leads_back_to_the_decision_behind_it(tmp_path: Path) ->
     url = f"sqlite:///{tmp_path}/fleet.db"
     identity = IdentityStore(tmp_path / "identities")
     decisions = EventDecisions(compile_model(load_policy("scaling")), load_mapping("scaling"))
-    told: dict[str, bytes] = {}
     async with federlib.connect(url, identity=identity) as fed, fed.elect("coordinator") as seat:
         with anyio.fail_after(PATIENCE_S):
             async for state in seat.changes():
                 if state.role == "leader":
                     break
         made: DecisionMade = decisions.answer(REQUEST, now_ns=1)
-        told[made.decision_id] = encode_made(made)
+        log = DecisionLog(fed.store)
+        assert await log.keep(made)
         issued = await fed.commands.issue(
             "scale", made.decision.outputs, gate=seat, decision_id=made.decision_id
         )
         assert isinstance(issued, Command)
         stored = await fed.commands.log.find(issued.command_id)
-    assert stored is not None
-    assert stored.command is not None
-    assert stored.command.decision_id == made.decision_id
-    behind = decode_made(told[stored.command.decision_id])
+        assert stored is not None
+        assert stored.command is not None
+        assert stored.command.decision_id == made.decision_id
+        behind = await log.find(stored.command.decision_id)
+    assert behind == made
     assert behind.decision.matched == ("long-queue",)
     assert behind.decision.trace
     assert stored.command.read(dict[str, object]) == {"action": "scale_up", "delta": 2}

@@ -6,7 +6,9 @@ to import, or cannot be, costs nobody who wants another command.
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import EntryPoint, entry_points
+from typing import cast
 
 import click
 
@@ -17,6 +19,8 @@ __all__ = ["ENTRY_POINTS", "OpenGroup"]
 
 ENTRY_POINTS = "federlib.commands"
 _OWN = "federlib."
+_LATE = {"dmn": ("federlib.cli.dmn", "dmn_group", "Decide by tables (DMN).")}
+"""Commands of our own that take long to import: where each is, and its line in the help."""
 
 
 class OpenGroup(click.Group):
@@ -24,13 +28,17 @@ class OpenGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List its own commands and the added ones, in order of their names."""
-        return sorted({*super().list_commands(ctx), *entry_points(group=ENTRY_POINTS).names})
+        added = entry_points(group=ENTRY_POINTS).names
+        return sorted({*super().list_commands(ctx), *_LATE, *added})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by name, importing it only if it was added."""
+        """Return a command by name, importing it only if it was added, or takes long."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
+        if cmd_name in _LATE:
+            module, name, _ = _LATE[cmd_name]
+            return cast("click.Command", getattr(importlib.import_module(module), name))
         found = entry_points(group=ENTRY_POINTS, name=cmd_name)
         if not found:
             return None
@@ -42,7 +50,9 @@ class OpenGroup(click.Group):
         rows = []
         for name in self.list_commands(ctx):
             own = super().get_command(ctx, name)
-            if own is None:
+            if own is None and name in _LATE:
+                rows.append((name, _LATE[name][2]))
+            elif own is None:
                 rows.append((name, _line(next(iter(entry_points(group=ENTRY_POINTS, name=name))))))
             elif not own.hidden:
                 rows.append((name, own.get_short_help_str(formatter.width)))

@@ -22,7 +22,6 @@ from federlib.cli._options import (
 from federlib.cli.added import OpenGroup
 from federlib.cli.causal import causal_group
 from federlib.cli.chaos import parse_chaos
-from federlib.cli.dmn import dmn_group
 from federlib.cli.doctor import tell_findings
 from federlib.cli.exits import runs_async, telling_errors
 from federlib.cli.report import check_target
@@ -299,6 +298,5 @@ async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
 
 
 app.add_command(causal_group)
-app.add_command(dmn_group)
 app.add_command(store_group)
 app.add_command(vivaldi_group)

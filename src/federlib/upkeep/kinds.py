@@ -44,6 +44,7 @@ from federlib.storage import Record, unsegment
 __all__ = ["read_kind"]
 
 _FENCE_PREFIX = "fence/"
+_DECISION_PREFIX = "decision/"
 _DAG_PREFIX = "dag/"
 _DAG: dict[tuple[str, int], type[Versioned]] = {
     # By the third segment of the key, and how many there are.
@@ -78,6 +79,12 @@ def read_kind(record: Record) -> str | None:
         return "fence mark"
     if key.startswith(COMMAND_PREFIX):
         return f"command {read_event(record).what}"
+    if key.startswith(_DECISION_PREFIX):
+        # The engine behind it takes long to import, and few stores hold decisions.
+        from federlib.decisions import read_made
+
+        read_made(key, record.value)
+        return "decision"
     if key.startswith(CAUSAL_PREFIX):
         return f"causal {type(decode_causal(record)).__name__.lower()}"
     if key.startswith(REGISTRY_PREFIX):
