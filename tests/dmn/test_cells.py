@@ -73,6 +73,8 @@ _VALUES = st.one_of(
 @example("[0.1..0.2]", Decimal("0.1000000000000000000000000001"))
 @example("(0.1..0.2)", Decimal("0.1000000000000000000000000001"))
 @example("[0.1..0.2]", Decimal("0.2000000000000000000000000001"))
+@example("> 0", Decimal("1e400"))
+@example("< 0", Decimal("-1e6144"))
 @example("0.1", Decimal("0.1000000000000000055511151231257827"))
 @example("[0.1..0.2]", Decimal("0.09999999999999999999999999999"))
 def test_a_plain_cell_holds_for_the_values_that_the_language_says(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,3 +233,51 @@ def test_under_unique_the_order_of_the_rules_says_nothing(order: list[int], x: i
     rules = [(f"[{low * 10}..{low * 10 + 10})", str(low)) for low in range(6)]
     here = _compiled(_table([rules[place] for place in order], "UNIQUE"))
     assert here.outputs({"x": x}) == (x // 10 if x < 60 else None)
+
+
+def test_many_rules_are_counted_not_listed() -> None:
+    rules = [("> 0", str(number)) for number in range(30)]
+    (problem,) = _compiled(_table(rules, "UNIQUE")).decide({"x": 1}).problems
+    assert "r10 and 20 more match" in problem
+
+
+def test_allowed_values_that_are_no_list_give_no_order() -> None:
+    table = _table(_RANKED, "PRIORITY", allowed='not("x")')
+    found = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}), strict=False)
+    made = found.decide({"x": 4})
+    assert made.outputs is None
+    assert any("need allowed output values" in problem for problem in made.problems)
+    table = _table(_RANKED, "OUTPUT ORDER", allowed='not("x")')
+    found = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}), strict=False)
+    assert found.decide({"x": 4}).outputs is None
+
+
+def test_a_value_without_a_rank_comes_last() -> None:
+    rules = (("> 0", "x"), ("> 0", '"low"'))
+    table = _table(rules, "OUTPUT ORDER", allowed='"high", "low"')
+    found = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}))
+    made = found.decide({"x": 4})
+    assert made.outputs == ["low", None]
+
+
+@pytest.mark.parametrize("aggregator", ["SUM", "MIN", "MAX"])
+def test_several_outputs_are_not_aggregated(aggregator: Aggregator) -> None:
+    table = DecisionTable(
+        (InputClause("x"),),
+        (OutputClause("a"), OutputClause("b")),
+        (Rule(("-",), ("1", "2")), Rule(("-",), ("3", "4"))),
+        hit_policy="COLLECT",
+        aggregator=aggregator,
+    )
+    found = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}), strict=False)
+    made = found.decide({"x": 4})
+    assert made.outputs is None
+    assert made.problems
+    count = msgspec.structs.replace(table, aggregator="COUNT")
+    found = compile_model(model(decision("it", count, "x"), inputs={"x": "number"}), strict=False)
+    assert found.outputs({"x": 4}) == 2
+
+
+def test_the_first_of_a_sum_must_be_a_number_too() -> None:
+    made = _compiled(_table((("> 1", '"a"'), ("> 2", "1")), "COLLECT", "SUM")).decide({"x": 3})
+    assert "rule r1 gives no number" in made.problems[0]

@@ -183,3 +183,61 @@ def test_combinations_that_are_kept_are_bounded() -> None:
     for number in range(256):
         facts = {f"x{bit}": number >> bit & 1 for bit in range(8)}
         assert found.outputs(facts) == [bit for bit in range(8) if number >> bit & 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.one_of(
+        st.integers(-5, 3_100), st.floats(-5, 3_100), st.decimals(-5, 3_100, places=1),
+        st.sampled_from([None, True, "5", 1e301, [5]]),
+    )
+)  # fmt: skip
+def test_a_table_that_numbers_part_is_asked_part_by_part(numbered: Model, depth: object) -> None:
+    is_number = isinstance(depth, int | float | Decimal) and depth is not True
+    expected = depth // 5 if is_number and 0 <= depth < 3_000 else None  # type: ignore[operator]
+    assert numbered.outputs({"depth": depth}) == (None if expected is None else int(expected))
+    _is_same(numbered, {"depth": depth})
+
+
+@pytest.fixture(scope="module", name="numbered")
+def _numbered() -> Model:
+    rules = tuple(Rule((f"[{low * 5}..{low * 5 + 5})",), (str(low),)) for low in range(600))
+    table = DecisionTable((InputClause("depth"),), (OutputClause(),), rules)
+    return compile_model(model(decision("it", table, "depth"), inputs={"depth": ""}))
+
+
+def test_rules_that_nothing_parts_are_asked_too() -> None:
+    rules = tuple(Rule((f"> {low}",), (str(low),)) for low in range(1_100))
+    table = DecisionTable((InputClause("x"),), (OutputClause(),), rules, hit_policy="COLLECT")
+    found = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}))
+    assert found.outputs({"x": 3}) == [0, 1, 2]
+    assert found.outputs({"x": 1_100.5}) == list(range(1_100))
+    assert found.decide({"x": True}).outputs == []
+    _is_same(found, {"x": 1_024})
+
+
+def test_a_computed_default_and_a_result_that_does_not_fit_go_the_long_way() -> None:
+    table = DecisionTable(
+        (InputClause("x"),),
+        (OutputClause(default="x + 1"),),
+        (Rule(("> 5",), ('"text"',)), Rule(("< 1",), ("2",))),
+    )
+    found = compile_model(
+        model(decision("it", table, "x", type_ref="number"), inputs={"x": "number"})
+    )
+    answer = found.decider().answer
+    assert answer({"x": 3}) is None
+    assert found.outputs({"x": 3}) == 4
+    assert answer({"x": 6}) is None
+    assert found.outputs({"x": 6}) is None
+    assert answer({"x": 0}) == (2, ("2",), ("2",))
+    assert answer([]) is None  # type: ignore[arg-type]  # whoever asks may be wrong
+
+
+def test_a_default_that_does_not_fit_goes_the_long_way() -> None:
+    table = DecisionTable((InputClause("x"),), (OutputClause(default='"a"'),), ())
+    found = compile_model(
+        model(decision("it", table, "x", type_ref="number"), inputs={"x": "number"})
+    )
+    assert found.decider().answer({"x": 1}) is None
+    assert found.decide({"x": 1}).problems

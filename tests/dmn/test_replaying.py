@@ -7,6 +7,7 @@ import msgspec
 from dmn.models import decision, model
 from federlib.dmn import (
     DecisionTable,
+    HitPolicy,
     InputClause,
     Model,
     OutputClause,
@@ -129,3 +130,51 @@ def test_outputs_that_are_new_or_gone_are_named() -> None:
     reasons = replay(_MADE, newer).reasons
     assert "output by is gone" in reasons
     assert 'output reason is new: "busy"' in reasons
+
+
+def _single(policy: HitPolicy, *rules: Rule, allowed: str = "", logic: str = "") -> Model:
+    table = DecisionTable(
+        (InputClause("x"),), (OutputClause(allowed=allowed),), rules, hit_policy=policy
+    )
+    return compile_model(model(decision("it", logic or table, "x"), inputs={"x": "number"}))
+
+
+def test_a_single_output_is_told_without_a_name() -> None:
+    before = _single("FIRST", Rule(("-",), ("1",)))
+    found = replay(before.decide({"x": 1}), _single("FIRST", Rule(("-",), ('"' + "b" * 99 + '"',))))
+    assert found.reasons[0].startswith('outputs: 1 before, "bbb')
+    assert found.reasons[0].endswith("… now")
+
+
+def test_another_of_the_rules_that_match_may_apply() -> None:
+    rules = (Rule(("-",), ("1",)), Rule(("-",), ("2",)))
+    before = _single("PRIORITY", *rules, allowed="1, 2")
+    found = replay(before.decide({"x": 1}), _single("PRIORITY", *rules, allowed="2, 1"))
+    assert found.reasons[-1] == "of the rules that match, 2 applies now"
+
+
+def test_what_is_no_table_any_more_has_no_rules() -> None:
+    before = _single("FIRST", Rule(("-",), ("1",)))
+    found = replay(before.decide({"x": 1}), _single("FIRST", logic="x + 1"))
+    assert "rule 1 is gone" in found.reasons
+
+
+def test_functions_are_compared_by_what_they_are() -> None:
+    found = _single("FIRST", logic="sum")
+    made = found.decide({"x": 1})
+    assert not replay(made, found).is_different
+
+
+def test_an_input_that_is_new_is_named() -> None:
+    newer = _model(_BUSY, _REST, also="cpu")
+    found = replay(_MADE, newer, {**_FACTS, "cpu": 5})
+    assert "it depends on cpu now" in found.reasons
+
+
+def test_a_rule_whose_inputs_are_not_allowed_any_more_does_not_match() -> None:
+    table = DecisionTable(
+        (InputClause("x", allowed="< 0"),), (OutputClause(),), (Rule(("-",), ("1",)),)
+    )
+    newer = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}))
+    before = _single("FIRST", Rule(("-",), ("1",)))
+    assert "rule 1 does not match" in replay(before.decide({"x": 1}), newer).reasons

@@ -16,8 +16,9 @@ Source: DMN 1.5, 7.3.6 (simple unary tests), tables 43 and 55 (null, and values 
 from __future__ import annotations
 
 import re
+import sys
 from decimal import Context, Decimal
-from math import inf, nextafter
+from math import copysign, inf, isinf, nextafter
 
 import attrs
 
@@ -76,12 +77,10 @@ def bound_of(value: Decimal) -> float:
     on the wrong side. It belongs to a constant only if the float's own spelling is a short one;
     then that spelling is the constant, and the neighbour of the float is beyond it.
     """
-    try:
-        near = float(value)
-    except OverflowError:
-        return inf if value > 0 else -inf
-    if near in {inf, -inf}:
-        return near
+    near = float(value)
+    if isinf(near):
+        # Beyond all floats, and so beyond all bounds; what has no end ends at infinity.
+        return copysign(sys.float_info.max, near)
     spelled = Decimal(repr(near))
     if spelled == value or _SHORT.plus(spelled) != spelled:
         return near

@@ -122,12 +122,15 @@ Node: TypeAlias = "Leaf | TextSplit | NumberSplit | Blocks"
 Rows: TypeAlias = Sequence[Sequence["Cell | None"]]
 
 
-def find_rules(node: Node, values: Mapping[str, object]) -> tuple[list[int], set[int]]:
+def find_rules(
+    node: Node, values: Mapping[str, object], *, only_first: bool = False
+) -> tuple[list[int], set[int]]:
     """Return the rules that match, and which of them have cells that must still be looked at.
 
     Args:
         node: The index.
         values: By the names of the columns.
+        only_first: Whether the rules after the first that is sure may be left out.
     Returns:
         Numbers of rules, ascending; and those among them that are not sure.
     Raises:
@@ -139,15 +142,20 @@ def find_rules(node: Node, values: Mapping[str, object]) -> tuple[list[int], set
         mask = node.every
         for column in node.columns:
             mask &= column.find(values[column.name])
+        sure = mask & ~node.unsure
+        if only_first and sure:
+            mask &= ((sure & -sure) << 1) - 1
         rules = node.rules
         matching = [rules[bit] for bit in bits_of(mask)]
         return matching, {rules[bit] for bit in bits_of(mask & node.unsure)}
     found: list[int] = []
     unsure: set[int] = set()
     for part in node.parts:
-        some, some_unsure = find_rules(part, values)
+        some, some_unsure = find_rules(part, values, only_first=only_first)
         found += some
         unsure |= some_unsure
+        if only_first and len(some) > len(some_unsure):
+            break
     return found, unsure
 
 
@@ -201,12 +209,16 @@ def _build(
     if len(rules) <= _PART_RULES:
         return _leaf(columns, rows, rules, texts)
     best = min(
-        (parting for number in range(len(columns)) for parting in _partings(rows, rules, number)),
+        (
+            parting
+            for number in range(len(columns))
+            for parting in _partings(rows, rules, number, budget)
+        ),
         key=lambda parting: parting.largest,
         default=None,
     )
     copies = 0 if best is None else sum(len(part) for part, _ in best.parts)
-    if best is not None and best.largest < _MIN_GAIN * len(rules) and copies <= budget:
+    if best is not None and best.largest < _MIN_GAIN * len(rules):
         parts = [
             _build(
                 columns,
@@ -302,7 +314,10 @@ class _ByNumbers:
         return NumberSplit(column, bounds, [None, *nodes[:-1], None], nodes[-1])
 
 
-def _partings(rows: Rows, rules: Sequence[int], number: int) -> list[_ByTexts | _ByNumbers]:
+def _partings(
+    rows: Rows, rules: Sequence[int], number: int, budget: int
+) -> Iterator[_ByTexts | _ByNumbers]:
+    """Find ways to part rules by a column whose parts hold no more than the budget together."""
     by_text: dict[str, list[int]] = {}
     spans: list[tuple[float, float, int]] = []
     # Rules that may match values of other kinds too: every part must have them.
@@ -321,15 +336,15 @@ def _partings(rows: Rows, rules: Sequence[int], number: int) -> list[_ByTexts | 
         if cell.numbers:
             beside_texts.append(rule)
             spans += ((low, high, rule) for low, high in cell.numbers)
-    partings: list[_ByTexts | _ByNumbers] = []
     if len(by_text) > 1:
-        partings.append(_by_texts(number, by_text, beside_texts))
+        yield from _by_texts(number, by_text, beside_texts, budget)
     if len(spans) > 1:
-        partings.append(_by_numbers(number, spans, beside_numbers))
-    return partings
+        yield from _by_numbers(number, spans, beside_numbers, budget)
 
 
-def _by_texts(number: int, by_text: Mapping[str, Sequence[int]], beside: list[int]) -> _ByTexts:
+def _by_texts(
+    number: int, by_text: Mapping[str, Sequence[int]], beside: list[int], budget: int
+) -> Iterator[_ByTexts]:
     """Put rare texts together into parts, in the order of the table, until each is large enough."""
     keys: dict[str, int] = {}
     groups: list[set[int]] = [set()]
@@ -346,18 +361,26 @@ def _by_texts(number: int, by_text: Mapping[str, Sequence[int]], beside: list[in
             groups.append(set())
         groups[key].update(rules)
         keys[text] = key
-    parts = [(sorted(group.union(beside)), only.get(key)) for key, group in enumerate(groups)]
-    return _ByTexts(number, [*parts, (beside, None)], keys)
+    if sum(map(len, groups)) + len(beside) * (len(groups) + 1) <= budget:
+        parts = [(sorted(group.union(beside)), only.get(key)) for key, group in enumerate(groups)]
+        yield _ByTexts(number, [*parts, (beside, None)], keys)
 
 
 def _by_numbers(
-    number: int, spans: Sequence[tuple[float, float, int]], beside: list[int]
-) -> _ByNumbers:
+    number: int, spans: Sequence[tuple[float, float, int]], beside: list[int], budget: int
+) -> Iterator[_ByNumbers]:
     lows = sorted(low for low, _, _ in spans if low != -inf)
     cuts = sorted({lows[at] for at in range(_PART_RULES, len(lows), _PART_RULES)})
+    ends = [
+        (bisect_right(cuts, low), bisect_left(cuts, high) + 1, rule) for low, high, rule in spans
+    ]
+    copies = sum(last - first for first, last, _ in ends)
+    # Counted before any is made: spans without an end would be in half of the parts.
+    if copies + len(beside) * (len(cuts) + 2) > budget:
+        return
     groups: list[set[int]] = [set() for _ in range(len(cuts) + 1)]
-    for low, high, rule in spans:
-        for group in groups[bisect_right(cuts, low) : bisect_left(cuts, high) + 1]:
+    for first, last, rule in ends:
+        for group in groups[first:last]:
             group.add(rule)
     parts = [(sorted(group.union(beside)), None) for group in groups]
-    return _ByNumbers(number, [*parts, (beside, None)], cuts)
+    yield _ByNumbers(number, [*parts, (beside, None)], cuts)

@@ -250,7 +250,7 @@ class PlainTable:
     def _look(self, facts: Mapping[str, object]) -> Answer | None:
         """Answer without the layout for usual facts."""
         try:
-            found, unsure = find_rules(self._table.index, facts)
+            found, unsure = find_rules(self._table.index, facts, only_first=self._takes_first)
         except (KeyError, TypeError):
             return None
         if self._takes_first:

@@ -225,7 +225,7 @@ class CompiledTable:
         """
         is_first = self.policy.takes_first
         try:
-            found, unsure = find_rules(self.index, values)
+            found, unsure = find_rules(self.index, values, only_first=is_first)
         except KeyError:
             return self._scan(ev, names, values)
         if not unsure:

@@ -248,10 +248,11 @@ class _TableCompiler:
         if not clause.allowed.strip():
             return None
         try:
-            found = compile_expression(f"[{clause.allowed}]", self.scope).evaluate(Evaluation(), {})
+            ev = Evaluation()
+            found = compile_expression(f"[{clause.allowed}]", self.scope).evaluate(ev, {})
         except (InvalidInput, Exhausted):
             return None  # unary tests that are no list of values
-        return found if isinstance(found, list) else None
+        return found if isinstance(found, list) and not ev.problems else None
 
     def allowed(self, text: str, title: str) -> Tests | None:
         return self.compiled(_tests_of, text, self.scope, title, None) if text.strip() else None
