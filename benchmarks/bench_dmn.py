@@ -47,7 +47,7 @@ def _alternate(engines: Mapping[str, Engine], facts: Sequence[Facts], rounds: in
 
 def _ratio(times: Times, ours: str, peer: str) -> float:
     pairs = zip(times[ours], times[peer], strict=True)
-    return round(statistics.median(one / other for one, other in pairs), 3)
+    return round(statistics.median(one / other for one, other in pairs), 5)
 
 
 def _speed(size: tuple[int, int], *, quick: bool) -> Iterator[Row]:
