@@ -33,7 +33,7 @@ import anyio.lowlevel
 import attrs
 
 from federlib._tasks import open_task_group
-from federlib.errors import Conflict, FederlibError, Unavailable
+from federlib.errors import Conflict, FederlibError, InvalidInput, Unavailable
 from federlib.membership.config import SwimConfig
 from federlib.membership.confirmation import (
     AskPeer,
@@ -42,6 +42,16 @@ from federlib.membership.confirmation import (
     StaleUnconfirmed,
 )
 from federlib.membership.core import SwimCore
+from federlib.membership.credentials import (
+    address_of,
+    check_advertised,
+    check_key,
+    check_own_role,
+    check_seeds,
+    is_strange,
+    name_node,
+    proven_role,
+)
 from federlib.membership.debug import (
     CoordinateView,
     PeerCoordinateView,
@@ -89,6 +99,9 @@ _OUT = 4_096
 _STREAMS = 16
 """Streams of ours that are open at once; as many wait."""
 
+_PATIENCE_S = 86_400
+"""For a goodbye, at most."""
+
 _QUIET_TURNS = 5
 _DRAIN_TURNS = 2_000
 
@@ -101,17 +114,21 @@ class HealthAwareServer:
     Args:
         transport: Carries the packets; open.
         name: Who we are, across restarts; 1 to 128 printable characters, unique in the group.
-        role: What we are.
+        role: What we are; where the transport's key is of a role, of that one.
         epoch: Which run of us; larger with each restart. By default the wall clock in ms, which
             is enough where it is not set back by more than a restart takes.
-        advertise: Where others reach us, ``host:port``, if not at the transport's address.
+        advertise: Where others reach us, an IP address and port, if not at the transport's
+            address; needed where that listens on all interfaces.
         config: How the protocol runs.
         settings: How peers are confirmed, and timeouts made; by default the environment's.
             Where `config` has timeouts too, `MembershipSettings.complete` puts them together.
         vivaldi: Network coordinates; by default the environment's settings.
         clock: Tells time.
         telemetry: Where metrics and logs go.
-        leave_timeout_s: How long the goodbye may take; seconds.
+        leave_timeout_s: How long the goodbye may take; seconds, up to a day.
+    Raises:
+        InvalidInput: A name, role, epoch, address or duration that cannot be; or a variable of
+            the environment, or timeouts that `config` and `settings` tell differently.
     """
 
     def __init__(
@@ -130,10 +147,10 @@ class HealthAwareServer:
         leave_timeout_s: float = 2.0,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._node = NodeId(name, self._clock.wall_ns() // 1_000_000 if epoch is None else epoch)
-        self._role = role
+        self._node = name_node(name, self._clock.wall_ns() // 1_000_000 if epoch is None else epoch)
+        self._role = check_own_role(role)
         self._transport = transport
-        self._advertise = advertise
+        self._advertise = None if advertise is None else check_advertised(advertise)
         settings = MembershipSettings.from_env() if settings is None else settings
         self._settings = settings
         self._config = settings.complete(SwimConfig() if config is None else config)
@@ -143,12 +160,12 @@ class HealthAwareServer:
         )
         self._meter = MembershipMeter(telemetry)
         self._locator = Locator(self._vivaldi, self._meter, self._now_s)
-        self._leave_timeout_s = leave_timeout_s
+        self._leave_timeout_s = _check_patience(leave_timeout_s)
         self._core: SwimCore | None = None
         self._stack: AsyncExitStack | None = None
         self._sooner = anyio.Event()
         self._told = anyio.Event()
-        self._handled = self._lost = 0
+        self._handled = self._lost = self._strangers = 0
         self._feeds: set[EventFeed] = set()
         self._out: deque[Send] = deque()
         self._has_out = anyio.Event()
@@ -159,17 +176,21 @@ class HealthAwareServer:
         """Begin to take part.
 
         Raises:
-            Conflict: It was entered before; a run begins once.
+            Conflict: It was entered before, as a run begins once; or the transport's key is of
+                another role than ours, so that nobody would listen to us.
             Unavailable: The transport is not open.
-            InvalidInput: The name or the address cannot be sent.
+            InvalidInput: The transport listens on all interfaces, and `advertise` does not say
+                where others reach us.
         """
         if self._core is not None:
             raise Conflict("membership", expected="a new server", actual="used before")
+        check_key(self._transport, self._role)
+        address = address_of(self._transport, self._advertise)
         # A sealed packet must fit, whatever the transport's seal takes.
         seal = self._config.packet_bytes - self._transport.max_payload
         self._core = core = SwimCore(
             self._node,
-            self._advertise or self._transport.address,
+            address,
             self._role,
             rng=self._random,
             config=attrs.evolve(self._config, seal_overhead_bytes=max(0, seal)),
@@ -212,9 +233,12 @@ class HealthAwareServer:
         """Ask these addresses who is there, again and again until somebody is.
 
         Raises:
+            InvalidInput: One of them is no IP address with a port; nobody is asked then. A name
+                is for `federlib.transport.resolve`.
             Unavailable: The server is not open.
         """
-        self._apply(self._open_core().join(addresses, self._now_s()))
+        core = self._open_core()
+        self._apply(core.join(check_seeds(addresses), self._now_s()))
 
     async def leave(self) -> None:
         """Say goodbye and wait until it has been told; there is no way back.
@@ -255,8 +279,14 @@ class HealthAwareServer:
 
     @property
     def refused(self) -> Mapping[str, int]:
-        """How often something that came was refused by the protocol, by reason."""
-        return self._open_core().refused
+        """How often something that came was refused by the protocol, by reason.
+
+        `role`: who sent it may not speak as who it says to be, or as any member.
+        """
+        refused = dict(self._open_core().refused)
+        if self._strangers:
+            refused["role"] = refused.get("role", 0) + self._strangers
+        return refused
 
     @property
     def lost(self) -> int:
@@ -389,10 +419,13 @@ class HealthAwareServer:
         self._apply([each for each in effects if each not in answers[:1]], is_measured=False)
 
     def _handle(self, received: Received, *, reliable: bool) -> tuple[Effect, ...]:
+        if is_strange(received):
+            self._strangers += 1
+            return ()
         return self._open_core().handle(
             received.payload,
             received.address,
-            _proven_role(received),
+            proven_role(received),
             self._now_s(),
             reliable=reliable,
         )
@@ -460,11 +493,9 @@ class HealthAwareServer:
             await anyio.lowlevel.checkpoint()
 
 
-def _proven_role(received: Received) -> PeerRole | None:
-    """Say what the sender's key proves; a role that we do not know proves membership only."""
-    if not received.is_proven:
-        return None
-    try:
-        return PeerRole(received.role) if received.role is not None else PeerRole.UNKNOWN
-    except ValueError:
-        return PeerRole.UNKNOWN
+def _check_patience(leave_timeout_s: float) -> float:
+    # `type`, because True is an int too; NaN compares false with everything.
+    if type(leave_timeout_s) not in {int, float} or not 0 <= leave_timeout_s <= _PATIENCE_S:
+        expected = f"0 to {_PATIENCE_S} seconds"
+        raise InvalidInput("leave_timeout_s", expected=expected, found=leave_timeout_s)
+    return leave_timeout_s

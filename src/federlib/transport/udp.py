@@ -188,6 +188,11 @@ class UdpTransport:
         """Bytes that one datagram carries at most, under the key in use."""
         return self._packets.max_payload
 
+    @property
+    def role(self) -> str | None:
+        """What its messages prove it to be, under the key in use."""
+        return None if self._keyring is None else self._keyring.primary.role
+
     async def send(self, address: str, payload: bytes) -> None:
         """Send one datagram; what the system does not take at once is lost and counted.
 
