@@ -155,6 +155,9 @@ def literal_text(value: Value) -> str:
     if isinstance(value, Function | Overloads):
         return value.name
     if isinstance(value, Range):
+        if value.operator is not None:
+            end = value.high if value.low is None else value.low
+            return f"({value.operator} {literal_text(end)})"
         low, high = "[" if value.has_low else "(", "]" if value.has_high else ")"
         return f"{low}{literal_text(value.low)}..{literal_text(value.high)}{high}"
     return f'@"{value}"'
@@ -262,7 +265,7 @@ def classes_of(constants: Iterable[Constants], kind: FeelType, *, has_null: bool
             members += [Class(example=True), Class(example=False)]
         elif of_type in _STEPS:
             ordered = _ordered(values)
-            is_exact &= ordered is not None
+            is_exact &= ordered is not None and all(map(_is_alone, values))
             members += _line(ordered) if ordered else _single(of_type, values)
         else:
             is_exact = False
@@ -278,6 +281,15 @@ _EXAMPLES: tuple[tuple[FeelType, Value], ...] = (
     (BOOLEAN, True),
     (DATE, Date(2000, 1, 1)),
 )
+
+
+def _is_alone(value: Value) -> bool:
+    """Whether what equals a value is like it to every cell: not of a time with an offset.
+
+    A local time equals that of every zone, by the clock; those of two zones differ.
+    """
+    time = value.time if isinstance(value, DateTime) else value
+    return not isinstance(time, Time) or time.is_local
 
 
 def _single(of_type: type, values: Sequence[Value]) -> list[Class]:
