@@ -17,6 +17,9 @@ people draw (DMNDI) and extensions of other tools are not kept when a model is w
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from federlib.dmn.decider import Decider
 from federlib.dmn.decision import (
     Decision,
@@ -25,7 +28,6 @@ from federlib.dmn.decision import (
     read_decision,
     write_decision,
 )
-from federlib.dmn.diff import Difference, ModelChange, ModelDiff, SearchMethod, diff_models
 from federlib.dmn.documents import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
@@ -40,18 +42,6 @@ from federlib.dmn.documents import (
     parse_model,
 )
 from federlib.dmn.engine import Model, compile_model, find_problems
-from federlib.dmn.events import (
-    DECISION_MADE,
-    DECISIONS,
-    DecisionMade,
-    EventDecisions,
-    EventMapping,
-    decode_made,
-    encode_made,
-    facts_of,
-)
-from federlib.dmn.gaps import Gap, Overlap, TableAnalysis, Unreachable, analyse, analyse_table
-from federlib.dmn.history import Change, ChangeKind, History, Published
 from federlib.dmn.model import (
     Aggregator,
     Binding,
@@ -84,11 +74,26 @@ from federlib.dmn.model import (
     Rule,
 )
 from federlib.dmn.problems import ModelProblem, ModelProblems
-from federlib.dmn.replaying import Replay, replay
 from federlib.dmn.table import CompiledTable
-from federlib.dmn.tck import TckDirectory, TckError, TckFailure, TckReport, run_tck
 from federlib.dmn.trace import CellTrace, RuleTrace, TableTrace
-from federlib.dmn.versions import DirectoryShelf, MemoryShelf, Shelf, VersionStore
+
+if TYPE_CHECKING:
+    from federlib.dmn.diff import Difference, ModelChange, ModelDiff, SearchMethod, diff_models
+    from federlib.dmn.events import (
+        DECISION_MADE,
+        DECISIONS,
+        DecisionMade,
+        EventDecisions,
+        EventMapping,
+        decode_made,
+        encode_made,
+        facts_of,
+    )
+    from federlib.dmn.gaps import Gap, Overlap, TableAnalysis, Unreachable, analyse, analyse_table
+    from federlib.dmn.history import Change, ChangeKind, History, Published
+    from federlib.dmn.replaying import Replay, replay
+    from federlib.dmn.tck import TckDirectory, TckError, TckFailure, TckReport, run_tck
+    from federlib.dmn.versions import DirectoryShelf, MemoryShelf, Shelf, VersionStore
 
 __all__ = [
     "DECISIONS",
@@ -181,3 +186,48 @@ __all__ = [
     "run_tck",
     "write_decision",
 ]
+
+# Loaded when they are asked for: who only decides needs none of these.
+_HOMES = {
+    "Change": "history",
+    "ChangeKind": "history",
+    "DECISIONS": "events",
+    "DECISION_MADE": "events",
+    "DecisionMade": "events",
+    "Difference": "diff",
+    "DirectoryShelf": "versions",
+    "EventDecisions": "events",
+    "EventMapping": "events",
+    "Gap": "gaps",
+    "History": "history",
+    "MemoryShelf": "versions",
+    "ModelChange": "diff",
+    "ModelDiff": "diff",
+    "Overlap": "gaps",
+    "Published": "history",
+    "Replay": "replaying",
+    "SearchMethod": "diff",
+    "Shelf": "versions",
+    "TableAnalysis": "gaps",
+    "TckDirectory": "tck",
+    "TckError": "tck",
+    "TckFailure": "tck",
+    "TckReport": "tck",
+    "Unreachable": "gaps",
+    "VersionStore": "versions",
+    "analyse": "gaps",
+    "analyse_table": "gaps",
+    "decode_made": "events",
+    "diff_models": "diff",
+    "encode_made": "events",
+    "facts_of": "events",
+    "replay": "replaying",
+    "run_tck": "tck",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'federlib.dmn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"federlib.dmn.{home}"), name)
