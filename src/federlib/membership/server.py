@@ -22,7 +22,6 @@ Source: seed §12.6, §12.7 (AD-35).
 from __future__ import annotations
 
 import random  # noqa: TID251 (a shell: it seeds the core)
-from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -71,11 +70,12 @@ from federlib.membership.effects import (
     Send,
     WakeAt,
 )
-from federlib.membership.feed import EventFeed
+from federlib.membership.feed import EventFeed, Feeds
 from federlib.membership.locating import Locator
 from federlib.membership.metrics import MembershipMeter
 from federlib.membership.node import Member, NodeId
 from federlib.membership.roles import PeerRole
+from federlib.membership.sending import Sender
 from federlib.membership.settings import MembershipSettings
 from federlib.skewclock import Clock, SystemClock
 from federlib.telemetry import SILENT, Telemetry
@@ -89,15 +89,6 @@ from federlib.vivaldi import (
 )
 
 __all__ = ["HealthAwareServer"]
-
-_STREAM_S = 5.0
-"""How long the other end of a stream is waited for."""
-
-_OUT = 4_096
-"""Packets that wait to be sent; what comes on top is lost, as on the way."""
-
-_STREAMS = 16
-"""Streams of ours that are open at once; as many wait."""
 
 _PATIENCE_S = 86_400
 """For a goodbye, at most."""
@@ -165,12 +156,10 @@ class HealthAwareServer:
         self._stack: AsyncExitStack | None = None
         self._sooner = anyio.Event()
         self._told = anyio.Event()
-        self._handled = self._lost = self._strangers = 0
-        self._feeds: set[EventFeed] = set()
-        self._out: deque[Send] = deque()
-        self._has_out = anyio.Event()
-        self._streams = anyio.CapacityLimiter(_STREAMS)
-        self._group: anyio.abc.TaskGroup | None = None
+        self._is_told = self._has_ended = False
+        self._handled = self._strangers = 0
+        self._feeds = Feeds()
+        self._sender = Sender(transport, self._take_answer)
 
     async def __aenter__(self) -> Self:
         """Begin to take part.
@@ -200,9 +189,10 @@ class HealthAwareServer:
             on_timeout=self._meter.tell_timeout,
         )
         async with AsyncExitStack() as stack:
-            self._group = group = await stack.enter_async_context(open_task_group())
+            group = await stack.enter_async_context(open_task_group())
             stack.callback(group.cancel_scope.cancel)
-            for task in (self._receive, self._receive_requests, self._send, self._run_timers):
+            self._sender.begin(group)
+            for task in (self._receive, self._receive_requests, self._run_timers):
                 group.start_soon(task)
             self._apply(core.start(self._now_s()))
             self._stack = stack.pop_all()
@@ -214,16 +204,18 @@ class HealthAwareServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Say goodbye, for at most `leave_timeout_s`, and end."""
+        """Say goodbye, for at most `leave_timeout_s`, and end; where it has ended, do nothing."""
         stack, self._stack = self._stack, None
-        assert stack is not None
+        if stack is None:
+            return None
         try:
-            if not self._told.is_set():
+            if not self._is_told:
                 with anyio.move_on_after(self._leave_timeout_s, shield=True):
                     await self._leave()
         finally:
-            for feed in self._feeds:
-                feed.end()
+            self._has_ended = True
+            self._told.set()
+            self._feeds.end()
             is_swallowed = await stack.__aexit__(kind, error, traceback)
         return is_swallowed
 
@@ -237,28 +229,35 @@ class HealthAwareServer:
                 is for `federlib.transport.resolve`.
             Unavailable: The server is not open.
         """
-        core = self._open_core()
-        self._apply(core.join(check_seeds(addresses), self._now_s()))
+        self._check_open()
+        self._apply(self._open_core().join(check_seeds(addresses), self._now_s()))
 
     async def leave(self) -> None:
         """Say goodbye and wait until it has been told; there is no way back.
 
         Raises:
-            Unavailable: The server is not open.
+            Unavailable: The server is not open, or was closed before the goodbye had been told.
         """
-        self._open_core()
+        self._check_open()
         await self._leave()
+        if not self._is_told:
+            raise Unavailable("membership", "it was closed while it said goodbye")
 
     @asynccontextmanager
-    async def events(self) -> AsyncGenerator[EventFeed, None]:
-        """Subscribe to what happens from now on; a slow reader gets `EventsMissed`."""
-        self._open_core()
-        feed = EventFeed()
-        self._feeds.add(feed)
-        try:
+    async def events(self, *, detailed: bool = False) -> AsyncGenerator[EventFeed, None]:
+        """Subscribe to what changes from now on; a slow reader gets `EventsMissed`.
+
+        The feed ends with the server.
+
+        Args:
+            detailed: Whether to be told of every measurement (`PeerMeasured`) and of every
+                question to an UNCONFIRMED peer (`AskPeer`) too: many events, and no change.
+        Raises:
+            Unavailable: The server is not open.
+        """
+        self._check_open()
+        with self._feeds.open(detailed=detailed) as feed:
             yield feed
-        finally:
-            self._feeds.discard(feed)
 
     # Queries.
 
@@ -291,7 +290,7 @@ class HealthAwareServer:
     @property
     def lost(self) -> int:
         """Packets that were not sent: too many waited, or a stream failed."""
-        return self._lost
+        return self._sender.lost
 
     def members(self) -> tuple[Member, ...]:
         """Return all peers that are known, whatever their state; not ourselves."""
@@ -351,18 +350,6 @@ class HealthAwareServer:
             self._handled += 1
             self._answer(asked)
 
-    async def _send(self) -> None:
-        while True:
-            while self._out:
-                send = self._out.popleft()
-                try:
-                    await self._transport.send(send.address, send.payload)
-                except FederlibError:
-                    # An address of another family, or one that is none: somebody told us so.
-                    self._lost += 1
-            self._has_out = anyio.Event()
-            await self._has_out.wait()
-
     async def _run_timers(self) -> None:
         core = self._open_core()
         while True:
@@ -387,19 +374,6 @@ class HealthAwareServer:
             if quiet == _QUIET_TURNS:
                 return
 
-    async def _request(self, send: Send) -> None:
-        async with self._streams:
-            try:
-                answer = await self._transport.request(
-                    send.address, send.payload, timeout_s=_STREAM_S
-                )
-            except FederlibError:
-                # Nobody there; the protocol asks again.
-                self._lost += 1
-                return
-        if answer.payload:
-            self._take(answer, reliable=True)
-
     # What the core wants.
 
     def _take(self, received: Received, *, reliable: bool) -> None:
@@ -408,6 +382,9 @@ class HealthAwareServer:
         # the one that opened it.
         self._apply(effects, is_measured=not (reliable or received.is_first))
 
+    def _take_answer(self, answer: Received) -> None:
+        self._take(answer, reliable=True)
+
     def _answer(self, asked: Asked) -> None:
         effects = self._handle(asked.received, reliable=True)
         answers = [each for each in effects if type(each) is Send and each.reliable]
@@ -415,7 +392,7 @@ class HealthAwareServer:
             asked.answer(answers[0].payload if answers else b"")
         except FederlibError:
             # Longer than this transport's streams may be.
-            self._lost += 1
+            self._sender.lost += 1
         self._apply([each for each in effects if each not in answers[:1]], is_measured=False)
 
     def _handle(self, received: Received, *, reliable: bool) -> tuple[Effect, ...]:
@@ -433,7 +410,7 @@ class HealthAwareServer:
     def _apply(self, effects: Sequence[Effect], *, is_measured: bool = True) -> None:
         for effect in effects:
             if isinstance(effect, Send):
-                self._post(effect)
+                self._sender.post(effect)
             elif isinstance(effect, WakeAt):
                 self._sooner.set()
             elif isinstance(effect, PeerMeasured):
@@ -443,24 +420,13 @@ class HealthAwareServer:
             else:
                 self._tell(effect)
 
-    def _post(self, send: Send) -> None:
-        if send.reliable and self._streams.statistics().tasks_waiting < _STREAMS:
-            assert self._group is not None
-            self._group.start_soon(self._request, send)
-        elif send.reliable:
-            self._lost += 1
-        elif len(self._out) < _OUT:
-            self._out.append(send)
-            self._has_out.set()
-        else:
-            self._lost += 1
-
     def _tell(self, event: Event) -> None:
         if isinstance(event, AskPeer | RemovePeer | StaleUnconfirmed):
             self._meter.tell_confirmation(event)
         elif isinstance(event, PeerConfirmed):
             self._locator.tell_confirmed(event)
         elif isinstance(event, LeaveTold):
+            self._is_told = True
             self._told.set()
         elif not isinstance(event, PeerMeasured):
             if isinstance(event, MemberRemoved | MemberRestarted):
@@ -469,8 +435,7 @@ class HealthAwareServer:
             if isinstance(event, MemberJoined | MemberRemoved):
                 self._meter.tell_transition(event)
             self._meter.tell_counts(self._open_core().tracker)
-        for feed in self._feeds:
-            feed.put(event)
+        self._feeds.put(event)
 
     # Small things.
 
@@ -480,17 +445,25 @@ class HealthAwareServer:
     def _encoded(self) -> bytes:
         return encode_coordinate(self._vivaldi.get_local_coordinate(), now_s=self._now_s())
 
+    def _check_open(self) -> None:
+        if self._stack is None:
+            raise _closed()
+
     def _open_core(self) -> SwimCore:
         if self._core is None:
-            raise Unavailable("membership", "it is not open", hint="use it inside `async with`")
+            raise _closed()
         return self._core
 
     async def _leave(self) -> None:
         self._apply(self._open_core().leave(self._now_s()))
         await self._told.wait()
         # The last goodbyes stand in the queue.
-        while self._out:
+        while self._sender.is_waiting and not self._has_ended:
             await anyio.lowlevel.checkpoint()
+
+
+def _closed() -> Unavailable:
+    return Unavailable("membership", "it is not open", hint="use it inside `async with`")
 
 
 def _check_patience(leave_timeout_s: float) -> float:
