@@ -4,7 +4,9 @@
     assert strategy is GATE_STRATEGY
 
 A role is an authenticated field of a member; what gossip says and what ports and host names
-suggest are only fallbacks for peers of which nothing better is known. A peer of which nothing
+suggest are only fallbacks for peers of which nothing better is known. `HealthAwareServer` never
+needs the last two, as whoever tells it of a peer tells its role; they are for programs that
+learn of peers from lists of addresses, and call `detect_peer_role`. A peer of which nothing
 is known stays UNKNOWN and is treated like a manager: it is asked, and asking is harmless,
 where waiting as for a worker would leave a gate undiscovered for three minutes.
 
@@ -236,6 +238,8 @@ def detect_peer_role(
     default: PeerRole = PeerRole.UNKNOWN,
 ) -> PeerRole:
     """Return a peer's role: what its key proves, else what it says, else what its address hints.
+
+    For who learns of a peer elsewhere than from its messages: a server calls it for nobody.
 
     Args:
         node: Its address, `host:port`.
