@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import SequenceMatcher
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -102,6 +101,8 @@ def _table_changes(
             yield ModelChange(f"{element}: {name}", "changed", "", *shown)
     first_rules = [(rule.conditions, rule.conclusions) for rule in before.rules]
     second_rules = [(rule.conditions, rule.conclusions) for rule in after.rules]
+    from difflib import SequenceMatcher  # of no use to whoever only decides
+
     matcher = SequenceMatcher(a=first_rules, b=second_rules, autojunk=False)
     for kind, low, high, start, end in matcher.get_opcodes():
         if kind == "equal":
