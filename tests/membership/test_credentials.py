@@ -220,6 +220,14 @@ async def test_a_transport_over_udp_knows_its_role() -> None:
             assert server.members() == ()
 
 
+async def test_without_keys_there_is_no_role_to_fit() -> None:
+    async with (
+        UdpTransport(cluster="test", plaintext=True) as transport,
+        member(transport, WORKER) as server,
+    ):
+        assert server.members() == ()
+
+
 @pytest.mark.parametrize(
     ("is_proven", "role", "proven"),
     [(False, None, None), (True, None, UNKNOWN), (True, "gate", GATE), (True, "worker", WORKER)],

@@ -39,6 +39,14 @@ def test_every_measurement_that_moved_us_is_counted(
     assert len(sink.observations("vivaldi_prediction_error")) == bool(updates)
 
 
+def test_what_cannot_be_measured_moves_nothing_and_is_not_counted() -> None:
+    sink = RecordingSink()
+    vivaldi = VivaldiCoordinateSystem(now_s=lambda: 0.0, rng=random.Random(1))
+    locator = Locator(vivaldi, MembershipMeter(Telemetry(sink)), lambda: 0.0)
+    locator.learn(PeerMeasured("p", 1e6, COORD, None))
+    assert sink.value("vivaldi_coordinate_updates") == vivaldi.counts.updates == 0
+
+
 def test_convergence_is_told_once() -> None:
     sink = RecordingSink()
     now = [100.0]

@@ -11,7 +11,7 @@ import anyio
 import attrs
 import pytest
 
-from federlib.errors import Conflict, Unavailable
+from federlib.errors import Conflict, OutcomeUnknown, Unavailable
 from federlib.membership.config import SwimConfig
 from federlib.membership.debug import debug_app
 from federlib.membership.effects import (
@@ -22,11 +22,13 @@ from federlib.membership.effects import (
 )
 from federlib.membership.feed import EventsMissed, ServerEvent
 from federlib.membership.lifecycle import NodeLifecycleState
+from federlib.membership.messages import Alive, ConfirmationPing, encode_message, pack
+from federlib.membership.node import NodeId
 from federlib.membership.roles import PeerRole
 from federlib.membership.server import HealthAwareServer
 from federlib.membership.timeouts import TimeoutSettings
 from federlib.telemetry import RecordingSink, Telemetry
-from federlib.transport import Key, Keyring, MemoryHub, UdpTransport, new_secret
+from federlib.transport import Key, Keyring, Limits, MemoryHub, UdpTransport, new_secret
 
 pytestmark = pytest.mark.anyio
 _E = TypeVar("_E")
@@ -248,6 +250,24 @@ async def test_over_udp_with_keys_of_roles() -> None:
         await until(lambda: alive(servers[0]) == {"n1", "n2", "n3"})
         await until(lambda: all(len(alive(server)) >= 2 for server in servers))
         await until(lambda: servers[1].get_vivaldi_coordinate().sample_count >= 2)
+
+
+async def test_an_answer_that_streams_do_not_carry_is_lost() -> None:
+    hub = MemoryHub(draw=lambda: 0.5)
+    me = Alive(NodeId("n1", 1), 0, "10.0.0.2:1", PeerRole.GATE)
+    ask = pack(encode_message(ConfirmationPing(1, "n0", me)))
+    async with (
+        hub.transport("10.0.0.1:1") as transport,
+        HealthAwareServer(
+            transport, "n0", PeerRole.GATE, config=QUICK, leave_timeout_s=0
+        ) as server,
+        # As long as the question: the answer has a coordinate too.
+        hub.transport("10.0.0.2:1", limits=Limits(max_stream=len(ask))) as other,
+    ):
+        with pytest.raises(OutcomeUnknown):
+            await other.request(transport.address, ask, timeout_s=0.01)
+        assert server.lost == 1
+        assert server.refused == {}
 
 
 async def test_what_is_not_open_or_was_used_says_so() -> None:

@@ -91,18 +91,20 @@ def test_what_is_cut_off_or_too_long_is_nothing(length: int) -> None:
     assert decode_coordinate((DATA * 200)[:length], now_s=0.0) is None
 
 
-@pytest.mark.parametrize("field", range(2, 7))
+@pytest.mark.parametrize("field", range(8))
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e9, -1e9])
 def test_numbers_that_cannot_be_are_nothing(field: int, value: float) -> None:
     numbers = [*HERE.position, HERE.height, 0.1, 1.0, 0.0, 1.0]
     numbers[field] = value
-    data = struct.pack("!BBddddd4fI", 1, 4, *numbers, 3)
+    data = struct.pack("!BB4d5fI", 1, 4, *numbers, 3)
+    assert len(data) == len(DATA)
     assert decode_coordinate(data, now_s=0.0) is None
 
 
 @pytest.mark.parametrize("age_s", [-1.0, math.nan, math.inf])
 def test_an_age_that_cannot_be_is_nothing(age_s: float) -> None:
-    data = struct.pack("!BBddddd4fI", 1, 4, *HERE.position, 0.25, 0.1, 1.0, 0.0, age_s, 3)
+    data = struct.pack("!BB4d5fI", 1, 4, *HERE.position, 0.25, 0.1, 1.0, 0.0, age_s, 3)
+    assert len(data) == len(DATA)
     assert decode_coordinate(data, now_s=0.0) is None
 
 
