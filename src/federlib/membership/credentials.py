@@ -113,9 +113,10 @@ def check_key(transport: Transport, role: PeerRole) -> None:
     """
     proven: object = getattr(transport, "role", None)
     if proven is not None and (proven not in _PROVABLE or proven != role.value):
+        fitting = "" if role is PeerRole.UNKNOWN else f"of the role {role.value}, or one "
         raise Conflict(
             f"role {role.value}",
-            expected=f"a key of the role {role.value}, or one without a role",
+            expected=f"a key {fitting}without a role",
             actual=f"a key of the role {proven}",
             hint="give this process the key of its role, or the role of its key",
         )
