@@ -110,6 +110,20 @@ class Compiler:
 
         return by_value
 
+    def asking(self, node: Node) -> Predicate:
+        """Make of a node that names `?` what tests a value: a boolean decides by itself."""
+        if isinstance(node, Test | Interval):
+            return self.test(node)
+        code = self.code(node)
+
+        def by_itself(ev: Evaluation, frame: Frame, value: Value) -> bool | None:
+            result = code(ev, frame)
+            if result is None or isinstance(result, bool):
+                return result
+            return operators.is_in(ev, value, result)
+
+        return by_itself
+
 
 def _literal(_: Compiler, node: Literal) -> Code:
     value = node.value
@@ -265,10 +279,17 @@ def _between(compiler: Compiler, node: Between) -> Code:
 
 def _in(compiler: Compiler, node: In) -> Code:
     value = compiler.code(node.value)
-    tests = [compiler.test(test) for test in node.tests]
+    asking = node.asking or (False,) * len(node.tests)
+    tests = [
+        compiler.asking(test) if asks else compiler.test(test)
+        for test, asks in zip(node.tests, asking, strict=True)
+    ]
+    place = node.place
 
     def code(ev: Evaluation, frame: Frame) -> Value:
         tested = value(ev, frame)
+        if place:
+            frame[place] = tested
         result: bool | None = False
         for test in tests:
             result = operators.or_(result, test(ev, frame, tested))

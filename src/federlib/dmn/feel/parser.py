@@ -41,6 +41,7 @@ from federlib.dmn.feel.type_text import read_type
 from federlib.dmn.feel.types import (
     ANY,
     BOOLEAN,
+    NAMED_TYPES,
     NULL,
     NUMBER,
     STRING,
@@ -100,6 +101,8 @@ _KEEPERS = frozenset(
         "union",
     }
 )
+# Types that say nothing without their parameters.
+_GENERIC = frozenset({"context", "function", "list", "range"})
 # After `[`, these tell the open end of a range from a filter.
 _AFTER_END = frozenset(")],}=<>!+*/.")
 
@@ -130,10 +133,12 @@ class Parser(Cursor):
 
     Attributes:
         is_in_end: It reads the upper end of a range, where `[` may close the range.
+        is_cell: It reads a cell, which calls what it tests `?`.
     """
 
     at: int  # Moved here too, so its type is said again.
     is_in_end: bool = False
+    is_cell: bool = False
 
     def is_at_end(self) -> bool:
         """Say whether nothing but blanks is left."""
@@ -144,14 +149,6 @@ class Parser(Cursor):
         """See that nothing but blanks is left."""
         if not self.is_at_end():
             self.fail("an operator or the end")
-
-    def expressions(self, closing: str) -> tuple[Node, ...]:
-        """Read expressions with commas between them, up to what closes them."""
-        found = [self.expression()]
-        while self.takes(","):
-            found.append(self.expression())
-        self.expect(closing)
-        return tuple(found)
 
     def expression(self, rank: int = _OR) -> Node:
         """Read an expression whose operators are at least of a rank."""
@@ -221,31 +218,57 @@ class Parser(Cursor):
             self.expect_word("and")
             return Between(left, low, self.expression(_ADDITION))
         if operator == "in":
-            return In(left, self._tests())
+            return self._in(left)
         if operator == "=" and self.text.startswith("=", self.at):
             self.fail("an operand; FEEL compares with `=`")
         right = self.expression(_ADDITION)
         return Comparison(cast("ComparisonOperator", operator), left, right)
 
-    def _tests(self) -> tuple[Node, ...]:
-        """Read what stands after `in`: one test, or some in parentheses."""
+    def _in(self, value: Node) -> Node:
+        """Read what stands after `in`; there `?` is the value, unless a cell has its own.
+
+        That of the cell stays: `"a" in ?` asks about what the cell tests, not about `"a"`.
+        """
+        if self.is_cell:
+            return In(value, self._tests([]))
+        mark, inputs = self.mark(), self.inputs
+        place = self.declare("?", value.type)
+        asking: list[bool] = []
+        tests = self._tests(asking)
+        self.forget(mark)
+        self.inputs = inputs
+        return In(value, tests, place, tuple(asking)) if any(asking) else In(value, tests)
+
+    def _tests(self, asking: list[bool]) -> tuple[Node, ...]:
+        """Read one test, or some in parentheses, and tell of each whether it names `?`."""
+        asked = self.inputs
         if not self.sees("("):
-            return (self.expression(_ADDITION),)
+            test = self.expression(_ADDITION)
+            asking.append(self.inputs > asked)
+            return (test,)
         with self.nested():
             self.at += 1
             first = self.bracketed()
             if self.sees(".."):
                 node = forms.interval_from(self, first, has_low=False)
-            elif self.takes(","):
+            elif self.sees(","):
                 is_in_end, self.is_in_end = self.is_in_end, False
-                tests = (first, *self.expressions(")"))
+                tests = [first]
+                asking.append(self.inputs > asked)
+                while self.takes(","):
+                    asked = self.inputs
+                    tests.append(self.expression())
+                    asking.append(self.inputs > asked)
+                self.expect(")")
                 self.is_in_end = is_in_end
-                return tests
+                return tuple(tests)
             else:
                 self.expect(")")
                 node = first
         # It was an operand in parentheses if more of it follows: `x in (a + b) * c`.
-        return (self.operators(self._suffixed(node), _ADDITION),)
+        test = self.operators(self._suffixed(node), _ADDITION)
+        asking.append(self.inputs > asked)
+        return (test,)
 
     def _signed(self) -> Node:
         """Read an operand that may have signs before it."""
@@ -289,7 +312,10 @@ class Parser(Cursor):
             start = self.at
             wanted = read_type(self)
             text = self.text[start : self.at]
-            if wanted is None and self.scope.strict:
+            bare = text.strip()
+            if bare in _GENERIC and self.scope.all_types[bare] is NAMED_TYPES[bare]:
+                wanted = None  # Such a type has parameters: Table 61 has `instance of list`.
+            elif wanted is None and self.scope.strict:
                 known = self.scope.all_types
                 raise lexer.UnknownName(self.text, start, name=text, known=known)
             node = InstanceOf(node, wanted, text)

@@ -206,10 +206,19 @@ class Between(msgspec.Struct, frozen=True):
 
 
 class In(msgspec.Struct, frozen=True):
-    """A value that passes one of some tests."""
+    """A value that passes one of some tests.
+
+    Attributes:
+        value: The value.
+        tests: One of them must hold.
+        place: Where the tests find the value, which they call `?`; 0: they do not ask for it.
+        asking: For each test, whether it does.
+    """
 
     value: Node
     tests: tuple[Node, ...]
+    place: int = 0
+    asking: tuple[bool, ...] = ()
     type: FeelType = BOOLEAN
 
 

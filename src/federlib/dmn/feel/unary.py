@@ -35,6 +35,7 @@ def parse_unary_tests(text: str, scope: Scope, builtins: Scope) -> tuple[Tests, 
 
 
 def _read_tests(parser: Parser) -> Tests:
+    parser.is_cell = True
     parser.declare("?", parser.scope.all_names.get("?", ANY))
     if parser.is_at_end():
         return Tests(())
