@@ -233,6 +233,9 @@ def test_whatever_it_is_shown_it_rules_by_its_reasons_and_the_mode(
     [
         {"mode": "on"},
         {"modes": {"scale": "maybe"}},
+        {"modes": None},
+        {"confounders": ["load"]},
+        {"scale_down": "scale"},
         {"disruptive": "restart_many"},
         {"disruptive": frozenset({1})},
         {"confounders": {"restart_many": "load"}},
@@ -252,7 +255,15 @@ def test_settings_that_mean_nothing_are_refused(fields: dict[str, object]) -> No
 
 @pytest.mark.parametrize(
     "fields",
-    [{"max_share": 1.5}, {"max_share": float("nan")}, {"max_step": -1}, {"floor": 1.5}],
+    [
+        {"max_share": 1.5},
+        {"max_share": float("nan")},
+        {"max_step": -1},
+        {"floor": 1.5},
+        {"present": "n"},
+        {"present": None},
+        {"target": ""},
+    ],
 )
 def test_thresholds_that_mean_nothing_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):

@@ -67,6 +67,13 @@ class ScaleDown:
     def __attrs_post_init__(self) -> None:
         """Refuse limits that mean nothing."""
         object.__setattr__(self, "actions", _names(self.actions, "actions"))
+        for field in ("present", "target"):
+            found = getattr(self, field)
+            if type(found) is not str or not found:
+                raise InvalidInput(field, expected="the name of a field", found=found)
+        if self.present == self.target:
+            # Nothing would ever scale down.
+            raise InvalidInput("target", expected="another field than present", found=self.target)
         if type(self.max_share) not in {int, float} or not 0 <= self.max_share <= 1:
             raise InvalidInput("max_share", expected="a share, 0 to 1", found=self.max_share)
         for field in ("max_step", "floor"):
@@ -125,6 +132,11 @@ class GateConfig:
     def __attrs_post_init__(self) -> None:
         """Refuse what would silently open the gate."""
         object.__setattr__(self, "disruptive", _names(self.disruptive, "disruptive"))
+        if not isinstance(self.scale_down, ScaleDown | None):
+            raise InvalidInput("scale_down", expected="a ScaleDown", found=self.scale_down)
+        for field in ("modes", "confounders"):
+            if not isinstance(found := getattr(self, field), Mapping):
+                raise InvalidInput(field, expected="a mapping by action", found=found)
         for field, mode in (("mode", self.mode), *self.modes.items()):
             if mode not in _MODES:
                 raise InvalidInput(field, expected=" or ".join(_MODES), found=mode)
