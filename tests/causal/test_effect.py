@@ -278,3 +278,23 @@ def test_what_cannot_be_measured_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput):
         measure_effect(treated, control, **settings_)
+
+
+@pytest.mark.parametrize(
+    "series", [None, 5, "1" * 60, dict.fromkeys(range(60), 1.0), (each for each in [1.0] * 60)]
+)
+def test_what_is_no_series_is_refused(series: object) -> None:
+    with pytest.raises(InvalidInput, match="a series of numbers"):
+        measure_effect(Watched(series), at=40)  # type: ignore[arg-type]  # that is the case
+
+
+@pytest.mark.parametrize("covariates", [[[1.0] * 60], {1: [1.0] * 60}])
+def test_covariates_have_the_names_of_nodes(covariates: object) -> None:
+    watched = Watched([1.0] * 60, covariates)  # type: ignore[arg-type]  # that is the case
+    with pytest.raises(InvalidInput, match=r"treated\.covariates"):
+        measure_effect(watched, at=40)
+
+
+def test_what_nobody_watched_has_no_effect() -> None:
+    with pytest.raises(InvalidInput, match="treated: expected Watched"):
+        measure_effect(None, at=40)  # type: ignore[arg-type]  # that is the case

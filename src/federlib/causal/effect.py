@@ -157,6 +157,12 @@ def _minus(one: Series, other: Series) -> list[float]:
 
 
 def _checked(watched: Watched, field: str) -> tuple[list[float], dict[str, list[float]]]:
+    if not isinstance(watched, Watched):
+        raise InvalidInput(field, expected="Watched", found=watched)
+    names: object = watched.covariates  # whatever a caller put there
+    if not (isinstance(names, Mapping) and all(isinstance(name, str) for name in names)):
+        raise InvalidInput(f"{field}.covariates", expected="series by the names of nodes",
+                           found=names)  # fmt: skip
     if len(watched.covariates) > MAX_COVARIATES:
         found = len(watched.covariates)
         raise InvalidInput(f"{field}.covariates", expected=f"at most {MAX_COVARIATES}", found=found)
@@ -176,6 +182,11 @@ def _checked(watched: Watched, field: str) -> tuple[list[float], dict[str, list[
 
 
 def _numbers(series: Series, field: str) -> list[float]:
+    # A generator has no length, and the keys of a mapping or the letters of a text are none.
+    if isinstance(series, str | bytes | Mapping) or not (
+        hasattr(series, "__len__") and hasattr(series, "__iter__")
+    ):
+        raise InvalidInput(field, expected="a series of numbers", found=type(series).__name__)
     if len(series) > MAX_SAMPLES:
         raise InvalidInput(field, expected=f"at most {MAX_SAMPLES} samples", found=len(series))
     try:
