@@ -53,6 +53,8 @@ def test_what_is_written_as_json_is_read_again(hypothesis: Hypothesis) -> None:
         (YAML.replace(b"at_least: 5", b"at_least: .nan"), "at_least"),
         (YAML.replace(b"direction: decrease", b"direction: sideways"), "direction"),
         (YAML.replace(b"  alarm: [load]", b"  load: [alarm]"), "load"),
+        (YAML + b"v: 2\n", "v: expected 1, found 2"),
+        (YAML + b"author: dev\n", "^hypothesis: expected each key once"),
         (b"&a [*a]", "anchors"),
         (b"!!python/object:os.system {}", "tags"),
         (b"[1, 2", "YAML"),

@@ -73,5 +73,7 @@ def _from_yaml(data: bytes) -> bytes:
         if repeated := _repeated(yaml.compose(data, Loader=loader)):
             raise InvalidInput(_WHERE, expected="each key once", found=repeated)
         return msgspec.json.encode(yaml.load(data, Loader=loader))  # noqa: S506  # a safe one
+    except InvalidInput:
+        raise
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise unreadable(_WHERE, error) from error

@@ -353,9 +353,13 @@ def checked(record: T) -> T:
     """Return the record as a reader of the store will see it.
 
     Raises:
-        InvalidInput: A field is of the wrong type or out of its range.
+        InvalidInput: A field is of the wrong type or out of its range, or the record is of
+            another version than this federlib reads.
     """
     kind = type(record)
+    found = getattr(record, "v", FORMAT)
+    if type(found) is not int or found != FORMAT:
+        raise InvalidInput("v", expected=str(FORMAT), found=found)
     try:
         # One round trip checks every constraint that the annotations state. What is not
         # finite becomes null on the way, and is refused.
