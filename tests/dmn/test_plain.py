@@ -19,6 +19,7 @@ from federlib.dmn import (
     Rule,
     compile_model,
 )
+from federlib.errors import InvalidInput
 
 _TABLE = DecisionTable(
     (InputClause("tier", allowed='"gold", "silver", "basic"'), InputClause("load")),
@@ -37,6 +38,14 @@ _GUARDED = compile_model(
         decision("it", _TABLE, "tier", "load"),
         inputs={"tier": "string", "load": "tPercent"},
         item_definitions=(_PERCENT,),
+    )
+)
+
+
+_BARE = compile_model(
+    model(
+        decision("it", _TABLE, "tier", "load"),
+        inputs={"tier": "string", "load": "number"},
     )
 )
 
@@ -241,3 +250,38 @@ def test_a_default_that_does_not_fit_goes_the_long_way() -> None:
     )
     assert found.decider().answer({"x": 1}) is None
     assert found.decide({"x": 1}).problems
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        "100." + "0" * 40 + "1",
+        "99." + "9" * 40,
+        "1e-7000",
+        "-1e-7000",
+        "-1e-6177",
+        "80.1",
+        "1e6144",
+    ],
+)
+def test_a_decimal_of_more_digits_is_rounded_on_both_ways(load: str) -> None:
+    table = DecisionTable(
+        (InputClause("load"),),
+        (OutputClause("band"),),
+        (Rule(("> 100",), ("1",)), Rule(("0",), ("2",)), Rule(("100",), ("3",)),
+         Rule(("< 0",), ("4",)), Rule(("-",), ("5",))),
+        hit_policy="FIRST",
+    )  # fmt: skip
+    asked = compile_model(model(decision("it", table, "load"), inputs={"load": "number"}))
+    facts = {"load": Decimal(load)}
+    found = asked.decide(facts, trace=True)
+    assert asked.outputs(facts) == found.outputs
+    assert asked.decide(facts).matched == found.matched
+
+
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity", "-Infinity"])
+def test_a_decimal_that_is_no_number_is_refused(number: str) -> None:
+    facts = {"tier": "gold", "load": Decimal(number)}
+    for ask in (_GUARDED.outputs, _GUARDED.decide, _BARE.outputs, _BARE.decide):
+        with pytest.raises(InvalidInput, match="load: expected a finite number"):
+            ask(facts)

@@ -15,6 +15,7 @@ from types import NoneType
 import attrs
 
 from federlib.dmn.cells import Cell, bound_of
+from federlib.dmn.feel.numbers import CONTEXT
 
 __all__ = ["LIMIT", "NUMBERS", "TYPES", "ColumnMasks", "IndexColumn", "column_masks", "place_of"]
 
@@ -94,9 +95,13 @@ def place_of(bounds: Sequence[float], value: float | Decimal) -> int:
     Args:
         bounds: As in `ColumnMasks`.
         value: The number; the place of a decimal is always within the limits.
+    Raises:
+        KeyError: A decimal is no number of FEEL, which would round it first, or refuse it.
     """
     if not isinstance(value, Decimal):
         return bisect_right(bounds, value)
+    if not value.is_finite() or CONTEXT.plus(value) != value:
+        raise KeyError(value)
     bound = bound_of(value)
     if -LIMIT < bound < LIMIT:
         return bisect_right(bounds, bound)
