@@ -228,3 +228,9 @@ def test_days_and_ranges_are_what_json_says_of_them() -> None:
     assert jsonable(Range(None, "a", has_low=False, has_high=True, operator="<=")) == {
         "@": ["range", "<=", False, True, None, "a"]
     }
+
+
+def test_half_of_a_pair_of_surrogates_cannot_be_written() -> None:
+    made = _MODEL.decide({"depth": 1, "pool": "\ud800"})
+    with pytest.raises(InvalidInput, match="texts of Unicode"):
+        write_decision(made)

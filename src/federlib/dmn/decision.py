@@ -119,7 +119,8 @@ def write_decision(decision: Decision) -> bytes:
     """Write a decision as JSON: numbers with all digits, dates as `{"@": "2026-11-22"}`.
 
     Raises:
-        InvalidInput: An input or output is nothing that FEEL has.
+        InvalidInput: An input or output is nothing that FEEL has, or a text in it has half of
+            a surrogate pair, which no JSON can hold.
     """
     trace = decision.trace
     stored = _Stored(
@@ -134,7 +135,10 @@ def write_decision(decision: Decision) -> bytes:
         trace=None if trace is None else [_jsonable_trace(each) for each in trace],
         decided_at_ns=decision.decided_at_ns,
     )
-    return msgspec.json.encode(stored)
+    try:
+        return msgspec.json.encode(stored)
+    except UnicodeEncodeError as error:
+        raise InvalidInput("decision", expected="texts of Unicode", found=str(error)) from error
 
 
 def _jsonable_context(values: Mapping[str, object], where: str) -> dict[str, object]:
