@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from federlib.dmn import Model, compile_model, dump_json, dump_xml, parse_model
 from federlib.dmn.gaps import analyse
 from federlib.dmn.policies import POLICIES, PolicyName, load_mapping, load_policy
-from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput, MissingExtra
 
 MODELS = {name: compile_model(load_policy(name)) for name in POLICIES}
 
@@ -167,6 +169,15 @@ def test_a_mapping_gives_every_input_of_its_policy(name: PolicyName) -> None:
     mapping = load_mapping(name)
     assert mapping.event == f"{name}.decision.requested"
     assert sorted(mapping.facts) == sorted(each.name for each in load_policy(name).inputs)
+
+
+@pytest.mark.parametrize("load", [load_policy, load_mapping])
+def test_without_yaml_the_extra_is_named(
+    load: Callable[[PolicyName], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtra, match=r"federlib\[dmn\]"):
+        load("scaling")
 
 
 def test_an_unknown_policy_is_refused() -> None:

@@ -52,10 +52,11 @@ def load_mapping(name: PolicyName) -> EventMapping:
         InvalidInput: There is no such policy.
         MissingExtra: PyYAML is not installed.
     """
-    import yaml
-
     data = _data("events")
     loader = safe_loader(data, "event mapping", extra="dmn", max_bytes=1_000_000)
+    # After it, as it says which extra is missing.
+    import yaml
+
     plain = yaml.load(data, Loader=loader)  # noqa: S506 (a safe loader)
     return msgspec.convert(plain, dict[str, EventMapping])[_checked(name)]
 
