@@ -44,6 +44,50 @@ def test_what_is_published_last_decides(store: VersionStore) -> None:
     assert store.names() == ["scaling"]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"at_ns": -1}, {"at_ns": None}, {"at_ns": 2**63}, {"by": "x" * 501}, {"note": "\ud800"},
+     {"by": None}],
+)  # fmt: skip
+def test_what_could_not_be_read_again_is_not_written(
+    store: VersionStore, fields: dict[str, object]
+) -> None:
+    store.publish("scaling", model("1"), at_ns=10)
+    before = store.history("scaling")
+    with pytest.raises(InvalidInput, match="model scaling"):
+        store.publish("scaling", model("2"), **{"at_ns": 20, **fields})  # type: ignore[arg-type]  # that is the case
+    assert store.history("scaling") == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, Definitions("m", version="\ud800"), Definitions("m", inputs=(5,))]  # type: ignore[arg-type]  # that is the case
+)  # fmt: skip
+def test_a_model_that_could_not_be_read_again_is_not_published(
+    store: VersionStore, wrong: Definitions
+) -> None:
+    with pytest.raises(InvalidInput, match="can be read again"):
+        store.publish("scaling", wrong, at_ns=10)
+    assert store.names() == []
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [(b'"active":2', b'"active":9'), (b'"active":2', b'"active":0'),
+     (b'{"number":2', b'{"number":1'), (b'"before":[1]', b'"before":[7]')],
+)  # fmt: skip
+def test_a_history_that_names_other_versions_than_it_has_is_corrupt(
+    shelf: Shelf, store: VersionStore, there: bytes, instead: bytes
+) -> None:
+    for text in ("1", "2"):
+        store.publish("scaling", model(text), at_ns=10)
+    data = shelf.read("scaling/history.json")
+    assert data is not None
+    assert there in data
+    shelf.write("scaling/history.json", data.replace(there, instead, 1))
+    with pytest.raises(CorruptRecord, match="versions"):
+        store.load("scaling")
+
+
 def test_the_same_content_is_not_published_twice(store: VersionStore) -> None:
     first = store.publish("scaling", model("1"), at_ns=10)
     assert store.publish("scaling", model("1"), at_ns=20) == first

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from federlib._json import RecordReader
-from federlib.errors import Conflict, InvalidInput
+from federlib.errors import Conflict, CorruptRecord, InvalidInput
 
 __all__ = [
     "MAX_CHANGES",
@@ -233,8 +233,18 @@ def roll_back(history: History, *, at_ns: int, by: str = "", note: str = "") -> 
 
 
 def encode_history(history: History) -> bytes:
-    """Return a history as it is stored."""
-    return msgspec.json.encode(history)
+    """Return a history as it is stored.
+
+    Raises:
+        InvalidInput: It could not be read again: an instant, a name or a note is out of range.
+    """
+    try:
+        data = msgspec.json.encode(history)
+        msgspec.json.decode(data, type=History)
+    except (TypeError, ValueError) as error:
+        expected = "instants, names and notes that can be kept"
+        raise InvalidInput(f"model {history.name}", expected=expected, found=str(error)) from error
+    return data
 
 
 def decode_history(where: str, data: bytes) -> History:
@@ -244,9 +254,16 @@ def decode_history(where: str, data: bytes) -> History:
         where: It is stored, for errors.
         data: What is there.
     Raises:
-        CorruptRecord: It is something else.
+        CorruptRecord: It is something else, or names versions that it does not have.
     """
-    return _histories.read(where, data)
+    history = _histories.read(where, data)
+    count = len(history.versions)
+    if [each.number for each in history.versions] != list(range(1, count + 1)):
+        raise CorruptRecord(where, expected="versions in order from 1", found=data)
+    named = (history.active, *history.before)
+    if count and not all(1 <= number <= count for number in named):
+        raise CorruptRecord(where, expected=f"versions within 1 to {count}", found=named)
+    return history
 
 
 def _changed(

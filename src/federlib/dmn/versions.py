@@ -24,7 +24,7 @@ from federlib.dmn import history as changes
 from federlib.dmn.documents import MAX_JSON_BYTES, content_hash, dump_json, parse_model
 from federlib.dmn.history import History, Published, check_name, decode_history, encode_history
 from federlib.dmn.model import Definitions
-from federlib.errors import CorruptRecord, FederlibError, Unavailable
+from federlib.errors import CorruptRecord, FederlibError, InvalidInput, Unavailable
 
 __all__ = ["DirectoryShelf", "MemoryShelf", "Shelf", "VersionStore", "read_version"]
 
@@ -164,12 +164,14 @@ class VersionStore:
             by: Who publishes it.
             note: Why.
         Raises:
-            InvalidInput: The name cannot be one.
+            InvalidInput: The name cannot be one, the model could not be read again, or an
+                instant or a text is out of its range; nothing is published.
             Unavailable: The shelf cannot be written; nothing is published.
         """
-        found = content_hash(model)
-        with self._shelf.locked(check_name(name)):
-            self._shelf.write(_model_key(name, found), dump_json(model))
+        check_name(name)
+        found, data = _readable(model)
+        with self._shelf.locked(name):
+            self._shelf.write(_model_key(name, found), data)
             history = self._change(
                 name,
                 lambda before: changes.publish(
@@ -269,6 +271,21 @@ def read_version(key: str, data: bytes | None, expected: str) -> Definitions:
     if found != expected:
         raise CorruptRecord(key, expected=f"a model with hash {expected}", found=found)
     return model
+
+
+def _readable(model: Definitions) -> tuple[str, bytes]:
+    """Return the hash and the content of a model that `read_version` will take.
+
+    What a program has built may have a field of a wrong type, or be larger than what is read.
+    """
+    try:
+        found, data = content_hash(model), dump_json(model)
+        read_version("model", data, found)
+    except (CorruptRecord, AttributeError, TypeError, UnicodeEncodeError) as error:
+        raise InvalidInput("model", expected="one that can be read again", found=str(error)) from (
+            error
+        )
+    return found, data
 
 
 def _model_key(name: str, content: str) -> str:
