@@ -22,8 +22,10 @@ def t_tail(value: float, freedom: float) -> float:
     """
     if value > 1e150:
         return 0.0
-    x = freedom / (freedom + value * value)
-    return 0.5 * _beta(freedom / 2, 0.5, x)
+    square = value * value
+    # Both shares, as near 0 one minus the other would have no digits left.
+    total = freedom + square
+    return 0.5 * _beta(freedom / 2, 0.5, freedom / total, square / total)
 
 
 def t_quantile(share: float, freedom: float) -> float:
@@ -41,15 +43,16 @@ def t_quantile(share: float, freedom: float) -> float:
     return high
 
 
-def _beta(a: float, b: float, x: float) -> float:
-    """Return the regularised incomplete beta function."""
-    if x >= 1.0:
+def _beta(a: float, b: float, x: float, y: float) -> float:
+    """Return the regularised incomplete beta function at x, which is 1 - y."""
+    if y <= 0.0:
         return 1.0
-    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
+    log_x = log(x) if x < y else log1p(-y)
+    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log_x + b * log(y))
     # The fraction converges fast on one side of the mean only.
     if x < (a + 1) / (a + b + 2):
         return front * _fraction(a, b, x) / a
-    return 1.0 - front * _fraction(b, a, 1.0 - x) / b
+    return 1.0 - front * _fraction(b, a, y) / b
 
 
 def _fraction(a: float, b: float, x: float) -> float:
