@@ -80,43 +80,45 @@ def test_each_policy_makes_its_own_of_the_rules_that_match(
 
 
 @pytest.mark.parametrize(
-    ("policy", "aggregator", "empty"),
+    ("policy", "aggregator"),
     [
-        ("UNIQUE", None, None),
-        ("ANY", None, None),
-        ("FIRST", None, None),
-        ("RULE ORDER", None, []),
-        ("COLLECT", None, []),
-        ("COLLECT", "SUM", None),
-        ("COLLECT", "MIN", None),
-        ("COLLECT", "MAX", None),
-        ("COLLECT", "COUNT", 0),
+        ("UNIQUE", None),
+        ("ANY", None),
+        ("FIRST", None),
+        ("RULE ORDER", None),
+        ("COLLECT", None),
+        ("COLLECT", "SUM"),
+        ("COLLECT", "MIN"),
+        ("COLLECT", "MAX"),
+        ("COLLECT", "COUNT"),
     ],
 )
-def test_without_a_match_the_result_is_empty_in_the_way_of_the_policy(
-    policy: HitPolicy, aggregator: Aggregator | None, empty: object
+def test_without_a_match_the_result_is_null_for_every_policy(
+    policy: HitPolicy, aggregator: Aggregator | None
 ) -> None:
+    """10.3.2.10, step 2b: `DTI=null`, before anything is collected."""
     made = _compiled(_table(_STEPS, policy, aggregator)).decide({"x": 0})
-    assert made.outputs == empty
+    assert made.outputs is None
     assert made.matched == made.applied == made.problems == ()
 
 
 @pytest.mark.parametrize(
-    ("policy", "aggregator", "value"),
+    ("policy", "aggregator"),
     [
-        ("UNIQUE", None, 7),
-        ("FIRST", None, 7),
-        ("COLLECT", None, [7]),
-        ("RULE ORDER", None, [7]),
-        ("COLLECT", "SUM", 7),
+        ("UNIQUE", None),
+        ("FIRST", None),
+        ("COLLECT", None),
+        ("RULE ORDER", None),
+        ("COLLECT", "SUM"),
     ],
 )
 def test_without_a_match_the_default_output_is_the_result(
-    policy: HitPolicy, aggregator: Aggregator | None, value: object
+    policy: HitPolicy, aggregator: Aggregator | None
 ) -> None:
+    """10.3.2.10, step 2a: `DTI=FEEL(d)`, for policies that give lists too."""
     found = _compiled(_table(_STEPS, policy, aggregator, default="3 + 4"))
-    assert found.outputs({"x": 0}) == value
-    assert found.outputs({"x": 0.5}) == value
+    assert found.outputs({"x": 0}) == 7
+    assert found.outputs({"x": 0.5}) == 7
 
 
 def test_unique_with_several_matches_is_an_error_that_names_them() -> None:

@@ -166,7 +166,7 @@ def test_large_tables_are_asked_part_by_part(
     ]
     expected += [999] if other in {"x", 5} else []
     expected += [1000] if pool is None and depth is None else []
-    assert large.outputs(facts) == expected
+    assert large.outputs(facts) == (expected or None)
     _is_same(large, facts)
 
 
@@ -191,7 +191,7 @@ def test_combinations_that_are_kept_are_bounded() -> None:
     found = compile_model(model(decision("it", table, *names), inputs=dict.fromkeys(names, "")))
     for number in range(256):
         facts = {f"x{bit}": number >> bit & 1 for bit in range(8)}
-        assert found.outputs(facts) == [bit for bit in range(8) if number >> bit & 1]
+        assert found.outputs(facts) == ([bit for bit in range(8) if number >> bit & 1] or None)
 
 
 @settings(max_examples=60, deadline=None)
@@ -221,7 +221,7 @@ def test_rules_that_nothing_parts_are_asked_too() -> None:
     found = compile_model(model(decision("it", table, "x"), inputs={"x": "number"}))
     assert found.outputs({"x": 3}) == [0, 1, 2]
     assert found.outputs({"x": 1_100.5}) == list(range(1_100))
-    assert found.decide({"x": True}).outputs == []
+    assert found.decide({"x": True}).outputs is None
     _is_same(found, {"x": 1_024})
 
 

@@ -1,10 +1,11 @@
 """What a table makes of the rules that match.
 
 A violated policy is an error of the evaluation: its value is null, and the problem names the
-rules. Where no rule matches, the default outputs are the result; where there are none, it is an
-empty list for a policy that gives lists, 0 for C#, and null for all others.
+rules. Where no rule matches, the default outputs are the result, and null where there are none;
+so it is for every policy, those that give lists or count too: nothing is collected then.
 
-Source: DMN 1.5, 8.2.8 (hit policies), 8.2.9 (default outputs), 8.2.10 (aggregation).
+Source: DMN 1.5, 8.2.8 (hit policies), 8.2.9 (default outputs), 8.2.10 (aggregation), and
+10.3.2.10 (decision tables), whose second step is what happens where no rule matches.
 """
 
 from __future__ import annotations
@@ -89,7 +90,6 @@ class Policy:
         self._keys = tuple(output.name for output in table.outputs)
         self._is_compound = len(table.outputs) > 1
         self._aggregator = table.aggregator if table.hit_policy == "COLLECT" else None
-        self._gives_list = gives_list(table)
         self.takes_first: bool = table.hit_policy == "FIRST"
         """Whether nothing after the first rule that matches is asked."""
         self._choose = {
@@ -112,12 +112,7 @@ class Policy:
         Args:
             row: The default outputs; None: there are none.
         """
-        if row is not None:
-            value = self.shape(row)
-            return [value] if self._gives_list else value
-        if self._gives_list:
-            return []
-        return Decimal(0) if self._aggregator == "COUNT" else None
+        return None if row is None else self.shape(row)
 
     def choose(self, ev: Evaluation, matched: Sequence[int], row: Callable[[int], Row]) -> Outcome:
         """Make the result of the rules that match.
