@@ -234,3 +234,10 @@ def test_half_of_a_pair_of_surrogates_cannot_be_written() -> None:
     made = _MODEL.decide({"depth": 1, "pool": "\ud800"})
     with pytest.raises(InvalidInput, match="texts of Unicode"):
         write_decision(made)
+
+
+@pytest.mark.parametrize("trace", [0, 1.5, True, "text", {}])
+def test_a_trace_that_is_no_list_is_corrupt(trace: object) -> None:
+    plain = json.loads(write_decision(_MODEL.decide({"depth": 1, "pool": "x"}, trace=True)))
+    with pytest.raises(CorruptRecord, match="trace"):
+        read_decision(json.dumps({**plain, "trace": trace}).encode())

@@ -108,7 +108,7 @@ class _Stored(msgspec.Struct, frozen=True):
     inputs: dict[str, object]
     inputs_hash: str
     problems: tuple[str, ...] = ()
-    trace: object = None
+    trace: list[object] | None = None
     decided_at_ns: int | None = None
 
 
@@ -182,7 +182,7 @@ def read_decision(data: bytes, *, where: str = "decision") -> Decision:
             inputs=_read_context(stored.inputs, "inputs"),
             inputs_hash=stored.inputs_hash,
             problems=stored.problems,
-            trace=None if trace is None else tuple(map(_read_trace, cast("list[object]", trace))),
+            trace=None if trace is None else tuple(map(_read_trace, trace)),
             decided_at_ns=stored.decided_at_ns,
         )
     except (msgspec.DecodeError, InvalidInput, RecursionError, UnicodeDecodeError) as error:
