@@ -134,6 +134,12 @@ def test_a_payload_of_wrong_types_is_refused(
         scaling.answer({**PAYLOAD, **bad}, now_ns=1)
 
 
+@pytest.mark.parametrize("field", ["request_id", "traceparent"])
+def test_half_of_a_pair_of_surrogates_is_refused(scaling: EventDecisions, field: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{field}: expected a text of Unicode"):
+        scaling.answer({**PAYLOAD, field: "r\ud800"}, now_ns=1)
+
+
 def test_a_payload_that_is_no_mapping_is_refused(scaling: EventDecisions) -> None:
     with pytest.raises(InvalidInput):
         scaling.answer([], now_ns=1)  # type: ignore[arg-type]  # that is the case

@@ -254,6 +254,10 @@ def _text(found: object, name: str) -> str | None:
     # What goes into the records of commands is bounded there too.
     if not isinstance(found, str) or len(found) > 200:
         raise InvalidInput(name, expected="a text of at most 200 characters", found=found)
+    try:
+        found.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(name, expected="a text of Unicode", found=found) from error
     return found
 
 
