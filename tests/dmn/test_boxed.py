@@ -181,7 +181,7 @@ def test_a_conditional_takes_one_side(condition: str, expected: int | None) -> N
         ("[1, 2, 3]", "2", 2),
         ("[1, 2, 3]", "-1", 3),
         ("[1, 2, 3]", "5", None),
-        ("[1, 2, 3]", '"x"', []),
+        ("[1, 2, 3]", '"x"', None),
         ("[]", "item > 1", []),
         ("5", "item > 1", [5]),
         ("5", "item > 5", []),

@@ -58,3 +58,22 @@ def test_table_61_a_type_without_its_parameters_is_no_type(name: str) -> None:
 def test_10_3_1_3_a_type_of_the_model_may_be_called_list() -> None:
     scope = Scope(types={"list": Scope().all_types["number"]}).nested({})
     assert compile_expression("123 instance of list", scope).evaluate(Evaluation(), {}) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[1, 2]["a"]', None),
+        ("[1, 2][[true]]", None),
+        ("[1, 2][function(x) x]", None),
+        ('{a: 1}["a"]', None),
+        ('[1, 2][if item = 1 then true else "a"]', None),
+        ("[true, 3][item]", None),  # a number picks only where the first is one
+        ("[1, null, 3][item > 1] = [3]", True),  # null is left out, as in 10.3.2.5
+        ("[1, 2][null] = []", True),
+    ],
+)
+def test_table_68_a_filter_is_a_boolean_or_the_number_of_an_element(
+    text: str, expected: object
+) -> None:
+    assert evaluate(text) == expected

@@ -203,6 +203,8 @@ def filtering(compiler: Compiler, node: Filter) -> Code:
                 kept.append(element)
             elif number == 0 and isinstance(chosen, Decimal):
                 return _pick(ev, elements, chosen)
+            elif chosen is not False and chosen is not None:
+                return ev.fail("a filter is neither a boolean nor the number of an element")
         return kept
 
     return code
