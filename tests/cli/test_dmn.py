@@ -48,6 +48,21 @@ decisions:
 """
 
 
+AT = """\
+name: M
+inputs: [{name: at}]
+decisions:
+- {name: it, inputs: [at], logic: at}
+"""
+
+HOSTILE = """\
+name: "M\\e[31m"
+version: "\\e[2J"
+decisions:
+- {name: "d\\e]0;x\\a", logic: 1}
+"""
+
+
 def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(app, ["dmn", *map(str, arguments)], input=stdin)
 
@@ -132,7 +147,16 @@ def test_facts_come_from_a_file_or_standard_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", [b"", b"[]", b"{", b"\xff", b'{"failures": {"@": 1}}', b"[" * 5000]
+    "facts",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"failures": {"@": 1}}',
+        b"[" * 5000,
+        b'{"failures": 1, "failures": 9}',
+    ],
 )
 def test_facts_that_are_none_are_refused(facts: bytes) -> None:
     done = run("eval", RESTART, "--facts", "-", stdin=facts)
@@ -143,6 +167,36 @@ def test_facts_that_are_none_are_refused(facts: bytes) -> None:
 @pytest.mark.parametrize("pair", ["cpu", "=1", "failures=(", "failures=other"])
 def test_a_fact_that_cannot_be_read_is_refused(pair: str) -> None:
     assert run("eval", RESTART, "-f", pair).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("1/0", "divi"), ("date(1)", "date"), ("count(for x in 1..9999999 return x)", "more than")],
+)
+def test_a_fact_that_has_no_value_is_not_taken_for_null(text: str, why: str) -> None:
+    done = run("eval", RESTART, "-f", f"failures={text}")
+    assert done.exit_code == 2
+    assert "--fact failures: expected a value" in done.stderr
+    assert why in done.stderr
+
+
+def test_a_fact_may_be_the_instant_that_now_says(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.yaml", AT)
+    done = run("eval", path, "--now", "2026-01-02T00:00:00Z", "-f", "at=now()")
+    assert "2026-01-02T00:00:00" in done.stdout
+    assert done.exit_code == 0
+
+
+def test_names_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.yaml", HOSTILE)
+    other = written(tmp_path / "n.yaml", HOSTILE.replace("logic: 1", "logic: 2"))
+    facts = written(tmp_path / "facts.json", '{"\\u001b[2J": {"@": "no"}}')
+    for arguments in (("check", path), ("explain", path), ("show", path), ("diff", path, other),
+                      ("eval", path, "--facts", facts)):  # fmt: skip
+        done = CliRunner().invoke(app, ["dmn", *map(str, arguments)], color=True)
+        assert done.exit_code in {0, 1, 2}
+        assert "\x1b" not in done.output
+        assert "\x07" not in done.output
 
 
 def test_an_unknown_decision_names_those_that_there_are() -> None:

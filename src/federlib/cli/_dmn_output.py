@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from federlib.cli.report import printable
 from federlib.dmn import ModelProblem, TableTrace
 from federlib.dmn.classes import literal_text
 from federlib.dmn.diff import ModelDiff
@@ -13,13 +14,18 @@ from federlib.dmn.feel.convert import from_python
 from federlib.dmn.gaps import TableAnalysis
 from federlib.dmn.render import Marks
 
-__all__ = ["marks_of", "tell_analysis", "tell_diff", "tell_problems"]
+__all__ = ["marks_of", "say", "tell_analysis", "tell_diff", "tell_problems"]
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line in which names and texts of a model may stand, without what a terminal obeys."""
+    click.echo(printable(text), err=err)
 
 
 def tell_problems(problems: Sequence[ModelProblem]) -> None:
     """Print what is wrong with a model, a line each."""
     for problem in problems:
-        click.echo(f"problem: {problem}")
+        say(f"problem: {problem}")
 
 
 def tell_analysis(analysis: TableAnalysis) -> None:
@@ -28,46 +34,44 @@ def tell_analysis(analysis: TableAnalysis) -> None:
     for gap in analysis.gaps:
         text = _places(gap.where) or "everywhere"
         filled = "; the default outputs decide" if analysis.has_default else ""
-        click.echo(f"gap: {where}: {text}; such as {_values(gap.example)}{filled}")
+        say(f"gap: {where}: {text}; such as {_values(gap.example)}{filled}")
     for overlap in analysis.overlaps:
         if overlap.is_error:
             both = " and ".join(overlap.rules)
             text = _places(overlap.where) or "everywhere"
-            click.echo(
-                f"overlap: {where}: rules {both}: {text}; such as {_values(overlap.example)}"
-            )
+            say(f"overlap: {where}: rules {both}: {text}; such as {_values(overlap.example)}")
     for rule in analysis.unreachable:
-        click.echo(f"dead: {where}: rule {rule.rule} never decides: {rule.reason}")
+        say(f"dead: {where}: rule {rule.rule} never decides: {rule.reason}")
     for note in analysis.notes:
-        click.echo(f"note: {where}: {note}")
+        say(f"note: {where}: {note}")
     if analysis.is_exhaustive and analysis.is_clean and not analysis.gaps:
-        click.echo(f"{where}: complete, {analysis.rules} rules ({analysis.hit_policy})")
+        say(f"{where}: complete, {analysis.rules} rules ({analysis.hit_policy})")
 
 
 def tell_diff(found: ModelDiff) -> None:
     """Print what two versions have not in common."""
     for change in found.changes:
         rule = f", rule {change.rule}" if change.rule else ""
-        click.echo(f"{change.what}: {change.element}{rule}")
+        say(f"{change.what}: {change.element}{rule}")
         if change.before:
-            click.echo(f"  - {change.before}")
+            say(f"  - {change.before}")
         if change.after:
-            click.echo(f"  + {change.after}")
+            say(f"  + {change.after}")
     for each in found.differences:
         facts = {name: literal_text(from_python(value)) for name, value in each.facts.items()}
         before, after = (literal_text(from_python(value)) for value in (each.before, each.after))
         rules = f"rules {', '.join(each.rules_before) or 'none'}"
-        click.echo(f"{before} -> {after}: {_values(facts)} ({rules} -> "
+        say(f"{before} -> {after}: {_values(facts)} ({rules} -> "
                    f"{', '.join(each.rules_after) or 'none'})")  # fmt: skip
     for note in found.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     how = "all " if found.method == "exhaustive" else ""
     tried = f"{how}{found.tried:,} combinations tried"
     if found.differences:
         count = len(found.differences)
-        click.echo(f"{count} difference{'' if count == 1 else 's'}; {tried}")
+        say(f"{count} difference{'' if count == 1 else 's'}; {tried}")
     else:
-        click.echo(f"{'they decide alike' if found.is_proof else 'no difference found'}; {tried}")
+        say(f"{'they decide alike' if found.is_proof else 'no difference found'}; {tried}")
 
 
 def marks_of(trace: TableTrace) -> Marks:

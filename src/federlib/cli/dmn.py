@@ -13,7 +13,8 @@ from typing import TypeVar, cast
 import click
 import msgspec
 
-from federlib.cli._dmn_output import marks_of, tell_analysis, tell_diff, tell_problems
+from federlib._json import repeated_keys
+from federlib.cli._dmn_output import marks_of, say, tell_analysis, tell_diff, tell_problems
 from federlib.cli._options import json_option
 from federlib.cli.exits import FAILED, OK, telling_errors
 from federlib.cli.inspection import print_json
@@ -28,9 +29,10 @@ from federlib.dmn import (
     run_tck,
     write_decision,
 )
+from federlib.dmn.asking import guarded
 from federlib.dmn.classes import literal_text
 from federlib.dmn.diff import diff_models
-from federlib.dmn.feel import DateTime, evaluate
+from federlib.dmn.feel import DateTime, Evaluation, compile_expression, evaluate
 from federlib.dmn.feel.convert import from_python
 from federlib.dmn.gaps import analyse
 from federlib.dmn.plain_json import jsonable, read_jsonable
@@ -108,7 +110,7 @@ def check_command(
             for analysis in found:
                 tell_analysis(analysis)
             if not problems:
-                click.echo(f"{definitions.name}: no problems")
+                say(f"{definitions.name}: no problems")
         errors = any(each.is_error for analysis in found for each in analysis.overlaps)
         unclean = strict and not all(analysis.is_clean for analysis in found)
     sys.exit(FAILED if problems or errors or unclean else OK)
@@ -158,7 +160,8 @@ def eval_command(
     """
     with telling_errors():
         model = _compiled(model_path, imported)
-        made = model.decide(_facts(facts_path, pairs), decision, now_ns=_now_ns(now_text))
+        now_ns = _now_ns(now_text)
+        made = model.decide(_facts(facts_path, pairs, now_ns), decision, now_ns=now_ns)
         if as_json:
             print_json({"outputs": jsonable(made.outputs), "rules": made.matched,
                         "problems": made.problems})  # fmt: skip
@@ -190,8 +193,9 @@ def explain_command(
     """
     with telling_errors():
         model = _compiled(model_path, imported)
-        facts = _facts(facts_path, pairs)
-        made = model.decide(facts, decision, trace=True, now_ns=_now_ns(now_text))
+        now_ns = _now_ns(now_text)
+        facts = _facts(facts_path, pairs, now_ns)
+        made = model.decide(facts, decision, trace=True, now_ns=now_ns)
         if as_json:
             click.echo(msgspec.json.format(write_decision(made)).decode())
         else:
@@ -263,12 +267,13 @@ def test_command(*, directory: Path, as_json: bool) -> None:
             print_json({"passed": report.passed, "failed": report.failed, "errors": report.errors})
         else:
             for each in report.directories:
-                click.echo(f"{each.passed:>6} of {each.total:<6} {each.name}")
+                say(f"{each.passed:>6} of {each.total:<6} {each.name}")
             for failure in report.failed:
-                click.echo(f"{failure.file} {failure.test}")
-                click.echo(f"  expected {failure.expected}\n  got      {failure.got}")
+                say(f"{failure.file} {failure.test}")
+                say(f"  expected {failure.expected}")
+                say(f"  got      {failure.got}")
             for error in report.errors:
-                click.echo(f"{error.file}: {error.reason}")
+                say(f"{error.file}: {error.reason}")
             total = report.passed + len(report.failed)
             click.echo(f"{report.passed} of {total} cases pass")
     sys.exit(FAILED if report.failed or report.errors else OK)
@@ -285,7 +290,7 @@ def _compiled(path: Path, imported: Sequence[Path]) -> Model:
     return compile_model(definitions, others)
 
 
-def _facts(path: Path | None, pairs: Sequence[str]) -> dict[str, object]:
+def _facts(path: Path | None, pairs: Sequence[str], now_ns: int) -> dict[str, object]:
     facts: dict[str, object] = {}
     if path is not None:
         facts = _read_facts(path)
@@ -293,8 +298,17 @@ def _facts(path: Path | None, pairs: Sequence[str]) -> dict[str, object]:
         name, is_pair, text = pair.partition("=")
         if not is_pair or not name.strip():
             raise InvalidInput("--fact", expected="NAME=FEEL, such as 'cpu=85'", found=pair)
-        facts[name.strip()] = evaluate(text)
+        facts[name.strip()] = _value(name.strip(), text, now_ns)
     return facts
+
+
+def _value(name: str, text: str, now_ns: int) -> object:
+    ev = Evaluation(now_ns)
+    value = guarded(ev, partial(compile_expression(text).evaluate, ev, {}), None)
+    if ev.problems:
+        # Null would be taken for what somebody meant to say.
+        raise InvalidInput(f"--fact {name}", expected="a value", found="; ".join(ev.problems))
+    return value
 
 
 def _read_facts(path: Path) -> dict[str, object]:
@@ -312,6 +326,8 @@ def _read_facts(path: Path) -> dict[str, object]:
         raise InvalidInput("facts", expected=f"a JSON object ({error})", found=data[:80]) from error
     if not isinstance(plain, Mapping):
         raise InvalidInput("facts", expected="a JSON object", found=plain)
+    if repeated := repeated_keys(data, "facts"):
+        raise InvalidInput("facts", expected="each key once", found=repeated)
     return {str(name): read_jsonable(each, where=str(name)) for name, each in plain.items()}
 
 
@@ -342,16 +358,16 @@ def _explain(definitions: Definitions, made: Decision, width: int) -> None:
             click.echo(render_text(node, width=width, marks=marks) + "\n")
     source = made.source
     version = f" {source.version}" if source.version else ""
-    click.echo(f"decided  {literal_text(from_python(made.outputs))}")
-    click.echo(f"by       {source.model}{version}, {source.decision}: "
+    say(f"decided  {literal_text(from_python(made.outputs))}")
+    say(f"by       {source.model}{version}, {source.decision}: "
                f"{', '.join(made.applied or made.matched) or 'no rule'}")  # fmt: skip
-    click.echo(f"content  {source.content_hash}")
-    click.echo(f"inputs   {made.inputs_hash}")
+    say(f"content  {source.content_hash}")
+    say(f"inputs   {made.inputs_hash}")
     for name, value in made.inputs.items():
-        click.echo(f"  {name} = {literal_text(from_python(value))}")
+        say(f"  {name} = {literal_text(from_python(value))}")
     _tell_decision_problems(made)
 
 
 def _tell_decision_problems(made: Decision) -> None:
     for problem in made.problems:
-        click.echo(f"problem: {problem}", err=True)
+        say(f"problem: {problem}", err=True)

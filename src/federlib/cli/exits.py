@@ -76,4 +76,9 @@ def telling_errors() -> Iterator[None]:
 
 
 def _tell(error: Exception) -> None:
-    click.echo(f"federlib: {error}", err=True)
+    # Here, as no command needs it that ends well.
+    from federlib.cli.report import printable
+
+    # Names that others have chosen stand in errors, too.
+    lines = f"federlib: {error}".split("\n")
+    click.echo("\n".join(map(printable, lines)), err=True)
