@@ -191,6 +191,16 @@ def test_a_table_of_a_thousand_rules_is_analysed() -> None:
     assert found.gaps[0].where == {"cpu": "< 0, >= 10000, null"}
 
 
+def test_a_table_that_would_fill_the_memory_is_said_to_be_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules = [(f"{number}", "-", "1") for number in range(50)]
+    model = compile_model(model_of(*rules))
+    assert analyse(model)[0].notes == ()
+    monkeypatch.setattr("federlib.dmn.grid._MAX_BITS", 1_000)
+    assert analyse(model)[0].notes == ("the table is too large",)
+
+
 def test_large_tables_end_in_time_and_say_what_was_not_looked_at() -> None:
     many = [(f"< {number}", f'"{number}"', "1") for number in range(500)]
     (found,) = analyse(compile_model(model_of(*many)))

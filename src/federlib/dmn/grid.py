@@ -24,6 +24,9 @@ __all__ = ["Axis", "Grid", "Runs", "bits_of", "grid_of", "passes", "restrictions
 
 _CELL_STEPS = 10_000
 _MAX_LOOKS = 1_000_000
+# Of one column, a rule and a class each: 40,000 rules with bounds of their own, and about a
+# gigabyte with what is made of them.
+_MAX_BITS = 4_000_000_000
 """At what one cell lists, while its classes are tried."""
 _NO_FACTS: Mapping[str, Value] = {}
 
@@ -107,6 +110,8 @@ def grid_of(
         columns = [table.columns[position] for position in positions]
         builder = _AxisBuilder(table, columns, positions, (restrictions or {}).get(name, ()))
         classes = builder.classes(has_null=has_null)
+        if len(classes.members) * len(table.table.rules) > _MAX_BITS:
+            return None
         masks = builder.bits(classes, work)
         if masks is None:
             return None
