@@ -281,8 +281,8 @@ def test_too_many_faults_and_names_that_cannot_be_printed_are_refused() -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
 def test_the_example_schedules_are_survived(path: Path) -> None:
     schedule = read_schedule(path.read_bytes())
-    for seed in range(5):
-        assert play(seed, schedule).violations == ()
+    for number in range(5):
+        assert play(number, schedule).violations == ()
 
 
 # Strategies.
