@@ -320,7 +320,7 @@ def test_what_cannot_be_generated_is_refused(fields: Any) -> None:
         fed.faults(**fields)
 
 
-@settings(SLOW, max_examples=40)
+@settings(SLOW, max_examples=20)
 @given(fed.schedules(), fed.terms(), st.integers(0, 2**32))
 def test_whatever_is_generated_is_survived(schedule: Schedule, terms: Terms, seed: int) -> None:
     assert play(seed, schedule, terms=terms).violations == ()
