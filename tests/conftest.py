@@ -46,7 +46,7 @@ PLAYS = (
 # These have single tests of half a minute and more. They come first: whoever runs tests on several
 # processes waits at the end for the last one.
 LONG = (
-    "proof/test_crash_points.py",
+    "proof/",
     "testing/test_exploration.py",
     "testing/test_exploring.py",
     "testing/test_schedules.py",
@@ -56,7 +56,6 @@ LONG = (
     "membership/test_swarm.py",
     "lease/test_store_backend.py",
     "leadership/test_on_servers.py",
-    "proof/",
 )
 
 
