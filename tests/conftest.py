@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -60,13 +63,29 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what plays much run without counting lines, and what takes long run first."""
-    here = Path(__file__).parent
-    paths = {item: item.path.relative_to(here).as_posix() for item in items}
-    for item, path in paths.items():
-        if path.startswith(PLAYS):
-            item.add_marker("no_cover")
-    items.sort(key=lambda item: not paths[item].startswith(LONG))
+    """Let what takes long run first."""
+    items.sort(key=lambda item: not _path(item).startswith(LONG))
+
+
+def _path(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
+
+
+# pytest-cov's mark no_cover does nothing on the workers of xdist: two counters are stacked there,
+# and it stops the upper one.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let what plays much run without counting lines."""
+    if not _path(item).startswith(PLAYS):
+        return (yield)
+    tracing, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracing)
+        threading.settrace(in_threads)
 
 
 def crash_points(config: pytest.Config) -> Counter[str]:
