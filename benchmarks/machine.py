@@ -22,6 +22,12 @@ PEERS = (
     "aetcd",
     "psycopg",
     "dbos",
+    "kinship",
+    "zen-engine",
+    "business-rules",
+    "durable-rules",
+    "SpiffWorkflow",
+    "pyDMNrules",
 )
 
 

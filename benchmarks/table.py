@@ -1,15 +1,15 @@
-"""The common shape of a measurement, its table, and `results.json`."""
+"""The common shape of a measurement, and its tables."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
 
-__all__ = ["Row", "Traits", "as_json", "markdown", "show", "show_bars", "write"]
+from benchmarks.machine import warning
+
+__all__ = ["Row", "Traits", "as_json", "markdown", "show", "show_bars"]
 
 Fields = dict[str, object]
 
@@ -112,11 +112,6 @@ def _fields(row: Row) -> Fields:
     }
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as a list in JSON."""
-    path.write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
-
-
 def show(rows: Sequence[Row]) -> None:
     """Print the table, section by section."""
     for section in dict.fromkeys(row.section for row in rows):
@@ -179,17 +174,23 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
-def markdown(rows: Sequence[Fields], machine: Fields) -> str:
-    """Return a run as Markdown: on what it was, then one table a section."""
-    text = [f"- {name.replace('_', ' ')}: {_plain(fact)}" for name, fact in machine.items()]
+def markdown(rows: Sequence[Fields], told: Mapping[str, Fields]) -> str:
+    """Return rows as Markdown: each section's table, below what it was measured on."""
+    text: list[str] = []
     for section in dict.fromkeys(str(row["section"]) for row in rows):
+        machine = told[section]
+        text.append(f"### {section.capitalize()}\n")
+        if (said := warning(machine)) is not None:
+            text.append(f"**{said}**\n")
+        facts = [f"{name.replace('_', ' ')}: {_plain(fact)}" for name, fact in machine.items()]
         text += [
-            f"\n### {section.capitalize()}\n",
+            "; ".join(facts) + "\n",
             "| " + " | ".join([*_COLUMNS, "syncs each", "remarks"]) + " |",
             "|---" * (len(_COLUMNS) + 2) + "|",
         ]
         text += [_markdown_line(_read(row)) for row in rows if row["section"] == section]
-    return "\n".join(text) + "\n"
+        text.append("")
+    return "\n".join(text)
 
 
 def _plain(fact: object) -> str:

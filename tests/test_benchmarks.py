@@ -63,7 +63,19 @@ def test_a_quick_run_writes_rows_with_every_field(tmp_path: Path) -> None:
         # A peer that is not there is in the table, and says so.
         assert row["value"] is not None or "not installed" in row["note"], row
     facts = json.loads((tmp_path / "results.machine.json").read_text())
-    assert {"cpus", "kernel", "python", "sqlite", "load_before", "failed"} <= set(facts)
+    assert set(facts) == {"lease", "fair"}
+    told = {"cpus", "kernel", "python", "sqlite", "load_before", "took_s", "quick", "failed"}
+    assert all(told <= set(facts[section]) for section in facts)
+
+
+def test_a_section_measured_again_replaces_its_rows_alone(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    for section, name in [("lease", "old"), ("fair", "kept"), ("lease", "new")]:
+        row: dict[str, object] = {"name": name, "section": section}
+        program.keep(results, section, [row], {"at": name})
+    assert [row["name"] for row in json.loads(results.read_text())] == ["kept", "new"]
+    facts = json.loads((tmp_path / "results.machine.json").read_text())
+    assert facts == {"fair": {"at": "kept"}, "lease": {"at": "new"}}
 
 
 @pytest.mark.parametrize(
@@ -207,11 +219,12 @@ def test_a_busy_machine_is_told() -> None:
     assert "load 4.5 on 2 processors" in said
 
 
-def test_written_rows_make_a_page(tmp_path: Path) -> None:
+def test_written_rows_make_a_page() -> None:
     rows = [attrs.evolve(ROW, section="lease", traits=Traits(durable=True, fenced=True, ttl=True))]
-    table.write(rows, tmp_path / "rows.json")
-    page = table.markdown(json.loads((tmp_path / "rows.json").read_text()), {"cpus": 2})
-    assert "- cpus: 2\n" in page
+    written = json.loads(json.dumps(table.as_json(rows)))
+    page = table.markdown(written, {"lease": {"cpus": 2, "load_before": [4.5, 0.5, 0.5]}})
+    assert "cpus: 2; load before: 4.5, 0.5, 0.5\n" in page
+    assert "load 4.5 on 2 processors" in page
     assert "### Lease" in page
     assert "| a cycle | 1 | in-process | - | none | 12.5 /s | 0.5x | a peer |" in page
     assert "durable: yes, fenced: yes, TTL: yes" in page
