@@ -116,6 +116,20 @@ async def test_who_is_followed_while_the_gate_looks_is_refused() -> None:
     assert outcome.status == "rejected_not_leader"
 
 
+@pytest.mark.parametrize(("found", "looks"), [(None, 1), (Found(), 2)])
+async def test_the_seat_is_looked_at_again_only_after_a_judgement(
+    found: Found | None, looks: int
+) -> None:
+    looked: list[int] = []
+
+    def check() -> int:
+        looked.append(4)
+        return 4
+
+    assert isinstance(await issued(World(), Gate(found), check=check), Command)
+    assert len(looked) == looks
+
+
 async def test_a_gate_that_fails_ends_the_issuing_and_nothing_is_recorded() -> None:
     def fail() -> None:
         raise Unavailable("the store", "away")

@@ -22,7 +22,7 @@ from federlib.fencing.records import (
     encode_payload,
     new_command_id,
 )
-from federlib.fencing.review import CommandGate
+from federlib.fencing.review import CommandGate, Review
 from federlib.skewclock import UNSTAMPED, Clock, Stamps
 from federlib.storage import RecordStore
 from federlib.telemetry import SILENT, Telemetry
@@ -117,9 +117,11 @@ async def issue(
     )
     refusal = _judge(command.leader_epoch, gate_check)
     if refusal is None and review is not None:
-        command, refusal = await _reviewed(command, review)
-        # That took time, in which we may have been followed.
-        refusal = refusal or _judge(command.leader_epoch, gate_check)
+        found = await review.review(command)
+        if found is not None:
+            command, refusal = _reviewed(command, found)
+            # That took time, in which we may have been followed.
+            refusal = refusal or _judge(command.leader_epoch, gate_check)
     if refusal is None:
         try:
             if await journal.issue(command):
@@ -132,10 +134,7 @@ async def issue(
     )
 
 
-async def _reviewed(command: Command, gate: CommandGate) -> tuple[Command, Refuse | None]:
-    found = await gate.review(command)
-    if found is None:
-        return command, None
+def _reviewed(command: Command, found: Review) -> tuple[Command, Refuse | None]:
     command = msgspec.structs.replace(command, causal=encode_causal(msgspec.Raw(found.encode())))
     if not found.is_refused:
         return command, None

@@ -36,6 +36,7 @@ class CommandGate(Protocol):
     async def review(self, command: Command) -> Review | None:
         """Judge a command; None where it is not one to be judged. Must not change anything.
 
+        None is said without waiting: only after a `Review` is the issuer's seat looked at again.
         What it raises ends the issuing, and nothing is recorded.
         """
         ...
