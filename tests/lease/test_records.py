@@ -91,7 +91,10 @@ def test_a_key_says_whether_it_is_a_queue_s_whatever_the_names_are(name: str) ->
         assert not is_queue_key(other)
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b'{"v":2,"name":"n"}', b'{"v":1,"name":7}', b"["])
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"{}", b'{"v":2,"name":"n"}', b'{"name":"n"}', b'{"v":1,"name":7}', b"[" * 10_000],
+)
 def test_a_sign_of_a_queue_that_cannot_be_read_is_corrupt(value: bytes) -> None:
     assert decode_queue(queue_key("n"), encode(QueueRecord(name="n"))).name == "n"
     with pytest.raises(CorruptRecord):

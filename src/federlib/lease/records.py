@@ -17,10 +17,11 @@ Source: design §4, lease.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
+from federlib._json import RecordReader
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.lease.protocol import Holder, Lease
 from federlib.storage.keys import segment
@@ -125,17 +126,10 @@ class FloorRecord(msgspec.Struct, frozen=True, kw_only=True):
     fencing_token: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKEN)]
 
 
-class _Header(msgspec.Struct):
-    v: int
-
-
-_Stored = TypeVar("_Stored", LeaseRecord, WaiterRecord, QueueRecord, FloorRecord)
-
-_encoder = msgspec.json.Encoder()
-_leases = msgspec.json.Decoder(LeaseRecord)
-_waiters = msgspec.json.Decoder(WaiterRecord)
-_queues = msgspec.json.Decoder(QueueRecord)
-_floors = msgspec.json.Decoder(FloorRecord)
+_leases = RecordReader(LeaseRecord, FORMAT)
+_waiters = RecordReader(WaiterRecord, FORMAT)
+_queues = RecordReader(QueueRecord, FORMAT)
+_floors = RecordReader(FloorRecord, FORMAT)
 
 
 def name_prefix(name: str) -> str:
@@ -185,7 +179,7 @@ def is_queue_key(key: str) -> bool:
 
 def encode(record: LeaseRecord | WaiterRecord | QueueRecord | FloorRecord) -> bytes:
     """Return the record as JSON."""
-    return _encoder.encode(record)
+    return msgspec.json.encode(record)
 
 
 def decode_lease(key: str, value: bytes) -> LeaseRecord:
@@ -194,7 +188,7 @@ def decode_lease(key: str, value: bytes) -> LeaseRecord:
     Raises:
         CorruptRecord: Not a lease record of this format, or one that contradicts itself.
     """
-    record = _decode(key, value, LeaseRecord, _leases)
+    record = _leases.read(key, value)
     held = record.lease
     if (held is None) == (record.freed_at_ns is None):
         raise CorruptRecord(key, expected="either a lease or freed_at_ns", found=value)
@@ -215,7 +209,7 @@ def decode_waiter(key: str, value: bytes) -> WaiterRecord:
     Raises:
         CorruptRecord: Not a waiter of this format.
     """
-    return _decode(key, value, WaiterRecord, _waiters)
+    return _waiters.read(key, value)
 
 
 def decode_queue(key: str, value: bytes) -> QueueRecord:
@@ -224,7 +218,7 @@ def decode_queue(key: str, value: bytes) -> QueueRecord:
     Raises:
         CorruptRecord: Not such a record of this format.
     """
-    return _decode(key, value, QueueRecord, _queues)
+    return _queues.read(key, value)
 
 
 def decode_floor(value: bytes) -> FloorRecord:
@@ -233,30 +227,4 @@ def decode_floor(value: bytes) -> FloorRecord:
     Raises:
         CorruptRecord: Not a floor of this format.
     """
-    return _decode(FLOOR_KEY, value, FloorRecord, _floors)
-
-
-def _decode(
-    key: str, value: bytes, kind: type[_Stored], decoder: msgspec.json.Decoder[_Stored]
-) -> _Stored:
-    try:
-        record = decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        version = _version_of(value)
-        if version is None or version == FORMAT:
-            # msgspec names the field: "Expected `int`, got `str` - at `$.fencing_token`".
-            raise CorruptRecord(key, expected=f"{kind.__name__} ({error})", found=value) from error
-    else:
-        version = record.v
-        if version == FORMAT:
-            return record
-    hint = "a newer federlib wrote it: upgrade this one" if version > FORMAT else ""
-    raise CorruptRecord(key, expected=f"field v = {FORMAT}", found=version, hint=hint)
-
-
-def _version_of(value: bytes) -> int | None:
-    """Read the version alone: a newer record may differ in everything else."""
-    try:
-        return msgspec.json.decode(value, type=_Header).v
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    return _floors.read(FLOOR_KEY, value)
