@@ -249,7 +249,7 @@ def test_whatever_it_is_shown_it_rules_by_its_reasons_and_the_mode(
     ],
 )
 def test_settings_that_mean_nothing_are_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match=f"^{next(iter(fields))}\\b"):
         GateConfig(**fields)  # type: ignore[arg-type]  # that is the test
 
 

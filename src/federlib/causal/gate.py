@@ -8,13 +8,14 @@ scale-down; advisory mode, then enforced).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import attrs
 import msgspec
+from attrs.validators import optional
 
+from federlib._bounds import boolean, instance, integer, number
 from federlib.causal.consistency import examine
 from federlib.causal.effect import assess
 from federlib.causal.records import (
@@ -37,6 +38,8 @@ DISRUPTIVE = frozenset({"restart_many", "isolate_node"})
 _NS = 1_000_000_000
 _MOST_REASONS = 12
 """So that a verdict has room in the record of a command, whatever is in them."""
+_MANY = 10**9
+"""More machines, or commands, than anybody has."""
 _PLACEBO_SHARE = 0.2
 _MODES = get_args(Mode)
 
@@ -60,9 +63,9 @@ class ScaleDown:
     actions: frozenset[str] = frozenset({"scale", "scale_down"})
     present: str = "from"
     target: str = "n"
-    max_share: float = 0.25
-    max_step: int = 10
-    floor: int = 1
+    max_share: float = attrs.field(default=0.25, validator=number(0, 1))
+    max_step: int = attrs.field(default=10, validator=integer(0, _MANY))
+    floor: int = attrs.field(default=1, validator=integer(0, _MANY))
 
     def __attrs_post_init__(self) -> None:
         """Refuse limits that mean nothing."""
@@ -74,12 +77,6 @@ class ScaleDown:
         if self.present == self.target:
             # Nothing would ever scale down.
             raise InvalidInput("target", expected="another field than present", found=self.target)
-        if type(self.max_share) not in {int, float} or not 0 <= self.max_share <= 1:
-            raise InvalidInput("max_share", expected="a share, 0 to 1", found=self.max_share)
-        for field in ("max_step", "floor"):
-            found = getattr(self, field)
-            if type(found) is not int or found < 0:
-                raise InvalidInput(field, expected="0 or more", found=found)
 
     def is_aggressive(self, payload: object) -> bool:
         """Say whether the arguments of a command scale down too far at once.
@@ -122,37 +119,29 @@ class GateConfig:
     mode: Mode = "advisory"
     modes: Mapping[str, Mode] = attrs.field(factory=dict)
     disruptive: frozenset[str] = DISRUPTIVE
-    scale_down: ScaleDown | None = attrs.field(factory=ScaleDown)
+    scale_down: ScaleDown | None = attrs.field(
+        factory=ScaleDown, validator=optional(instance(ScaleDown))
+    )
     confounders: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
-    needs_evidence: bool = True
-    evidence_max_age_s: float = 30 * 86_400.0
-    earned: int = 3
-    max_refuted: int = 1
+    needs_evidence: bool = attrs.field(default=True, validator=boolean())
+    evidence_max_age_s: float = attrs.field(
+        default=30 * 86_400.0, validator=number(0.001, 1e9, "seconds")
+    )
+    earned: int = attrs.field(default=3, validator=integer(1, _MANY))
+    max_refuted: int = attrs.field(default=1, validator=integer(0, _MANY))
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would silently open the gate."""
         object.__setattr__(self, "disruptive", _names(self.disruptive, "disruptive"))
-        if not isinstance(self.scale_down, ScaleDown | None):
-            raise InvalidInput("scale_down", expected="a ScaleDown", found=self.scale_down)
         for field in ("modes", "confounders"):
             if not isinstance(found := getattr(self, field), Mapping):
                 raise InvalidInput(field, expected="a mapping by action", found=found)
-        for field, mode in (("mode", self.mode), *self.modes.items()):
+        single = ((f"modes[{action!r}]", mode) for action, mode in self.modes.items())
+        for field, mode in (("mode", self.mode), *single):
             if mode not in _MODES:
                 raise InvalidInput(field, expected=" or ".join(_MODES), found=mode)
         for action, names in self.confounders.items():
             _names(names, f"confounders[{action!r}]")
-        if type(self.needs_evidence) is not bool:
-            raise InvalidInput(
-                "needs_evidence", expected="true or false", found=self.needs_evidence
-            )
-        age = self.evidence_max_age_s
-        if type(age) not in {int, float} or not 0 < age < math.inf:
-            raise InvalidInput("evidence_max_age_s", expected="a number of seconds", found=age)
-        for field, least in (("earned", 1), ("max_refuted", 0)):
-            found = getattr(self, field)
-            if type(found) is not int or found < least:
-                raise InvalidInput(field, expected=f"{least} or more", found=found)
 
 
 def mode_for(config: GateConfig, action: str) -> Mode:
