@@ -13,11 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line.
-
-    Raises:
-        MissingExtra: The extra `cli` is not installed.
-    """
+    """Run the command line; without the extra `cli` tell which one to install."""
     try:
         import click
         import rich
@@ -27,7 +23,10 @@ def main() -> None:
             raise
         from federlib.errors import MissingExtra
 
-        raise MissingExtra("cli", needed_for="the command line") from error
+        missing = MissingExtra("cli", needed_for="the command line")
+        # What tells all other errors needs the extra itself.
+        print(f"federlib: {missing}", file=sys.stderr)
+        sys.exit(2)
     del click, rich, yaml
     from federlib.cli.app import app
 
