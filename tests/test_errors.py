@@ -10,7 +10,7 @@ import pytest
 
 import federlib.errors as tree
 from federlib.dmn.feel.lexer import FeelSyntaxError, UnknownName
-from federlib.dmn.problems import ModelProblem, ModelProblems
+from federlib.dmn.model.problems import ModelProblem, ModelProblems
 from federlib.errors import FederlibError
 
 # One or more of every class; a class without an example fails below.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from federlib.dmn.engine import Model, compile_model
+from federlib.dmn.engine.compiled import Model, compile_model
 from federlib.dmn.feel.convert import from_python
 from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.values import Value

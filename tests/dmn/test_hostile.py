@@ -24,10 +24,10 @@ from federlib.dmn import (
     find_problems,
     parse_model,
 )
-from federlib.dmn.documents import MAX_YAML_BYTES
-from federlib.dmn.engine import Model
+from federlib.dmn.documents.forms import MAX_YAML_BYTES
+from federlib.dmn.documents.xml_tree import MAX_XML_BYTES
+from federlib.dmn.engine.compiled import Model
 from federlib.dmn.model import Expression
-from federlib.dmn.xml_tree import MAX_XML_BYTES
 from federlib.errors import FederlibError, InvalidInput
 
 
@@ -73,8 +73,8 @@ def test_an_expression_without_end_ends(text: str) -> None:
 
 
 def test_expressions_that_share_their_parts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("federlib.dmn.boxed.MAX_EXPRESSIONS", 2_000)
-    monkeypatch.setattr("federlib.dmn.validate.MAX_EXPRESSIONS", 2_000)
+    monkeypatch.setattr("federlib.dmn.boxed.compiler.MAX_EXPRESSIONS", 2_000)
+    monkeypatch.setattr("federlib.dmn.model.validate.MAX_EXPRESSIONS", 2_000)
     logic: Expression = literal("1")
     for _ in range(40):
         logic = Conditional(logic, logic, logic)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federlib.dmn import Model, compile_model, dump_json, dump_xml, parse_model
-from federlib.dmn.gaps import analyse
+from federlib.dmn.analysis.gaps import analyse
 from federlib.dmn.policies import POLICIES, PolicyName, load_mapping, load_policy
 from federlib.errors import InvalidInput, MissingExtra
 

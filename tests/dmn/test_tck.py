@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from federlib.dmn.documents.xml_tree import parse_xml
 from federlib.dmn.feel.lexical import parse_date, parse_date_time, parse_duration, parse_time
 from federlib.dmn.feel.types import ANY, BOOLEAN, DATE, NUMBER, ContextType, FeelType, ListType
 from federlib.dmn.feel.values import Value
-from federlib.dmn.tck import TckReport, run_tck
-from federlib.dmn.tck_values import agree, read_value, show_value
-from federlib.dmn.xml_tree import parse_xml
+from federlib.dmn.tck.runner import TckReport, run_tck
+from federlib.dmn.tck.values import agree, read_value, show_value
 from federlib.errors import InvalidInput
 
 _HEAD = (

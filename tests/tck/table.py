@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from data_sets import tck_root
-from federlib.dmn.tck import TckReport, run_tck
+from federlib.dmn.tck.runner import TckReport, run_tck
 
 __all__ = ["directory_table"]
 

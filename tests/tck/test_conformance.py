@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_sets import data_root, tck_root
-from federlib.dmn.tck import TckReport, run_tck
+from federlib.dmn.tck.runner import TckReport, run_tck
 from tck.table import directory_table
 
 _ROOT = data_root() / "dmn-tck"

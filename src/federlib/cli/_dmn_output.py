@@ -8,10 +8,10 @@ import click
 
 from federlib.cli.report import printable
 from federlib.dmn import ModelProblem, TableTrace
-from federlib.dmn.classes import literal_text
-from federlib.dmn.diff import ModelDiff
+from federlib.dmn.analysis.classes import literal_text
+from federlib.dmn.analysis.diff import ModelDiff
+from federlib.dmn.analysis.gaps import TableAnalysis
 from federlib.dmn.feel.convert import from_python
-from federlib.dmn.gaps import TableAnalysis
 from federlib.dmn.render import Marks
 
 __all__ = ["marks_of", "say", "tell_analysis", "tell_diff", "tell_problems"]

@@ -29,13 +29,13 @@ from federlib.dmn import (
     run_tck,
     write_decision,
 )
-from federlib.dmn.asking import guarded
-from federlib.dmn.classes import literal_text
-from federlib.dmn.diff import diff_models
+from federlib.dmn.analysis.classes import literal_text
+from federlib.dmn.analysis.diff import diff_models
+from federlib.dmn.analysis.gaps import analyse
+from federlib.dmn.documents.plain_json import jsonable, read_jsonable
+from federlib.dmn.engine.asking import guarded
 from federlib.dmn.feel import DateTime, Evaluation, compile_expression, evaluate
 from federlib.dmn.feel.convert import from_python
-from federlib.dmn.gaps import analyse
-from federlib.dmn.plain_json import jsonable, read_jsonable
 from federlib.dmn.render import render_html, render_markdown, render_text
 from federlib.errors import InvalidInput
 from federlib.skewclock import SystemClock

@@ -20,15 +20,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from federlib.dmn.decider import Decider
-from federlib.dmn.decision import (
-    Decision,
-    DecisionSource,
-    hash_inputs,
-    read_decision,
-    write_decision,
-)
-from federlib.dmn.documents import (
+from federlib.dmn.documents.forms import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
     Form,
@@ -41,7 +33,15 @@ from federlib.dmn.documents import (
     normalised,
     parse_model,
 )
-from federlib.dmn.engine import Model, compile_model, find_problems
+from federlib.dmn.engine.compiled import Model, compile_model, find_problems
+from federlib.dmn.engine.decider import Decider
+from federlib.dmn.engine.decision import (
+    Decision,
+    DecisionSource,
+    hash_inputs,
+    read_decision,
+    write_decision,
+)
 from federlib.dmn.model import (
     Aggregator,
     Binding,
@@ -73,12 +73,26 @@ from federlib.dmn.model import (
     Relation,
     Rule,
 )
-from federlib.dmn.problems import ModelProblem, ModelProblems
-from federlib.dmn.table import CompiledTable
-from federlib.dmn.trace import CellTrace, RuleTrace, TableTrace
+from federlib.dmn.model.problems import ModelProblem, ModelProblems
+from federlib.dmn.tables.table import CompiledTable
+from federlib.dmn.tables.trace import CellTrace, RuleTrace, TableTrace
 
 if TYPE_CHECKING:
-    from federlib.dmn.diff import Difference, ModelChange, ModelDiff, SearchMethod, diff_models
+    from federlib.dmn.analysis.diff import (
+        Difference,
+        ModelChange,
+        ModelDiff,
+        SearchMethod,
+        diff_models,
+    )
+    from federlib.dmn.analysis.gaps import (
+        Gap,
+        Overlap,
+        TableAnalysis,
+        Unreachable,
+        analyse,
+        analyse_table,
+    )
     from federlib.dmn.events import (
         DECISION_MADE,
         DECISIONS,
@@ -89,11 +103,10 @@ if TYPE_CHECKING:
         encode_made,
         facts_of,
     )
-    from federlib.dmn.gaps import Gap, Overlap, TableAnalysis, Unreachable, analyse, analyse_table
-    from federlib.dmn.history import Change, ChangeKind, History, Published
-    from federlib.dmn.replaying import Replay, replay
-    from federlib.dmn.tck import TckDirectory, TckError, TckFailure, TckReport, run_tck
-    from federlib.dmn.versions import DirectoryShelf, MemoryShelf, Shelf, VersionStore
+    from federlib.dmn.tck.runner import TckDirectory, TckError, TckFailure, TckReport, run_tck
+    from federlib.dmn.versions.history import Change, ChangeKind, History, Published
+    from federlib.dmn.versions.replaying import Replay, replay
+    from federlib.dmn.versions.store import DirectoryShelf, MemoryShelf, Shelf, VersionStore
 
 __all__ = [
     "DECISIONS",
@@ -189,40 +202,40 @@ __all__ = [
 
 # Loaded when they are asked for: who only decides needs none of these.
 _HOMES = {
-    "Change": "history",
-    "ChangeKind": "history",
+    "Change": "versions.history",
+    "ChangeKind": "versions.history",
     "DECISIONS": "events",
     "DECISION_MADE": "events",
     "DecisionMade": "events",
-    "Difference": "diff",
-    "DirectoryShelf": "versions",
+    "Difference": "analysis.diff",
+    "DirectoryShelf": "versions.store",
     "EventDecisions": "events",
     "EventMapping": "events",
-    "Gap": "gaps",
-    "History": "history",
-    "MemoryShelf": "versions",
-    "ModelChange": "diff",
-    "ModelDiff": "diff",
-    "Overlap": "gaps",
-    "Published": "history",
-    "Replay": "replaying",
-    "SearchMethod": "diff",
-    "Shelf": "versions",
-    "TableAnalysis": "gaps",
-    "TckDirectory": "tck",
-    "TckError": "tck",
-    "TckFailure": "tck",
-    "TckReport": "tck",
-    "Unreachable": "gaps",
-    "VersionStore": "versions",
-    "analyse": "gaps",
-    "analyse_table": "gaps",
+    "Gap": "analysis.gaps",
+    "History": "versions.history",
+    "MemoryShelf": "versions.store",
+    "ModelChange": "analysis.diff",
+    "ModelDiff": "analysis.diff",
+    "Overlap": "analysis.gaps",
+    "Published": "versions.history",
+    "Replay": "versions.replaying",
+    "SearchMethod": "analysis.diff",
+    "Shelf": "versions.store",
+    "TableAnalysis": "analysis.gaps",
+    "TckDirectory": "tck.runner",
+    "TckError": "tck.runner",
+    "TckFailure": "tck.runner",
+    "TckReport": "tck.runner",
+    "Unreachable": "analysis.gaps",
+    "VersionStore": "versions.store",
+    "analyse": "analysis.gaps",
+    "analyse_table": "analysis.gaps",
     "decode_made": "events",
-    "diff_models": "diff",
+    "diff_models": "analysis.diff",
     "encode_made": "events",
     "facts_of": "events",
-    "replay": "replaying",
-    "run_tck": "tck",
+    "replay": "versions.replaying",
+    "run_tck": "tck.runner",
 }
 
 

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from federlib.dmn.decision import Decision, read_decision, write_decision
-from federlib.dmn.engine import Model
+from federlib.dmn.engine.compiled import Model
+from federlib.dmn.engine.decision import Decision, read_decision, write_decision
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.telemetry import SILENT, Metric, Telemetry
 

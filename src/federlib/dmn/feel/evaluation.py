@@ -50,9 +50,9 @@ class Witness(Protocol):
         """Take in one.
 
         Args:
-            table: A `federlib.dmn.table.CompiledTable`.
+            table: A `federlib.dmn.tables.table.CompiledTable`.
             names: The values that its expressions might use.
-            result: Its `federlib.dmn.table.TableResult`.
+            result: Its `federlib.dmn.tables.table.TableResult`.
         """
 
 

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from federlib._yaml import safe_loader
-from federlib.dmn.documents import parse_model
+from federlib.dmn.documents.forms import parse_model
 from federlib.dmn.events import EventMapping
 from federlib.dmn.model import Definitions
 from federlib.errors import InvalidInput

@@ -15,7 +15,6 @@ from typing import Literal, TypeAlias, assert_never
 
 import attrs
 
-from federlib.dmn.hit_policies import letter
 from federlib.dmn.model import (
     Conditional,
     Context,
@@ -33,6 +32,7 @@ from federlib.dmn.model import (
     Relation,
     Rule,
 )
+from federlib.dmn.tables.hit_policies import letter
 
 __all__ = ["NO_MARKS", "Cell", "CellKind", "Marks", "Sheet", "sheet_of", "visible"]
 

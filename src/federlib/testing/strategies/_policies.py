@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from federlib.dmn import Change, Decision, DecisionMade, EventMapping, History, Published
-from federlib.dmn.history import pin, publish, roll_back, unpin
+from federlib.dmn.versions.history import pin, publish, roll_back, unpin
 from federlib.testing.strategies import _dmn
 from federlib.testing.strategies._plain import counts, instants, plain_text
 

@@ -1,0 +1,1 @@
+"""Boxed expressions, compiled to closures: `compiler` is the way in, and compiles tables too."""
