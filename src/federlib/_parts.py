@@ -15,6 +15,7 @@ import attrs
 
 from federlib import __version__
 from federlib._pace import LOOP, Pace
+from federlib._prefixes import LEASE_PREFIX
 from federlib.causal import Causal, GateConfig
 from federlib.dag import Runs
 from federlib.dag.worker import Hold
@@ -259,7 +260,7 @@ class Parts:
         await self._pace.run(lambda: identities.remember_store(self._where, store_id, replace=True))
 
     async def _was_leased_on(self) -> bool:
-        if (await self.store.scan("lease/", limit=1)).records:
+        if (await self.store.scan(LEASE_PREFIX, limit=1)).records:
             return True
         return bool(await self.leases.floor() or await self.leases.names())
 

@@ -17,15 +17,13 @@ from __future__ import annotations
 
 import msgspec
 
+from federlib._prefixes import DECISION_PREFIX
 from federlib.dmn import DecisionMade, decode_made, encode_made
 from federlib.errors import CorruptRecord
 from federlib.storage import Absent, Committed, Put, RecordStore, Transaction, segment
 from federlib.storage.limits import MAX_VALUE_BYTES
 
 __all__ = ["DECISION_PREFIX", "DecisionLog", "read_made"]
-
-DECISION_PREFIX = "decision/"
-"""Of the keys of decisions; the id follows."""
 
 
 class DecisionLog:

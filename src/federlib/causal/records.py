@@ -19,11 +19,11 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from federlib._json import RecordReader
+from federlib._prefixes import CAUSAL_PREFIX
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.storage import Record, segment
 
 __all__ = [
-    "CAUSAL_PREFIX",
     "MAX_COVARIATES",
     "MAX_NODES",
     "Design",
@@ -50,7 +50,6 @@ __all__ = [
     "track_key",
 ]
 
-CAUSAL_PREFIX = "causal/"
 HYPOTHESIS_PREFIX = f"{CAUSAL_PREFIX}hypothesis/"
 MAX_NODES = 200
 """Of a stated graph: what people can draw and check, with room."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from federlib._prefixes import DAG_PREFIX
 from federlib.errors import InvalidInput
 from federlib.storage import segment
 
@@ -19,7 +20,7 @@ class RunKeys:
         if not isinstance(run_id, str):
             raise InvalidInput("run_id", expected="text", found=run_id)
         self.run_id = run_id
-        self.root: str = f"dag/{segment(run_id, field='run_id', max_bytes=96)}/"
+        self.root: str = f"{DAG_PREFIX}{segment(run_id, field='run_id', max_bytes=96)}/"
         self.run: str = self.root + "run"
         self.epoch: str = self.root + "epoch"
         self.progress: str = self.root + "progress"

@@ -9,6 +9,7 @@ from typing import Literal
 import anyio
 import attrs
 
+from federlib._prefixes import DAG_PREFIX
 from federlib._tasks import open_task_group
 from federlib.dag.handler import Handler
 from federlib.dag.handover import Handover
@@ -339,7 +340,7 @@ class Runs:
         after = ""
         # One run at a time: skipping over its thousands of records is one seek.
         while True:
-            page = await self._store.scan("dag/", after=after, limit=1)
+            page = await self._store.scan(DAG_PREFIX, after=after, limit=1)
             if not page.records:
                 return found
             root = "/".join(page.records[0].key.split("/")[:2])

@@ -21,6 +21,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from federlib._json import RecordReader, encode_json
+from federlib._prefixes import COMMAND_PREFIX, FENCE_PREFIX
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.skewclock import StoredHlc
 from federlib.storage import Record, segment
@@ -69,7 +70,6 @@ MAX_DUPLICATES = 16
 MAX_DETAIL = 500
 """Characters of an outcome's detail: an exception may carry a whole page."""
 
-COMMAND_PREFIX = "command/"
 
 CommandStatus = Literal[
     "applied",
@@ -232,7 +232,7 @@ def fence_key(resource: str) -> str:
     Raises:
         InvalidInput: The name is empty, too long, or has a control character.
     """
-    return f"fence/{segment(resource, field='resource')}"
+    return f"{FENCE_PREFIX}{segment(resource, field='resource')}"
 
 
 def scope_prefix(scope: str) -> str:

@@ -22,6 +22,7 @@ from typing import Annotated
 import msgspec
 
 from federlib._json import RecordReader
+from federlib._prefixes import LEASE_PREFIX
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.lease.protocol import Holder, Lease
 from federlib.storage.keys import segment
@@ -47,8 +48,7 @@ __all__ = [
     "waiter_key",
 ]
 
-LEASE_PREFIX = "lease/"
-FLOOR_KEY = "lease/~floor"
+FLOOR_KEY = f"{LEASE_PREFIX}~floor"
 MAX_TOKEN = 2**63 - 1
 """Tokens are int64, so that every resource can keep one."""
 

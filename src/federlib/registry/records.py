@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 from federlib._json import RecordReader
+from federlib._prefixes import REGISTRY_PREFIX
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.identity import WorkerIdentity
 from federlib.storage.keys import check_text
@@ -36,7 +37,6 @@ __all__ = [
     "member_key",
 ]
 
-REGISTRY_PREFIX = "registry/"
 MAX_RECORD_BYTES = 64 * 1024
 """No member of ours comes near this; a larger record is foreign and is not even read."""
 

@@ -13,11 +13,12 @@ from typing import Literal
 
 import attrs
 
+from federlib._prefixes import DAG_PREFIX, FENCE_PREFIX, LEASE_PREFIX, REGISTRY_PREFIX
 from federlib.errors import Conflict, InvalidInput
 from federlib.lease.backends.mirror import read_moment
 from federlib.lease.judge import claim_of_lease, is_live
 from federlib.lease.moving import floor_above, move_lease, put_floor
-from federlib.lease.records import LEASE_PREFIX, MAX_TOKEN, is_waiter_key
+from federlib.lease.records import MAX_TOKEN, is_waiter_key
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
 from federlib.storage import Record, RecordStore
 from federlib.storage.filling import fill_store
@@ -29,7 +30,7 @@ __all__ = ["Copied", "OnStep", "copy_store", "fill_from"]
 OnStep = Callable[[Literal["read", "written"], int], object]
 """Told now and then how many records were read, and then written; on the event loop."""
 
-_MERGES = ("dag/", "fence/", "lease/", "registry/")
+_MERGES = (DAG_PREFIX, FENCE_PREFIX, LEASE_PREFIX, REGISTRY_PREFIX)
 """Nobody reads a history from the order of these records."""
 
 _SHOWN = 3

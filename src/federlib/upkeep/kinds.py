@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from federlib.causal.records import CAUSAL_PREFIX, decode_causal
+from federlib._prefixes import (
+    CAUSAL_PREFIX,
+    COMMAND_PREFIX,
+    DAG_PREFIX,
+    DECISION_PREFIX,
+    FENCE_PREFIX,
+    LEASE_PREFIX,
+    REGISTRY_PREFIX,
+)
 from federlib.dag.records import (
     AskRecord,
     AssignRecord,
@@ -23,11 +31,10 @@ from federlib.dag.records import (
 from federlib.dag.transitions import LogBatch
 from federlib.errors import CorruptRecord, InvalidInput
 from federlib.fencing import read_event
-from federlib.fencing.records import COMMAND_PREFIX, decode_mark, fence_key
+from federlib.fencing.records import decode_mark, fence_key
 from federlib.lease import Holder
 from federlib.lease.records import (
     FLOOR_KEY,
-    LEASE_PREFIX,
     decode_floor,
     decode_lease,
     decode_queue,
@@ -38,14 +45,11 @@ from federlib.lease.records import (
     queue_key,
     waiter_key,
 )
-from federlib.registry.records import REGISTRY_PREFIX, decode_member
+from federlib.registry.records import decode_member
 from federlib.storage import Record, unsegment
 
 __all__ = ["read_kind"]
 
-_FENCE_PREFIX = "fence/"
-_DECISION_PREFIX = "decision/"
-_DAG_PREFIX = "dag/"
 _DAG: dict[tuple[str, int], type[Versioned]] = {
     # By the third segment of the key, and how many there are.
     ("run", 3): RunRecord,
@@ -72,25 +76,27 @@ def read_kind(record: Record) -> str | None:
     key = record.key
     if key.startswith(LEASE_PREFIX):
         return _read_lease(key, record.value)
-    if key.startswith(_FENCE_PREFIX):
-        resource = unsegment(key.removeprefix(_FENCE_PREFIX))
+    if key.startswith(FENCE_PREFIX):
+        resource = unsegment(key.removeprefix(FENCE_PREFIX))
         decode_mark(record, resource)
         _require_key(key, lambda: fence_key(resource))
         return "fence mark"
     if key.startswith(COMMAND_PREFIX):
         return f"command {read_event(record).what}"
-    if key.startswith(_DECISION_PREFIX):
-        # The engine behind it takes long to import, and few stores hold decisions.
+    if key.startswith(DECISION_PREFIX):
+        # This and the next take long to import, and few stores hold such records.
         from federlib.decisions import read_made
 
         read_made(key, record.value)
         return "decision"
     if key.startswith(CAUSAL_PREFIX):
+        from federlib.causal.records import decode_causal
+
         return f"causal {type(decode_causal(record)).__name__.lower()}"
     if key.startswith(REGISTRY_PREFIX):
         decode_member(key, record.value)
         return "member"
-    return _read_dag(record) if key.startswith(_DAG_PREFIX) else None
+    return _read_dag(record) if key.startswith(DAG_PREFIX) else None
 
 
 def _read_lease(key: str, value: bytes) -> str:

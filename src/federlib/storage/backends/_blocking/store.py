@@ -17,6 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from federlib._pace import ThreadPace
+from federlib._prefixes import LEASE_PREFIX
 from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.skewclock import Clock
 from federlib.storage.backends._blocking.commit_line import Attempt
@@ -44,7 +45,6 @@ from federlib.telemetry import Telemetry
 __all__ = ["EngineStore"]
 
 _CLOSE_TIMEOUT_S = 5.0
-_LEASES = "lease/"
 AnyEngine = TypeVar("AnyEngine", bound=Engine)
 
 
@@ -81,14 +81,15 @@ class EngineStore(Generic[AnyEngine]):
     async def get(self, key: str) -> Record | None:
         """Read one record; linearizable."""
         check_key(key)
-        is_lease = key.startswith(_LEASES)
+        is_lease = key.startswith(LEASE_PREFIX)
         return await self._crew.read(partial(self._engine.get, key), is_lease=is_lease)
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
         """Read one page of the records whose key starts with `prefix`."""
         check_scan(prefix, after, limit)
         return await self._crew.read(
-            partial(self._engine.scan, prefix, after, limit), is_lease=prefix.startswith(_LEASES)
+            partial(self._engine.scan, prefix, after, limit),
+            is_lease=prefix.startswith(LEASE_PREFIX),
         )
 
     async def outcome(self, transaction_id: str) -> Committed | NotSeen:
@@ -159,7 +160,7 @@ class EngineStore(Generic[AnyEngine]):
         check_prefix(prefix)
         if type(after) is not int or after < 0:
             raise InvalidInput("after", expected="a revision, 0 or more", found=after)
-        is_lease = prefix.startswith(_LEASES)
+        is_lease = prefix.startswith(LEASE_PREFIX)
         head = await self._crew.read(self._engine.read_revision, is_lease=is_lease)
         subscription = EngineSubscription(
             self._engine,
