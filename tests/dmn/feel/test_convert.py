@@ -6,8 +6,10 @@ import datetime as dt
 import json
 import random
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from itertools import count
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -116,6 +118,32 @@ def test_nesting_and_size_are_bounded() -> None:
     for bad in (deep, range(2_000_000)):
         with pytest.raises(InvalidInput):
             from_python(bad, where="facts")
+
+
+class _EndlessList(list[int]):
+    def __iter__(self) -> Iterator[int]:
+        return count()
+
+
+class _EndlessMapping(Mapping[str, int]):
+    def __init__(self, said: int) -> None:
+        self.said = said
+
+    def __getitem__(self, key: str) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, count())
+
+    def __len__(self) -> int:
+        return self.said
+
+
+@pytest.mark.parametrize("bad", [_EndlessList([1]), _EndlessMapping(2), _EndlessMapping(2**40)])
+def test_what_never_ends_is_refused(bad: object) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        from_python({"a": bad})
+    assert caught.value.field == "value.a"
 
 
 @pytest.mark.parametrize(

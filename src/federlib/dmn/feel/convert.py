@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from federlib.dmn.feel.calendar import SECOND_NS
@@ -25,6 +27,8 @@ _MAX_DEPTH = 100
 _US_NS = 1000
 _DAY_US = 86_400_000_000
 
+_T = TypeVar("_T")
+
 
 def from_python(value: object, *, where: str = "value") -> Value:
     """Make a value of FEEL from one of Python.
@@ -38,7 +42,8 @@ def from_python(value: object, *, where: str = "value") -> Value:
         where: What it is called in errors; a path grows from it.
     Raises:
         InvalidInput: NaN, infinity, a number of more than 34 digits before the point, a key
-            that is no string, nesting deeper than 100, or a type that FEEL has not.
+            that is no string, nesting deeper than 100, more than a million elements or entries,
+            more of them than its length says, or a type that FEEL has not.
     """
     return _from(value, where, 0)
 
@@ -100,7 +105,7 @@ def _from_collection(value: object, where: str, depth: int) -> Value:
         raise InvalidInput(where, expected=f"at most {_MAX_DEPTH} levels", found="more")
     if isinstance(value, Mapping):
         context: dict[str, Value] = {}
-        for key, each in value.items():
+        for key, each in _counted(value, value.items(), where):
             if not isinstance(key, str):
                 raise InvalidInput(where, expected="keys that are strings", found=key)
             context[key] = _from(each, f"{where}.{key}", depth + 1)
@@ -113,9 +118,19 @@ def _from_collection(value: object, where: str, depth: int) -> Value:
             found=type(value).__name__,
         )
     assert isinstance(value, Sequence)
-    if len(value) > MAX_SIZE:
-        raise InvalidInput(where, expected=f"at most {MAX_SIZE:,} elements", found=len(value))
-    return [_from(each, f"{where}[{position}]", depth + 1) for position, each in enumerate(value)]
+    items = _counted(value, value, where)
+    return [_from(each, f"{where}[{position}]", depth + 1) for position, each in enumerate(items)]
+
+
+def _counted(value: Collection[object], elements: Iterable[_T], where: str) -> list[_T]:
+    """Take as many as there are said to be: a class of anybody's may go on for ever."""
+    size = len(value)
+    if size > MAX_SIZE:
+        raise InvalidInput(where, expected=f"at most {MAX_SIZE:,} elements", found=size)
+    found = list(islice(elements, size + 1))
+    if len(found) > size:
+        raise InvalidInput(where, expected=f"{size:,} elements, as its length says", found="more")
+    return found
 
 
 def to_python(value: Value) -> object:
