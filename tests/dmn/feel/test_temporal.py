@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dmn.feel.samples import DATE_TIMES, DATES, DURATIONS, NUMBERS, TIMES, ZONES
+from federlib.dmn.documents.plain_json import read_jsonable
+from federlib.dmn.feel import calendar
 from federlib.dmn.feel.calendar import (
     DAY_NS,
     MAX_YEAR,
@@ -23,6 +26,8 @@ from federlib.dmn.feel.calendar import (
     offset_of_day,
     standard_offset,
 )
+from federlib.dmn.feel.compile import compile_expression
+from federlib.dmn.feel.evaluation import Evaluation
 from federlib.dmn.feel.lexical import (
     parse_date,
     parse_date_time,
@@ -42,7 +47,7 @@ from federlib.dmn.feel.temporal import (
     property_of,
 )
 from federlib.dmn.feel.values import Range, Value
-from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput, MissingExtra
 
 
 @given(st.dates())
@@ -169,6 +174,50 @@ def test_what_is_no_zone_is_refused(name: str) -> None:
     assert not is_zone(name)
     with pytest.raises(InvalidInput):
         Time(0, None, name)
+
+
+@pytest.fixture
+def no_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def find(name: str) -> ZoneInfo:
+        raise ZoneInfoNotFoundError(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(calendar, "ZoneInfo", find)
+        calendar._zone.cache_clear()
+        yield
+    calendar._zone.cache_clear()
+
+
+@pytest.mark.usefixtures("no_zones")
+@pytest.mark.parametrize(
+    "text",
+    [
+        'time("10:00:00@Europe/Paris")',
+        'date and time("2024-01-01T10:00:00@Europe/Paris")',
+        '@"10:00:00@Europe/Paris"',
+        'range("[@\\"10:00:00@Europe/Paris\\"..@\\"11:00:00@Europe/Paris\\"]")',
+    ],
+)
+def test_without_a_database_of_zones_the_problem_names_the_extra(text: str) -> None:
+    ev = Evaluation()
+    assert compile_expression(text).evaluate(ev, {}) is None
+    (problem,) = ev.problems
+    assert problem.endswith('(a time zone needs an extra: pip install "federlib[dmn]")')
+
+
+@pytest.mark.usefixtures("no_zones")
+def test_without_a_database_of_zones_a_value_with_one_names_the_extra() -> None:
+    with pytest.raises(MissingExtra, match="Europe/Paris"):
+        Time(0, None, "Europe/Paris")
+    with pytest.raises(MissingExtra, match=r"federlib\[dmn\]"):
+        read_jsonable({"@": "10:00:00@Europe/Paris"})
+
+
+@pytest.mark.parametrize("text", ['time("10:00:00@Nowhere/There")', 'time("10:00:61")'])
+def test_a_zone_that_nobody_knows_needs_no_extra(text: str) -> None:
+    ev = Evaluation()
+    assert compile_expression(text).evaluate(ev, {}) is None
+    assert "federlib[" not in ev.problems[0]
 
 
 @pytest.mark.parametrize("bad", [(-1, None), (DAY_NS, None), (0, 14 * 3600 + 1), (0, -50401)])

@@ -13,11 +13,12 @@ from decimal import Decimal
 
 import msgspec
 
+from federlib.dmn.feel.calendar import lacks_zones
 from federlib.dmn.feel.convert import from_python, to_python
 from federlib.dmn.feel.lexical import parse_temporal
 from federlib.dmn.feel.numbers import number_text
 from federlib.dmn.feel.values import Function, Overloads, Range, RangeOperator, Value
-from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput, MissingExtra
 
 __all__ = ["jsonable", "read_jsonable"]
 
@@ -72,6 +73,7 @@ def read_jsonable(plain: object, *, where: str = "value") -> object:
         As `to_python` gives it; null for a function, which cannot be read back.
     Raises:
         InvalidInput: `jsonable` makes no such thing.
+        MissingExtra: It has a time zone, and no zone is known here.
     """
     return to_python(_read(plain, where))
 
@@ -90,6 +92,8 @@ def _read(plain: object, where: str) -> Value:
         temporal = parse_temporal(inner)
         if temporal is not None:
             return temporal
+        if "@" in inner and lacks_zones():
+            raise MissingExtra("dmn", needed_for=f"{where}, {inner[:60]},")
     if isinstance(inner, list) and inner[:1] == ["function"]:
         return None
     if isinstance(inner, list) and inner[:1] == ["range"] and len(inner) == _RANGE_PARTS:

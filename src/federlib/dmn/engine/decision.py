@@ -168,6 +168,7 @@ def read_decision(data: bytes, *, where: str = "decision") -> Decision:
         where: What it is called in errors.
     Raises:
         CorruptRecord: It is no decision, or one of a later version of federlib.
+        MissingExtra: It has a time zone, and neither the system nor tzdata knows one.
     """
     try:
         stored = _decoder.decode(data)

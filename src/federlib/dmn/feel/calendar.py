@@ -24,6 +24,7 @@ __all__ = [
     "is_day",
     "is_zone",
     "iso_week",
+    "lacks_zones",
     "last_day",
     "offset_at",
     "offset_of_day",
@@ -93,6 +94,11 @@ def _zone(name: str) -> ZoneInfo | None:
 def is_zone(name: str) -> bool:
     """Say whether the IANA database has a zone of this name."""
     return _zone(name) is not None
+
+
+def lacks_zones() -> bool:
+    """Say whether there is no database of zones: neither the system nor Python has one."""
+    return _zone("Etc/UTC") is None
 
 
 def offset_of_day(zone: str, number: int, second: int) -> int:

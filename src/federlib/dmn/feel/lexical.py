@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from federlib.dmn.feel.calendar import SECOND_NS, is_day, is_zone
+from federlib.dmn.feel.calendar import SECOND_NS, is_day, is_zone, lacks_zones
 from federlib.dmn.feel.temporal import (
     MAX_OFFSET_S,
     MIDNIGHT,
@@ -18,6 +18,7 @@ from federlib.dmn.feel.temporal import (
     Time,
     date_of_number,
 )
+from federlib.errors import MissingExtra
 
 __all__ = [
     "parse_date",
@@ -25,6 +26,7 @@ __all__ = [
     "parse_duration",
     "parse_temporal",
     "parse_time",
+    "zone_hint",
 ]
 
 # Years of more than four digits do not begin with a zero; ten digits are out of range.
@@ -101,6 +103,13 @@ def parse_temporal(text: str) -> Date | Time | DateTime | Days | Months | None:
     if ":" in text[:3]:
         return parse_time(text)  # first, since zones have a T too
     return parse_date_time(text) if "T" in text else parse_date(text)
+
+
+def zone_hint(text: str) -> str:
+    """Give what to add to an error where a text could not be read for want of all time zones."""
+    if "@" not in text or not lacks_zones():
+        return ""
+    return f" ({MissingExtra('dmn', needed_for='a time zone')})"
 
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

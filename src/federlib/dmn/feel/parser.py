@@ -15,7 +15,7 @@ from typing import NoReturn, cast
 from federlib.dmn.feel import forms, lexer
 from federlib.dmn.feel.cursor import Cursor, element_of
 from federlib.dmn.feel.lexer import FeelSyntaxError
-from federlib.dmn.feel.lexical import parse_temporal
+from federlib.dmn.feel.lexical import parse_temporal, zone_hint
 from federlib.dmn.feel.numbers import parse_number
 from federlib.dmn.feel.scope import Scope
 from federlib.dmn.feel.tree import (
@@ -407,7 +407,7 @@ class Parser(Cursor):
             text = self.string()
             value = parse_temporal(text)
             if value is None:
-                return Broken(f'@"{text[:40]}" is no date, time or duration')
+                return Broken(f'@"{text[:40]}" is no date, time or duration{zone_hint(text)}')
             return Literal(value, type_of(value))
         name = self.name()
         if name is not None:

@@ -24,13 +24,14 @@ from federlib.dmn.feel.calendar import (
     day_of,
     is_day,
     is_zone,
+    lacks_zones,
     last_day,
     offset_at,
     offset_of_day,
     standard_offset,
 )
 from federlib.dmn.feel.values import Range, Value
-from federlib.errors import InvalidInput
+from federlib.errors import InvalidInput, MissingExtra
 
 __all__ = [
     "MAX_OFFSET_S",
@@ -121,6 +122,7 @@ class Time:
         zone: Its name in the IANA database.
     Raises:
         InvalidInput: A number is out of range, or there is no such zone.
+        MissingExtra: No zone is known: the system has no database of them, nor is tzdata there.
     """
 
     ns_of_day: int
@@ -132,6 +134,8 @@ class Time:
             raise InvalidInput("time", expected="0 to 24 h, in ns", found=self.ns_of_day)
         if self.zone is not None:
             if not is_zone(self.zone):
+                if lacks_zones():
+                    raise MissingExtra("dmn", needed_for=f"the time zone {self.zone[:60]}")
                 raise InvalidInput("zone", expected="a name of the IANA database", found=self.zone)
         elif self.offset_s is not None and not -MAX_OFFSET_S <= self.offset_s <= MAX_OFFSET_S:
             raise InvalidInput("offset", expected="-14 h to 14 h, in seconds", found=self.offset_s)

@@ -21,7 +21,13 @@ from federlib.dmn.feel.builtins.declare import (
 from federlib.dmn.feel.builtins.text import text
 from federlib.dmn.feel.calendar import MAX_YEAR, SECOND_NS, is_day
 from federlib.dmn.feel.evaluation import Evaluation
-from federlib.dmn.feel.lexical import parse_date, parse_date_time, parse_duration, parse_time
+from federlib.dmn.feel.lexical import (
+    parse_date,
+    parse_date_time,
+    parse_duration,
+    parse_time,
+    zone_hint,
+)
 from federlib.dmn.feel.numbers import CONTEXT, parse_number, to_int
 from federlib.dmn.feel.operators import not_
 from federlib.dmn.feel.temporal import (
@@ -64,7 +70,7 @@ def _date_and_time_from(ev: Evaluation, value: str | Date | DateTime) -> Value:
     if isinstance(value, Date):
         return DateTime(value, UTC_MIDNIGHT)
     return parse_date_time(value) or ev.fail(
-        f"date and time: not the text of a date and time: {value[:60]}"
+        f"date and time: not the text of a date and time: {value[:60]}{zone_hint(value)}"
     )
 
 
@@ -79,7 +85,9 @@ def _time_from(ev: Evaluation, value: str | Time | Date | DateTime) -> Value:
         return value.time
     if isinstance(value, Date):
         return UTC_MIDNIGHT
-    return parse_time(value) or ev.fail(f"time: not the text of a time: {value[:60]}")
+    return parse_time(value) or ev.fail(
+        f"time: not the text of a time: {value[:60]}{zone_hint(value)}"
+    )
 
 
 def _time_of(

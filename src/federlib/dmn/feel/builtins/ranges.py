@@ -20,6 +20,7 @@ from federlib.dmn.feel.lexical import (
     parse_duration,
     parse_temporal,
     parse_time,
+    zone_hint,
 )
 from federlib.dmn.feel.numbers import parse_number
 from federlib.dmn.feel.operators import compare, equal, kind_of
@@ -278,7 +279,7 @@ def _range(ev: Evaluation, text: str) -> Value:
         return ev.fail(f"range: not the text of a range: {text[:60]}")
     low, high = _endpoint(ends["low"]), _endpoint(ends["high"])
     if low is None or high is None:
-        return ev.fail(f"range: an end that is no literal: {text[:60]}")
+        return ev.fail(f"range: an end that is no literal: {text[:60]}{zone_hint(text)}")
     order = compare(ev, low, high)
     if order is None or order > 0:
         return ev.fail("range: the ends are not in order")
