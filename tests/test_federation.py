@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import anyio
@@ -321,3 +323,35 @@ async def test_two_federations_in_one_process_have_two_clocks(
         one.hlc.now()
         assert one.hlc is not two.hlc
         assert two.hlc.latest == 0
+
+
+UNGATED = """
+import sys
+import anyio
+import federlib
+
+async def main() -> None:
+    async with federlib.connect("memory://") as fed, fed.elect("boss") as seat:
+        await anext(state async for state in seat.changes() if state.role == "leader")
+        command = await fed.commands.issue("restart_many", gate=seat)
+        assert command.leader_epoch == 1
+        loaded("async")
+        assert fed.causal.config.mode == "off"
+
+def loaded(how: str) -> None:
+    print(how, [name for name in sys.modules if name.startswith("federlib.causal")])
+
+with federlib.blocking.connect("memory://") as fed:
+    list(fed.commands.log.commands())
+loaded("blocking")
+anyio.run(main)
+print("federlib.causal" in sys.modules)
+"""
+
+
+def test_the_causal_gate_is_loaded_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNGATED], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["blocking []", "async []", "True"]

@@ -9,14 +9,14 @@ import math
 import os
 import random  # noqa: TID251  # jitter between retries, drawn by the shell
 import secrets  # noqa: TID251  # ids, drawn by the shell
-from typing import Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
 from federlib import __version__
 from federlib._pace import LOOP, Pace
 from federlib._prefixes import LEASE_PREFIX
-from federlib.causal import Causal, GateConfig
 from federlib.dag import Runs
 from federlib.dag.worker import Hold
 from federlib.errors import InvalidInput, StoreReplaced
@@ -29,6 +29,9 @@ from federlib.registry import Registry
 from federlib.skewclock import Clock, HybridLogicalClock, SkewTolerance, Stamps, SystemClock
 from federlib.storage import RecordStore
 from federlib.telemetry import SILENT, Telemetry
+
+if TYPE_CHECKING:  # Few ask for a gate, and it takes long to import.
+    from federlib.causal import Causal, GateConfig
 
 __all__ = ["STORE_ENV", "Parts", "Setup", "check_close_timeout", "named_store"]
 
@@ -63,7 +66,11 @@ def check_close_timeout(close_timeout_s: float) -> float:
 
 
 def _checked_gate(causal: GateConfig | None) -> GateConfig | None:
-    if causal is not None and not isinstance(causal, GateConfig):
+    if causal is None:
+        return None
+    from federlib.causal import GateConfig
+
+    if not isinstance(causal, GateConfig):
         raise InvalidInput("causal", expected="a GateConfig", found=causal)
     return causal
 
@@ -164,15 +171,8 @@ class Parts:
         self._claiming = pace.lock()
         self._ttl_s = setup.ttl_s
         self._policy = setup.policy
+        self._gate = setup.causal
         self._stamps = Stamps(setup.hlc, setup.telemetry)
-        self.causal: Causal = Causal(
-            store,
-            log=OutcomeLog(store, stamps=self._stamps),
-            member=self._worker_id,
-            clock=setup.clock,
-            config=setup.causal,
-            telemetry=setup.telemetry,
-        )
         self.commands: Commands = Commands(
             store,
             member=self._worker_id,
@@ -180,7 +180,7 @@ class Parts:
             telemetry=setup.telemetry,
             stamps=self._stamps,
             pace=pace,
-            review=self.causal,
+            review=None if setup.causal is None else self.causal,
         )
         self.registry: Registry = Registry(
             store,
@@ -192,6 +192,20 @@ class Parts:
             ttl_s=setup.ttl_s,
             version=__version__,
             telemetry=setup.telemetry,
+        )
+
+    @cached_property
+    def causal(self) -> Causal:
+        """The gate before disruptive commands, and its hypotheses."""
+        from federlib.causal import Causal
+
+        return Causal(
+            self.store,
+            log=OutcomeLog(self.store, stamps=self._stamps),
+            member=self._worker_id,
+            clock=self.clock,
+            config=self._gate,
+            telemetry=self.telemetry,
         )
 
     def runs(self, hold: Hold) -> Runs:

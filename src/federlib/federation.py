@@ -7,14 +7,13 @@ import random  # noqa: TID251  # jitter between tries, drawn by the shell
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 from anyio.abc import TaskGroup
 
 from federlib._parts import STORE_ENV, Parts, Setup, check_close_timeout, named_store
 from federlib._tasks import open_task_group
-from federlib.causal import GateConfig
 from federlib.dag import Runs
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.leadership import Elector
@@ -24,6 +23,9 @@ from federlib.skewclock import Clock, HybridLogicalClock, keep_bound
 from federlib.storage import RecordStore, open_store
 from federlib.storage.urls import store_place
 from federlib.telemetry import Telemetry
+
+if TYPE_CHECKING:  # Few ask for a gate, and it takes long to import.
+    from federlib.causal import GateConfig
 
 __all__ = ["STORE_ENV", "Federation", "connect"]
 

@@ -6,18 +6,21 @@ Source: HA plan §5.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from federlib import causal
 from federlib.blocking._caller import Caller
-from federlib.causal import (
-    Evidence,
-    GateConfig,
-    Hypothesis,
-    Intervention,
-    Measured,
-    Result,
-    TrackRecord,
-)
+
+if TYPE_CHECKING:  # Few ask for a gate, and it takes long to import.
+    from federlib import causal
+    from federlib.causal import (
+        Evidence,
+        GateConfig,
+        Hypothesis,
+        Intervention,
+        Measured,
+        Result,
+        TrackRecord,
+    )
 
 __all__ = ["Causal"]
 

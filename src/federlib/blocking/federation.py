@@ -9,7 +9,8 @@ import os
 import random  # noqa: TID251  # jitter between tries, drawn by the shell
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from federlib._pace import ThreadPace, run_now
 from federlib._parts import Parts, Setup, check_close_timeout, named_store
@@ -24,7 +25,6 @@ from federlib.blocking.fencing import Commands, FenceGuard
 from federlib.blocking.leases import Grip, HeldLease, Hold, Leases
 from federlib.blocking.registry import Registry
 from federlib.blocking.store import Store
-from federlib.causal import GateConfig
 from federlib.identity import ClaimedIdentity, IdentityStore
 from federlib.lease import Busy, Holder, LeaseBackend, LeasePolicy, LeaseState, OnLoss
 from federlib.lease.environment import NamedLeases, named_leases, open_leases
@@ -35,6 +35,9 @@ from federlib.storage import NativeLeases, RecordStore, open_store
 from federlib.storage.direct import Embedded
 from federlib.storage.urls import store_place
 from federlib.telemetry import Telemetry
+
+if TYPE_CHECKING:  # Few ask for a gate, and it takes long to import.
+    from federlib.causal import GateConfig
 
 __all__ = ["Federation", "connect"]
 
@@ -73,7 +76,6 @@ class Federation:
         self.telemetry: Telemetry = parts.telemetry
         self.leases: Leases = Leases(parts.leases, caller)
         self.dag: Runs = Runs(parts, caller=caller, loop=loop)
-        self.causal: Causal = Causal(parts.causal, caller)
         self.commands: Commands = Commands(parts.commands, caller=caller, loop=loop)
         self.registry: Registry = Registry(parts.registry, caller=caller, loop=loop)
         self._parts = parts
@@ -90,6 +92,11 @@ class Federation:
             caller=caller,
             jitter=random.random,
         )
+
+    @cached_property
+    def causal(self) -> Causal:
+        """The gate before disruptive commands, and its hypotheses."""
+        return Causal(self._parts.causal, self._caller)
 
     def identity(self) -> ClaimedIdentity:
         """Return this process's identity; claim it on first use.
