@@ -11,6 +11,7 @@ import pytest
 from federlib.errors import Conflict, Unavailable
 from federlib.membership.effects import LeaveTold, PeerMeasured
 from federlib.membership.feed import ServerEvent
+from federlib.membership.lifecycle import NodeLifecycleState
 from federlib.membership.roles import PeerRole
 from federlib.membership.server import HealthAwareServer
 from federlib.testing import LoopClock, virtual_backend
@@ -129,6 +130,55 @@ async def test_whoever_waits_for_a_goodbye_that_is_cut_short_hears_of_it(hub: Me
         with anyio.fail_after(1):
             while not outcomes:
                 await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "how", ["before the end", "during the end", "before leave", "during leave"]
+)
+async def test_without_its_transport_nobody_waits_for_a_goodbye(hub: MemoryHub, how: str) -> None:
+    transport = hub.transport(HERE)
+
+    async def close() -> None:
+        if how.startswith("during"):
+            await anyio.sleep(0.1)
+        await transport.__aexit__(None, None, None)
+
+    async with (
+        hub.transport(THERE) as there,
+        member(there, "n1", leave_timeout_s=0.01) as other,
+        anyio.create_task_group() as tasks,
+    ):
+        with pytest.raises(Unavailable):
+            async with transport, member(transport, leave_timeout_s=60.0) as server:
+                server.join([THERE])
+                while not other.members():
+                    await anyio.sleep(0.1)
+                began = anyio.current_time()
+                tasks.start_soon(close)
+                if how.startswith("before"):
+                    await anyio.sleep(0)
+                if how.endswith("leave"):
+                    await server.leave()
+        assert anyio.current_time() - began < 0.2
+
+
+async def test_who_is_cancelled_says_goodbye_too(hub: MemoryHub) -> None:
+    async with (
+        hub.transport(HERE) as here,
+        hub.transport(THERE) as there,
+        member(there, "n1", leave_timeout_s=0.01) as other,
+    ):
+        with anyio.move_on_after(10.0) as scope:
+            async with member(here) as one:
+                other.join([HERE])
+                await anyio.sleep_forever()
+        assert scope.cancelled_caught
+        await anyio.sleep(0.5)
+        left = other.member("n0")
+        assert left is not None
+        assert left.state is NodeLifecycleState.LEFT
+        with pytest.raises(Unavailable):
+            one.join([THERE])
 
 
 @pytest.mark.parametrize("detailed", [False, True])

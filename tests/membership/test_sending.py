@@ -81,3 +81,15 @@ async def test_a_stream_that_nobody_answers_is_lost() -> None:
         sender.post(Send(THERE, b"silent", reliable=True))
         await anyio.sleep(6)
         assert (sender.lost, answers) == (2, [])
+
+
+async def test_when_its_tasks_have_ended_a_stream_is_lost() -> None:
+    hub = MemoryHub(draw=lambda: 0.5)
+    async with hub.transport(HERE) as here, hub.transport(THERE):
+        sender = Sender(here, list[Received]().append)
+        async with anyio.create_task_group() as group:
+            sender.begin(group)
+            group.cancel_scope.cancel()
+        sender.end()
+        sender.post(Send(THERE, b"late", reliable=True))
+        assert sender.lost == 1

@@ -54,11 +54,15 @@ class Sender:
         self._group = group
         group.start_soon(self._send)
 
+    def end(self) -> None:
+        """Open no more streams: the group has ended."""
+        self._group = None
+
     def post(self, send: Send) -> None:
         """Send one soon, or count it as lost; never waits."""
-        if send.reliable and self._streams.statistics().tasks_waiting < _STREAMS:
-            assert self._group is not None
-            self._group.start_soon(self._request, send)
+        group = self._group if send.reliable else None
+        if group is not None and self._streams.statistics().tasks_waiting < _STREAMS:
+            group.start_soon(self._request, send)
         elif not send.reliable and len(self._out) < _OUT:
             self._out.append(send)
             self._has_out.set()

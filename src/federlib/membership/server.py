@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+import anyio.abc
 import anyio.lowlevel
 import attrs
 
@@ -154,6 +155,8 @@ class HealthAwareServer:
         self._leave_timeout_s = _check_patience(leave_timeout_s)
         self._core: SwimCore | None = None
         self._stack: AsyncExitStack | None = None
+        # Whoever opened us may be cancelled: the tasks go on until the goodbye has been said.
+        self._scope = anyio.CancelScope(shield=True)
         self._sooner = anyio.Event()
         self._told = anyio.Event()
         self._is_told = self._has_ended = False
@@ -177,7 +180,7 @@ class HealthAwareServer:
         address = address_of(self._transport, self._advertise)
         # A sealed packet must fit, whatever the transport's seal takes.
         seal = self._config.packet_bytes - self._transport.max_payload
-        self._core = core = SwimCore(
+        self._core = SwimCore(
             self._node,
             address,
             self._role,
@@ -190,11 +193,8 @@ class HealthAwareServer:
         )
         async with AsyncExitStack() as stack:
             group = await stack.enter_async_context(open_task_group())
-            stack.callback(group.cancel_scope.cancel)
-            self._sender.begin(group)
-            for task in (self._receive, self._receive_requests, self._run_timers):
-                group.start_soon(task)
-            self._apply(core.start(self._now_s()))
+            stack.callback(self._scope.cancel)
+            await group.start(self._run)
             self._stack = stack.pop_all()
         return self
 
@@ -204,7 +204,13 @@ class HealthAwareServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Say goodbye, for at most `leave_timeout_s`, and end; where it has ended, do nothing."""
+        """Say goodbye, for at most `leave_timeout_s`, and end; where it has ended, do nothing.
+
+        Also where it was cancelled. Without a transport there is no goodbye, and no waiting.
+
+        Raises:
+            Unavailable: The transport was closed meanwhile.
+        """
         stack, self._stack = self._stack, None
         if stack is None:
             return None
@@ -213,8 +219,7 @@ class HealthAwareServer:
                 with anyio.move_on_after(self._leave_timeout_s, shield=True):
                     await self._leave()
         finally:
-            self._has_ended = True
-            self._told.set()
+            self._end()
             self._feeds.end()
             is_swallowed = await stack.__aexit__(kind, error, traceback)
         return is_swallowed
@@ -236,12 +241,13 @@ class HealthAwareServer:
         """Say goodbye and wait until it has been told; there is no way back.
 
         Raises:
-            Unavailable: The server is not open, or was closed before the goodbye had been told.
+            Unavailable: The server is not open, or it or its transport was closed before the
+                goodbye had been told.
         """
         self._check_open()
         await self._leave()
         if not self._is_told:
-            raise Unavailable("membership", "it was closed while it said goodbye")
+            raise Unavailable("membership", "it or its transport was closed while it said goodbye")
 
     @asynccontextmanager
     async def events(self, *, detailed: bool = False) -> AsyncGenerator[EventFeed, None]:
@@ -337,6 +343,20 @@ class HealthAwareServer:
         return [unconfirmed_view(state, now_s=now_s) for state in pending]
 
     # Tasks.
+
+    async def _run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        try:
+            with self._scope:
+                async with open_task_group() as group:
+                    self._sender.begin(group)
+                    self._apply(self._open_core().start(self._now_s()))
+                    for task in (self._receive, self._receive_requests, self._run_timers):
+                        group.start_soon(task)
+                    task_status.started()
+        finally:
+            # As a rule the transport was closed under us: nobody is told anything any more.
+            self._sender.end()
+            self._end()
 
     async def _receive(self) -> None:
         while True:
@@ -454,7 +474,13 @@ class HealthAwareServer:
             raise _closed()
         return self._core
 
+    def _end(self) -> None:
+        self._has_ended = True
+        self._told.set()
+
     async def _leave(self) -> None:
+        if self._has_ended:
+            return
         self._apply(self._open_core().leave(self._now_s()))
         await self._told.wait()
         # The last goodbyes stand in the queue.
