@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
+import click
 import pytest
 
+from federlib.cli.added import _LATE
+from federlib.cli.app import app
 from fleet import Fleet
 
 PLUGIN = """
@@ -76,16 +78,28 @@ def test_a_command_that_is_nowhere_is_a_mistake_of_usage(plugged: Fleet) -> None
     assert "No such command 'nonsense'" in done.err
 
 
-def test_help_tells_of_chaos_without_loading_it(fleet: Fleet) -> None:
-    done = fleet.call("--help")
-    assert "chaos     Break a fleet on purpose, and judge how it fares." in done.out
-    loaded = loaded_by(["--help"])
+@pytest.mark.parametrize("name", sorted(_LATE))
+def test_the_help_tells_of_late_commands_what_they_say_themselves(name: str, fleet: Fleet) -> None:
+    command = app.get_command(click.Context(app), name)
+    assert command is not None
+    assert command.name == name
+    line = command.get_short_help_str(200)
+    assert line == _LATE[name][1]
+    assert f"  {name:<9} {line}\n" in fleet.call("--help").out
+    assert line in fleet.call(name, "--help").out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["lease", "--help"], ["store", "--help"]])
+def test_no_other_command_loads_the_late_ones(arguments: list[str]) -> None:
+    loaded = loaded_by(arguments)
+    assert "federlib.cli.store_group" in loaded
+    assert not loaded & {"federlib.causal", "federlib.dmn", "federlib.testing"}
+
+
+def test_chaos_tells_its_options_without_the_simulator() -> None:
+    loaded = loaded_by(["chaos", "--help"])
     assert "federlib.testing.chaos.command" in loaded
     assert not loaded & {"federlib.testing.sim", "federlib.testing.history", "hypothesis", "trio"}
-
-
-def test_a_command_of_ours_looks_at_no_other_package() -> None:
-    assert "federlib.testing" not in loaded_by(["lease", "--help"])
 
 
 def loaded_by(arguments: list[str]) -> set[str]:
@@ -97,21 +111,3 @@ def loaded_by(arguments: list[str]) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split())
-
-
-def test_ours_whose_extra_is_missing_says_which_one(tmp_path: Path) -> None:
-    code = (
-        "import sys\nsys.modules['click.testing'] = None\n"
-        "from importlib.metadata import EntryPoint\n"
-        "from federlib.cli import added\n"
-        "from federlib.errors import MissingExtra\n"
-        "sys.modules['pytest'] = None\n"
-        "point = EntryPoint('x', 'federlib.testing.plugin:sim', 'federlib.commands')\n"
-        "try:\n    added._load(point)\nexcept MissingExtra as error:\n    print(error)\n"
-        "print(added._line(point))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        'federlib x needs an extra: pip install "federlib[testing]"',
-        "Needs federlib[testing].",
-    ]

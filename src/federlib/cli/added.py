@@ -1,25 +1,33 @@
-"""Commands that other packages add, through the entry points `federlib.commands`.
+"""Commands that are imported when they are used: ours that take long, and those of others.
 
-An entry point names a `click.Command`. It is imported when it is used: a package that is slow
-to import, or cannot be, costs nobody who wants another command.
+Other packages add theirs through the entry points `federlib.commands`, each of which names a
+`click.Command`. One that is slow to import, or cannot be, costs nobody who wants another.
 """
 
 from __future__ import annotations
 
-import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 import click
 
-from federlib.cli.exits import telling_errors
-from federlib.errors import MissingExtra
-
 __all__ = ["ENTRY_POINTS", "OpenGroup"]
 
 ENTRY_POINTS = "federlib.commands"
-_OWN = "federlib."
-_LATE = {"dmn": ("federlib.cli.dmn", "dmn_group", "Decide by tables (DMN).")}
+_LATE = {
+    "causal": (
+        "federlib.cli.causal:causal_group",
+        "State why a disruptive action should help, and see what came of it.",
+    ),
+    "chaos": (
+        "federlib.testing.chaos.command:chaos",
+        "Break a fleet on purpose, and judge how it fares.",
+    ),
+    "dmn": (
+        "federlib.cli.dmn:dmn_group",
+        "Decide by tables (DMN): check, ask, explain, compare and test models.",
+    ),
+}
 """Commands of our own that take long to import: where each is, and its line in the help."""
 
 
@@ -37,54 +45,38 @@ class OpenGroup(click.Group):
         if own is not None:
             return own
         if cmd_name in _LATE:
-            module, name, _ = _LATE[cmd_name]
-            return cast("click.Command", getattr(importlib.import_module(module), name))
+            late = EntryPoint(cmd_name, _LATE[cmd_name][0], ENTRY_POINTS)
+            return cast("click.Command", late.load())
         found = entry_points(group=ENTRY_POINTS, name=cmd_name)
-        if not found:
-            return None
-        with telling_errors():
-            return _load(next(iter(found)))
+        return _load(next(iter(found))) if found else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Tell each command in a line; of those that others added, only where they are from."""
         rows = []
         for name in self.list_commands(ctx):
             own = super().get_command(ctx, name)
-            if own is None and name in _LATE:
-                rows.append((name, _LATE[name][2]))
-            elif own is None:
-                rows.append((name, _line(next(iter(entry_points(group=ENTRY_POINTS, name=name))))))
+            if own is None:
+                rows.append((name, _LATE[name][1] if name in _LATE else _line(name)))
             elif not own.hidden:
                 rows.append((name, own.get_short_help_str(formatter.width)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def _line(added: EntryPoint) -> str:
-    if not added.module.startswith(_OWN):  # It may be slow to import.
-        return f"Added by {added.dist.name if added.dist else added.module}."
-    try:
-        return _load(added).get_short_help_str(100)
-    except MissingExtra as missing:
-        return f"Needs federlib[{missing.extra}]."
+def _line(name: str) -> str:
+    added = next(iter(entry_points(group=ENTRY_POINTS, name=name)))
+    return f"Added by {added.dist.name if added.dist else added.module}."
 
 
 def _load(added: EntryPoint) -> click.Command:
-    """Import an added command.
+    """Import a command of another package.
 
     Raises:
-        MissingExtra: It is ours, and what it needs is not installed.
-        click.ClickException: It is another's, and cannot be imported or is no command.
+        click.ClickException: It cannot be imported, or is no command.
     """
     where = f"the command {added.name!r} of {added.value}"
     try:
         command = added.load()
-    except ModuleNotFoundError as error:
-        if not added.module.startswith(_OWN):
-            raise click.ClickException(f"{where} cannot be loaded: {error}") from error
-        if (error.name or "").startswith(_OWN):
-            raise
-        raise MissingExtra("testing", needed_for=f"federlib {added.name}") from error
     except Exception as error:  # What is another's may fail in any way.
         raise click.ClickException(f"{where} cannot be loaded: {error!r}") from error
     if not isinstance(command, click.Command):

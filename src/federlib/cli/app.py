@@ -20,7 +20,6 @@ from federlib.cli._options import (
     ttl_option,
 )
 from federlib.cli.added import OpenGroup
-from federlib.cli.causal import causal_group
 from federlib.cli.chaos import parse_chaos
 from federlib.cli.doctor import tell_findings
 from federlib.cli.exits import runs_async, telling_errors
@@ -297,6 +296,5 @@ async def commands_show(*, command_id: str, url: str, as_json: bool) -> int:
     return await inspection.show_command(url, command_id, as_json=as_json)
 
 
-app.add_command(causal_group)
 app.add_command(store_group)
 app.add_command(vivaldi_group)
