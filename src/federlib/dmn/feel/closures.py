@@ -11,7 +11,7 @@ Source: DMN 1.5, 10.3.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 import attrs
@@ -290,6 +290,7 @@ def _in(compiler: Compiler, node: In) -> Code:
         tested = value(ev, frame)
         if place:
             frame[place] = tested
+        # The loop of `_joining`: passing the tested value through there costs all three a fifth.
         result: bool | None = False
         for test in tests:
             result = operators.or_(result, test(ev, frame, tested))
@@ -301,27 +302,29 @@ def _in(compiler: Compiler, node: In) -> Code:
 
 
 def _conjunction(compiler: Compiler, node: Conjunction) -> Code:
-    operands = [compiler.code(operand) for operand in node.operands]
-
-    def code(ev: Evaluation, frame: Frame) -> Value:
-        result: bool | None = True
-        for operand in operands:
-            result = operators.and_(result, operand(ev, frame))
-            if result is False:
-                break
-        return result
-
-    return code
+    return _joining(compiler, node.operands, operators.and_, until=False)
 
 
 def _disjunction(compiler: Compiler, node: Disjunction) -> Code:
-    operands = [compiler.code(operand) for operand in node.operands]
+    return _joining(compiler, node.operands, operators.or_, until=True)
+
+
+def _joining(
+    compiler: Compiler,
+    nodes: Sequence[Node],
+    join: Callable[[Value, Value], bool | None],
+    *,
+    until: bool,
+) -> Code:
+    """Join operands one by one, until one decides alone."""
+    operands = [compiler.code(node) for node in nodes]
+    start = not until
 
     def code(ev: Evaluation, frame: Frame) -> Value:
-        result: bool | None = False
+        result: bool | None = start
         for operand in operands:
-            result = operators.or_(result, operand(ev, frame))
-            if result is True:
+            result = join(result, operand(ev, frame))
+            if result is until:
                 break
         return result
 
