@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -19,7 +20,7 @@ from federlib.errors import (
     StoreFull,
     Unavailable,
 )
-from federlib.storage import Absent, Committed, Put, Transaction
+from federlib.storage import Absent, Committed, Delete, Put, Transaction
 from federlib.storage.backends.sqlite import SqliteStore
 from federlib.storage.protocol import Subscription
 from storage.store_processes import finish, start
@@ -150,6 +151,30 @@ async def test_an_empty_file_becomes_a_new_store(tmp_path: Path) -> None:
     path.touch()
     store = await open_url(f"sqlite:///{path}")
     assert await store.commit(Transaction((Put("a", b""),))) == Committed(2)
+    await store.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_store_whose_records_have_no_rowid_is_one_as_well(tmp_path: Path) -> None:
+    """As they were made before: what matters is names and columns."""
+    path = tmp_path / "store.db"
+    store_id = await make_store(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE records RENAME TO newer")
+        connection.execute(
+            "CREATE TABLE records (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL, "
+            "revision INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID"
+        )
+        connection.execute("INSERT INTO records SELECT * FROM newer")
+        connection.execute("DROP TABLE newer")
+    store = await open_url(f"sqlite:///{path}")
+    assert store.store_id == store_id
+    done = await store.commit(Transaction((Put("a/7", b"y"), Delete("a/8"), Put("b", b"z"))))
+    assert isinstance(done, Committed)
+    found = {record.key: record.value for record in (await store.scan("")).records}
+    assert len(found) == 51
+    assert (found["a/7"], found["b"]) == (b"y", b"z")
+    assert await store.check() == []
     await store.aclose()
 
 

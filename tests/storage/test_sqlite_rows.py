@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,18 @@ from federlib.storage.backends.sqlite._rows import (
     read_changes,
     read_head,
     read_outcome,
+    read_record,
     read_revision,
 )
-from federlib.storage.protocol import Committed, Delete, NotSeen, Put, Transaction
+from federlib.storage.protocol import (
+    Absent,
+    Committed,
+    Delete,
+    NotSeen,
+    Put,
+    Record,
+    Transaction,
+)
 
 SLACK = 256
 
@@ -104,3 +115,33 @@ def test_a_receipt_goes_only_when_it_is_old_and_one_of_too_many(
     trim(RECEIPT_AGE_NS + 1)
     assert read_outcome(connection, "id-9") == NotSeen()
     assert read_outcome(connection, "id-10") == Committed(1)
+
+
+def test_a_key_is_sought_past_long_values_without_reading_them(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with _closing(path) as connection:
+        _create(connection, "store-1")
+        long = tuple(Put(f"plan/{number}", b"\xee" * 250_000) for number in range(4))
+        append(connection, Transaction(long), now_ns=0)
+    _break_long_values(path, b"\xee")
+    with _closing(path) as connection:
+        with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+            read_record(connection, "plan/0")
+        change = Transaction((Put("plan/0~", b"x"),), (Absent("plan/2~"),))
+        assert Draft(connection, change).decide() is None
+        assert append(connection, change, now_ns=0) == 3
+        assert read_record(connection, "plan/0~") == Record("plan/0~", b"x", 3, 3)
+
+
+def _closing(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(path, isolation_level=None))
+
+
+def _break_long_values(path: Path, filler: bytes) -> None:
+    """Have every page that only continues a value lead nowhere: whoever follows it fails."""
+    data = bytearray(path.read_bytes())
+    pages = [start for start in range(0, len(data), 4096) if data[start + 4] == filler[0]]
+    assert len(pages) > 200
+    for start in pages:
+        data[start : start + 4] = b"\xff" * 4
+    path.write_bytes(data)

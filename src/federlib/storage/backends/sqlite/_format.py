@@ -36,9 +36,11 @@ _FULL_CHECK_BYTES = 4 * 1024 * 1024
 _BUSY_TIMEOUT_S = 5.0
 
 _TABLES = (
+    # Not WITHOUT ROWID, as older stores have it: the values would lie in the tree in which keys
+    # are sought, and a search reads each record that it passes whole, a plan's 256 KiB too.
     """CREATE TABLE records (
         key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL,
-        revision INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID""",
+        revision INTEGER NOT NULL, created INTEGER NOT NULL)""",
     # `total_bytes` adds up all payloads so far, so that trimming never reads them.
     """CREATE TABLE changes (
         revision INTEGER PRIMARY KEY, total_bytes INTEGER NOT NULL, payload BLOB NOT NULL)""",
