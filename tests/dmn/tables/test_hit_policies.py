@@ -15,6 +15,7 @@ from federlib.dmn import (
     DecisionTable,
     HitPolicy,
     InputClause,
+    ItemDefinition,
     Model,
     OutputClause,
     Rule,
@@ -162,6 +163,53 @@ def test_output_order_sorts_by_the_allowed_values_and_keeps_the_order_of_equals(
     assert made.outputs == ["high", "middle", "low", "low"]
     assert made.applied == ("r2", "r3", "r1", "r4")
     assert made.matched == ("r1", "r2", "r3", "r4")
+
+
+_LEVEL = ItemDefinition("level", "string", allowed=_PRIORITIES)
+
+
+@pytest.mark.parametrize(
+    ("types", "type_ref", "best"),
+    [
+        ((_LEVEL,), "level", "high"),
+        ((_LEVEL, ItemDefinition("mine", "level")), "mine", "high"),
+        ((_LEVEL, ItemDefinition("up", "level", allowed='"low", "middle", "high"')), "up", "low"),
+    ],
+)
+def test_an_output_without_allowed_values_is_ranked_by_those_of_its_type(
+    types: tuple[ItemDefinition, ...], type_ref: str, best: str
+) -> None:
+    made = {}
+    for policy in ("PRIORITY", "OUTPUT ORDER"):
+        table = msgspec.structs.replace(
+            _table(_RANKED, policy), outputs=(OutputClause(type_ref=type_ref),)
+        )
+        written = model(decision("it", table, "x"), inputs={"x": "number"}, item_definitions=types)
+        made[policy] = compile_model(written).outputs({"x": 4})
+    order = ["high", "middle", "low", "low"]
+    assert made == {
+        "PRIORITY": best,
+        "OUTPUT ORDER": order if best == "high" else ["low", "low", "middle", "high"],
+    }
+
+
+def test_allowed_values_of_an_output_go_before_those_of_its_type() -> None:
+    clause = OutputClause(type_ref="level", allowed='"middle", "high", "low"')
+    table = msgspec.structs.replace(_table(_RANKED, "PRIORITY"), outputs=(clause,))
+    written = model(decision("it", table, "x"), inputs={"x": "number"}, item_definitions=(_LEVEL,))
+    assert compile_model(written).outputs({"x": 4}) == "middle"
+
+
+def test_a_collection_is_not_ranked_by_the_values_of_its_elements() -> None:
+    levels = ItemDefinition("levels", "level", is_collection=True)
+    table = msgspec.structs.replace(
+        _table((("-", '["high"]'),), "PRIORITY"), outputs=(OutputClause(type_ref="levels"),)
+    )
+    written = model(
+        decision("it", table, "x"), inputs={"x": "number"}, item_definitions=(_LEVEL, levels)
+    )
+    (problem,) = find_problems(written)
+    assert "PRIORITY needs allowed values" in problem.text
 
 
 def test_priority_of_several_outputs_goes_column_by_column() -> None:

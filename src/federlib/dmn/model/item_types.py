@@ -44,10 +44,13 @@ class ItemType:
     Attributes:
         feel: Its type in FEEL.
         check: What it must pass beside that; None: nothing.
+        allowed: The allowed values, as the type or the one that it restricts has them written;
+            empty for a collection, whose elements they are of.
     """
 
     feel: FeelType
     check: Check | None = None
+    allowed: str = ""
 
 
 ANY_ITEM = ItemType(ANY)
@@ -158,13 +161,14 @@ class ItemTypes:
         if definition.allowed:
             checks.append(self._test(definition.allowed, element, "an allowed value"))
         feel, check = base.feel, _all_of(checks)
+        allowed = definition.allowed.strip() or base.allowed
         if definition.is_collection:
-            feel = ListType(feel)
+            feel, allowed = ListType(feel), ""
             check = None if check is None else _each(check)
         if definition.constraint:
             whole = self._test(definition.constraint, element, "what its type allows")
             check = _all_of([whole] if check is None else [check, whole])
-        return ItemType(feel, check)
+        return ItemType(feel, check, allowed)
 
     def _base(self, definition: ItemDefinition, element: str, depth: int) -> ItemType:
         if definition.parameters is not None:

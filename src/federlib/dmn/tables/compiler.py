@@ -133,7 +133,7 @@ class _TableCompiler:
             columns=columns,
             outputs=outputs,
             policy=Policy(
-                table, self.priorities(), lambda rule: table.rules[rule].id or str(rule + 1)
+                table, self.priorities(outputs), lambda rule: table.rules[rule].id or str(rule + 1)
             ),
             index=build_index(index_columns, cells),
             tests=tests,
@@ -233,23 +233,29 @@ class _TableCompiler:
         row, codes = self.conclusions(texts, outputs, None)
         return (row, None) if row is not None else (None, codes)
 
-    def priorities(self) -> list[list[Value] | None]:
+    def priorities(self, outputs: Sequence[TableOutput]) -> list[list[Value] | None]:
         if self.table.hit_policy not in {"PRIORITY", "OUTPUT ORDER"}:
             return [None] * len(self.table.outputs)
-        found = [self.values(clause) for clause in self.table.outputs]
+        found = [
+            self.values(clause, output.kind)
+            for clause, output in zip(self.table.outputs, outputs, strict=False)
+        ]
         if self.table.rules and all(values is None for values in found):
             self.report(
                 self.element, f"{self.table.hit_policy} needs allowed values of an output, in order"
             )
         return found
 
-    def values(self, clause: OutputClause) -> list[Value] | None:
-        """Read allowed values as the list that they are."""
-        if not clause.allowed.strip():
+    def values(self, clause: OutputClause, kind: ItemType) -> list[Value] | None:
+        """Read the allowed values of an output, else those of its type, as the list they are."""
+        text, scope = clause.allowed, self.scope
+        if not text.strip():
+            text, scope = kind.allowed, Scope({}, {})  # a type knows no names
+        if not text:
             return None
         try:
             ev = Evaluation()
-            found = compile_expression(f"[{clause.allowed}]", self.scope).evaluate(ev, {})
+            found = compile_expression(f"[{text}]", scope).evaluate(ev, {})
         except (InvalidInput, Exhausted):
             return None  # unary tests that are no list of values
         return found if isinstance(found, list) and not ev.problems else None
