@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from federlib.errors import InvalidInput, MissingExtra
 from federlib.lease import queue
 from federlib.testing import strategies as fed
+from federlib.testing.shells import play_shell_workflow, play_shells
 from federlib.testing.sim import (
     KINDS,
     PRESETS,
@@ -24,6 +26,7 @@ from federlib.testing.sim import (
     Terms,
     draw_schedule,
     play,
+    play_workflow,
     read_schedule,
 )
 from federlib.testing.sim.schedule import MAX_FAULTS
@@ -357,3 +360,29 @@ def test_hypothesis_finds_a_planted_mistake_and_shrinks_it_to_the_fault_that_sho
     found = next(row for row in rows if len(row[0].faults) > 1)
     (fault,) = found[-1].faults
     assert fault.for_ms <= 8_000
+
+
+PLAYS: list[Callable[..., object]] = [play, play_workflow, play_shells, play_shell_workflow]
+
+
+@pytest.mark.parametrize("play_one", PLAYS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"schedule": "x"},
+        {"schedule": []},
+        {"terms": "x"},
+        {"terms": {}},
+        {"safety_s": "x"},
+        {"safety_s": 0},
+        {"safety_s": 1.5},
+        {"safety_s": True},
+        {"safety_s": 10**7, "schedule": Schedule()},
+    ],
+    ids=str,
+)
+def test_what_nothing_can_be_played_with_is_named(
+    play_one: Callable[..., object], fields: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidInput, match=f"^{next(iter(fields))}: expected"):
+        play_one(1, **fields)

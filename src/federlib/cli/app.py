@@ -23,6 +23,7 @@ from federlib.cli.added import OpenGroup
 from federlib.cli.chaos import parse_chaos
 from federlib.cli.doctor import tell_findings
 from federlib.cli.exits import runs_async, telling_errors
+from federlib.cli.paths import NamedPath
 from federlib.cli.report import check_target
 from federlib.cli.run import RunOptions, detach, run_worker, run_workflow
 from federlib.cli.status import tell_status
@@ -58,9 +59,9 @@ def app() -> None:
 @click.option("--time-scale", type=FiniteRange(0, 1e6), default=None,
               help="Factor for recorded runtimes. [default: a critical path of 20 s]")  # fmt: skip
 @click.option("--chaos", default="", help="For example kill-leader@2s,kill-worker@3s.")
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None,
+@click.option("--report", type=NamedPath(dir_okay=False, path_type=Path), default=None,
               help="Write a JSON report there.")  # fmt: skip
-@click.option("--effects", type=click.Path(dir_okay=False, path_type=Path), default=None,
+@click.option("--effects", type=NamedPath(dir_okay=False, path_type=Path), default=None,
               help="Write the accepted log there: task_id attempt epoch.")  # fmt: skip
 @click.option("--detach", "detached", is_flag=True, help="Go on in the background.")
 @runs_async

@@ -10,6 +10,7 @@ from federlib.cli import upkeep
 from federlib.cli._options import json_option, store_option
 from federlib.cli.exits import runs_async
 from federlib.cli.inspection import raise_floor
+from federlib.cli.paths import NamedPath
 from federlib.cli.stores import hide_argument
 
 __all__ = ["store_group"]
@@ -60,7 +61,7 @@ async def store_copy(*, old: str, new: str, live: bool, floor: int, as_json: boo
 
 
 @store_group.command("export")
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.argument("file", type=NamedPath(path_type=Path, allow_dash=True), default="-")
 @store_option
 @runs_async
 async def store_export(*, file: Path, url: str) -> int:

@@ -19,6 +19,7 @@ from federlib.cli._chart import Line, draw_chart
 from federlib.cli._options import FiniteRange, json_option
 from federlib.cli.exits import OK, telling_errors
 from federlib.cli.inspection import print_json
+from federlib.cli.paths import NamedPath
 from federlib.cli.report import check_target
 from federlib.errors import InvalidInput
 from federlib.vivaldi import (
@@ -77,7 +78,7 @@ def vivaldi_group() -> None:
               show_default=True, help="plain is Vivaldi as it was first published.")  # fmt: skip
 @click.option("--dimensions", type=click.IntRange(1, 8), default=DEFAULTS.dimensions,
               show_default=True)  # fmt: skip
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None,
+@click.option("--plot", type=NamedPath(dir_okay=False, path_type=Path), default=None,
               help="Draw the error over time there; a PNG.")  # fmt: skip
 @json_option
 def simulate_command(

@@ -87,6 +87,15 @@ def test_a_report_never_overwrites_what_is_not_of_ours(fleet: Fleet) -> None:
     assert fleet.text("report.html") == "mine"
 
 
+@pytest.mark.parametrize("option", ["--report", "--schedule"])
+def test_a_path_that_is_empty_is_not_the_present_directory(fleet: Fleet, option: str) -> None:
+    before = sorted(fleet.root.iterdir())
+    done = simulate(fleet, option, "")
+    assert done.code == 2
+    assert f"'{option}': expected a path, found an empty text." in done.err
+    assert sorted(fleet.root.iterdir()) == before
+
+
 def test_the_verdict_is_told_where_the_report_cannot_be_written(fleet: Fleet) -> None:
     earlier = fleet.root / "report"
     (earlier / "history.jsonl").mkdir(parents=True)

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from federlib.cli.exits import runs_async
+from federlib.cli.paths import NamedPath
 
 __all__ = ["chaos"]
 
@@ -24,7 +25,7 @@ _TARGETS = ("sim", "sqlite", "file", *_SERVERS)
               "a secret belongs into the variable.")  # fmt: skip
 @click.option("--preset", default=None, metavar="NAME",
               help="Faults with a name: leader_kill, … [default: drawn from the seed]")  # fmt: skip
-@click.option("--schedule", "file", type=click.Path(dir_okay=False, path_type=Path), default=None,
+@click.option("--schedule", "file", type=NamedPath(dir_okay=False, path_type=Path), default=None,
               metavar="FILE", help="Faults from a file.")  # fmt: skip
 @click.option("--kills", type=click.IntRange(1, 10_000), default=None, metavar="N",
               help="Kill the leader so often.")  # fmt: skip
@@ -38,7 +39,7 @@ _TARGETS = ("sim", "sqlite", "file", *_SERVERS)
               help="How many.")  # fmt: skip
 @click.option("--ttl", "ttl_s", type=click.FloatRange(0.2, 60), default=None, metavar="S",
               help="Of the leader's lease; seconds. [default: 2; less in a short run]")  # fmt: skip
-@click.option("--report", type=click.Path(file_okay=False, path_type=Path), default=None,
+@click.option("--report", type=NamedPath(file_okay=False, path_type=Path), default=None,
               metavar="DIR", help="Write the evidence into this directory.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @runs_async

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from federlib.testing.shells.fleet import SMALL, ShellFleet
-from federlib.testing.sim.drawing import drawn
+from federlib.testing.sim.drawing import given_or_drawn
 from federlib.testing.sim.explore import Played, conclude, patience_s
 from federlib.testing.sim.fleet import Terms
 from federlib.testing.sim.schedule import SAFETY_S, Schedule
@@ -30,11 +30,13 @@ def play_shells(
         backend: On which event loop.
         terms: What the fleet is like.
         safety_s: How long faults may last; then they are healed.
+    Raises:
+        InvalidInput: An argument is of another type, or out of range.
     """
 
     async def main() -> Played:
         async with ShellFleet(seed, terms) as fleet:
-            faults = schedule or drawn(fleet.sim, safety_s)
+            faults = given_or_drawn(schedule, fleet.sim, safety_s)
             faults.arm(fleet)
             await anyio.sleep(safety_s)
             fleet.heal()

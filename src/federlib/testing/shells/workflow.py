@@ -14,7 +14,7 @@ from federlib.testing.shells.kernel import LoopSimulation
 from federlib.testing.shells.process import Process
 from federlib.testing.shells.site import draw_clock, go
 from federlib.testing.shells.store import LoopStore
-from federlib.testing.sim.drawing import drawn
+from federlib.testing.sim.drawing import given_or_drawn
 from federlib.testing.sim.node import Node
 from federlib.testing.sim.play_workflow import WorkflowPlayed, conclude_workflow
 from federlib.testing.sim.schedule import SAFETY_S, Schedule
@@ -46,7 +46,7 @@ class ShellWorkflowFleet(WorkflowFleet):
         """
         sim = LoopSimulation(seed, keep_trace=keep_trace)
         async with go(sim) as group:
-            yield cls(sim, group, terms or WorkflowTerms())
+            yield cls(sim, group, WorkflowTerms() if terms is None else terms)
 
     def _make_node(self, name: str, work: Callable[[Node], Awaitable[None]]) -> Node:
         terms = self.terms
@@ -99,11 +99,13 @@ def play_shell_workflow(
         terms: What the fleet is like.
         safety_s: How long faults may last; then they are healed, and the run that is at work
             must end.
+    Raises:
+        InvalidInput: An argument is of another type, or out of range.
     """
 
     async def main() -> WorkflowPlayed:
         async with ShellWorkflowFleet.open(seed, terms) as fleet:
-            faults = schedule or drawn(fleet.sim, safety_s)
+            faults = given_or_drawn(schedule, fleet.sim, safety_s)
             faults.arm(fleet)
             await anyio.sleep(safety_s)
             fleet.heal()

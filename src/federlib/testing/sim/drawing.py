@@ -13,7 +13,7 @@ from federlib.testing.sim.fleet import Terms
 from federlib.testing.sim.kernel import Simulation
 from federlib.testing.sim.schedule import MAX_FAULTS, Schedule
 
-__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule", "draw_terms", "drawn"]
+__all__ = ["DRAWN", "RANGES", "Range", "draw_schedule", "draw_terms", "given_or_drawn"]
 
 DRAWN = "drawn"
 """The name of a schedule that was drawn."""
@@ -101,13 +101,23 @@ def draw_schedule(
     return Schedule(name=DRAWN, faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)))
 
 
-def drawn(sim: Simulation, safety_s: int) -> Schedule:
-    """Draw the schedule that a seed is played with unless another is given.
+def given_or_drawn(given: Schedule | None, sim: Simulation, safety_s: int) -> Schedule:
+    """Return the schedule that a seed is played with: drawn from it unless one is given.
 
     Args:
+        given: What is given.
         sim: Of that seed.
-        safety_s: No fault lasts longer than this; seconds.
+        safety_s: No fault that is drawn lasts longer than this; seconds.
+    Raises:
+        InvalidInput: What is given is no schedule, or there is no time.
     """
+    if type(safety_s) is not int or not 0 < safety_s <= MAX_MS // 1_000:
+        expected = f"an integer, 1 to {MAX_MS // 1_000}"
+        raise InvalidInput("safety_s", expected=expected, found=safety_s)
+    if given is not None:
+        if not isinstance(given, Schedule):
+            raise InvalidInput("schedule", expected="a Schedule, or None", found=given)
+        return given
     return draw_schedule(sim.rng("schedule"), until_ms=safety_s * 1_000)
 
 

@@ -14,7 +14,7 @@ from functools import partial
 
 import attrs
 
-from federlib.testing.sim.drawing import DRAWN, drawn
+from federlib.testing.sim.drawing import DRAWN, given_or_drawn
 from federlib.testing.sim.fleet import ElectionSite, Fleet, Terms
 from federlib.testing.sim.kernel import SECOND_NS
 from federlib.testing.sim.presets import PRESETS
@@ -92,6 +92,8 @@ def play(
         check_history: Keep every call of every process, and ask at the end whether the store
             answered in some order, and whether leases kept to their rules
             (`federlib.testing.history`). The trace is the same; it takes nearly twice as long.
+    Raises:
+        InvalidInput: An argument is of another type, or out of range.
     """
     with Fleet(seed, terms, has_witness=check_history) as fleet:
         return play_in(fleet, schedule, safety_s=safety_s)
@@ -99,8 +101,7 @@ def play(
 
 def play_in(fleet: Fleet, schedule: Schedule | None, *, safety_s: int) -> Played:
     """Play a fleet that was just made to its end; see `play`."""
-    if schedule is None:
-        schedule = drawn(fleet.sim, safety_s)
+    schedule = given_or_drawn(schedule, fleet.sim, safety_s)
     schedule.arm(fleet)
     fleet.run(safety_s)
     fleet.heal()

@@ -102,6 +102,8 @@ class ElectionSite(Site):
 
     def __init__(self, sim: Simulation, terms: Terms, *, has_witness: bool = False) -> None:
         """Make one without processes."""
+        if not isinstance(terms, Terms):
+            raise InvalidInput("terms", expected="Terms", found=terms)
         self.terms: Terms = terms
         self.ledger: Ledger = Ledger(sim)
         self.audit: Audit = Audit(
@@ -172,7 +174,7 @@ class Fleet(ElectionSite):
         sim: Simulation | None = None,
     ) -> None:
         sim = Simulation(seed, keep_trace=keep_trace) if sim is None else sim
-        super().__init__(sim, terms or Terms(), has_witness=has_witness)
+        super().__init__(sim, Terms() if terms is None else terms, has_witness=has_witness)
         for number in range(self.terms.nodes):
             name = f"n{number + 1}"
             clock = self.draw_clock(

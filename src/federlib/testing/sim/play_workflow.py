@@ -11,7 +11,7 @@ from federlib._pace import run_now
 from federlib.dag.runlog import RunLog
 from federlib.errors import CorruptRecord
 from federlib.storage import Page, Record
-from federlib.testing.sim.drawing import drawn
+from federlib.testing.sim.drawing import given_or_drawn
 from federlib.testing.sim.run_audit import Ending, RunAudit
 from federlib.testing.sim.schedule import SAFETY_S, Schedule
 from federlib.testing.sim.shrinking import breaks_again, shrink
@@ -71,10 +71,11 @@ def play_workflow(
         terms: What the fleet is like.
         safety_s: How long faults may last; then they are healed, and the run that is at work
             must end.
+    Raises:
+        InvalidInput: An argument is of another type, or out of range.
     """
     with WorkflowFleet(seed, terms) as fleet:
-        if schedule is None:
-            schedule = drawn(fleet.sim, safety_s)
+        schedule = given_or_drawn(schedule, fleet.sim, safety_s)
         schedule.arm(fleet)
         fleet.run(safety_s)
         fleet.heal()

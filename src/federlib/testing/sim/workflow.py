@@ -17,7 +17,7 @@ from functools import partial
 
 import attrs
 
-from federlib.errors import OutcomeUnknown, Unavailable
+from federlib.errors import InvalidInput, OutcomeUnknown, Unavailable
 from federlib.lease.records import lease_key
 from federlib.storage import Batch, RecordStore, Transaction
 from federlib.testing.sim.backend import on_loop
@@ -91,7 +91,9 @@ class WorkflowFleet(Site):
     ) -> None:
         """Make one and start it; `sim` is its kernel where there is one already."""
         sim = sim or Simulation(seed, keep_trace=keep_trace)
-        self.terms: WorkflowTerms = terms or WorkflowTerms()
+        self.terms: WorkflowTerms = WorkflowTerms() if terms is None else terms
+        if not isinstance(self.terms, WorkflowTerms):
+            raise InvalidInput("terms", expected="WorkflowTerms", found=terms)
         self.violations: list[str] = []
         self.flows: list[Flow] = []
         self.audits: dict[str, RunAudit] = {}
