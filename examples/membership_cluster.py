@@ -279,16 +279,20 @@ def main() -> int:
             )
             stage.say(f"kill -9 {KILLED}")
             members[KILLED].kill()
-            stage.wait(f"all hold {KILLED} to be dead", lambda: stage.hold(others, KILLED, "DEAD"))
+            stage.wait(
+                f"gates and managers hold {KILLED} to be dead",
+                lambda: stage.hold(others, KILLED, "DEAD"),
+            )
             stage.say(f"{CUT_OFF} is cut off")
             members[CUT_OFF].tell("shut")
             stage.wait(
-                f"all hold {CUT_OFF} to be dead", lambda: stage.hold(others, CUT_OFF, "DEAD")
+                f"gates and managers hold {CUT_OFF} to be dead",
+                lambda: stage.hold(others, CUT_OFF, "DEAD"),
             )
             stage.say("the cut heals")
             members[CUT_OFF].tell("open")
             stage.wait(
-                f"all hold {CUT_OFF} to be alive again",
+                f"gates and managers hold {CUT_OFF} to be alive again",
                 lambda: stage.hold(others, CUT_OFF, "ALIVE"),
             )
     finally:
