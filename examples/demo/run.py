@@ -19,19 +19,24 @@ SOURCE = ROOT / "src" / "federlib"
 
 
 def make_workflow(report: Path) -> dict[str, object]:
-    """One task a file, one a package, and one that needs them all."""
-    tasks: list[dict[str, object]] = []
-    packages: dict[str, list[str]] = {}
+    """One task a folder, one a package, and one that needs them all."""
+    folders: dict[str, list[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        name = str(path.relative_to(SOURCE))
-        packages.setdefault(name.split("/", maxsplit=1)[0].removesuffix(".py"), []).append(name)
-        tasks.append(
-            {"id": name, "call": "demo_tasks:measure", "args": {"path": str(path)}, "retries": 1}
-        )
+        inside = path.relative_to(SOURCE)
+        # A module that lies in no package is one.
+        name = inside.parent.as_posix() if len(inside.parts) > 1 else inside.stem
+        folders.setdefault(name, []).append(str(path))
+    packages: dict[str, list[str]] = {}
+    for name in folders:
+        packages.setdefault(name.split("/", maxsplit=1)[0], []).append(name)
+    tasks: list[dict[str, object]] = [
+        {"id": name, "call": "demo_tasks:measure", "args": {"paths": paths}, "retries": 1}
+        for name, paths in folders.items()
+    ]
     tasks += [
-        {"id": f"sum {package}", "needs": files, "call": "demo_tasks:summarise",
+        {"id": f"sum {package}", "needs": needs, "call": "demo_tasks:summarise",
          "args": {"package": package}}
-        for package, files in packages.items()
+        for package, needs in packages.items()
     ]  # fmt: skip
     tasks.append(
         {"id": "report", "needs": [f"sum {package}" for package in packages],
