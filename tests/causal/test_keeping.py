@@ -12,16 +12,8 @@ import pytest
 
 from causal.examples import MEASURED, SOUND, changed, measured
 from federlib.causal import Causal, GateConfig, TrackRecord, Verdict
-from federlib.causal.records import (
-    Evidence,
-    Result,
-    decode_causal,
-    encode,
-    evidence_key,
-    hypothesis_key,
-    result_key,
-    track_key,
-)
+from federlib.causal.keys import decode_causal, evidence_key, hypothesis_key, result_key, track_key
+from federlib.causal.records import Evidence, Result, encode
 from federlib.errors import Conflict, CorruptRecord, InvalidInput, OutcomeUnknown, Unavailable
 from federlib.fencing import Command, Commands, Outcome, OutcomeLog
 from federlib.fencing.records import encode as encode_fencing

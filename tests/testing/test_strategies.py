@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 
 import federlib
 from federlib.causal import Evidence, Hypothesis, Result, TrackRecord
+from federlib.causal.keys import decode_causal
+from federlib.causal.keys import key_of as causal_key
 from federlib.causal.records import Stored as CausalRecord
-from federlib.causal.records import decode_causal
 from federlib.causal.records import encode as encode_causal
-from federlib.causal.records import key_of as causal_key
 from federlib.dag import RunRecord, TaskSpec, Workflow, load_workflow
 from federlib.dag.columns import Columns
 from federlib.dag.keys import RunKeys

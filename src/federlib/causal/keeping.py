@@ -16,8 +16,16 @@ import msgspec
 
 from federlib.causal.effect import assess
 from federlib.causal.gate import GateConfig, is_disruptive, judge, mode_for
-from federlib.causal.records import (
+from federlib.causal.keys import (
     HYPOTHESIS_PREFIX,
+    decode_causal,
+    evidence_key,
+    evidence_prefix,
+    hypothesis_key,
+    result_key,
+    track_key,
+)
+from federlib.causal.records import (
     Evidence,
     Finding,
     Hypothesis,
@@ -26,13 +34,7 @@ from federlib.causal.records import (
     TrackRecord,
     Verdict,
     checked,
-    decode_causal,
     encode,
-    evidence_key,
-    evidence_prefix,
-    hypothesis_key,
-    result_key,
-    track_key,
 )
 from federlib.causal.view import Asked, Intervention, Log, Logged
 from federlib.errors import Conflict, CorruptRecord, InvalidInput, Unavailable

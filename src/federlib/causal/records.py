@@ -1,12 +1,4 @@
-"""What the causal gate keeps in the store, and where.
-
-    causal/hypothesis/<id>             Hypothesis: written once; a better one gets a new id
-    causal/evidence/<id>/<instant>     Evidence: measured before the action, newest last
-    causal/result/<scope>/<command>    Result: what came of one command, written once
-    causal/record/<id>                 TrackRecord: the results of a hypothesis, counted
-
-Decoding is strict: whatever is torn, foreign or newer raises `CorruptRecord` and is left as
-it is.
+"""What the causal gate keeps in the store; `keys` says where.
 
 Source: HA plan §5; issue of the causal gate.
 """
@@ -18,12 +10,10 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from federlib._json import RecordReader
-from federlib._prefixes import CAUSAL_PREFIX
-from federlib.errors import CorruptRecord, InvalidInput
-from federlib.storage import Record, segment
+from federlib.errors import InvalidInput
 
 __all__ = [
+    "FORMAT",
     "MAX_COVARIATES",
     "MAX_NODES",
     "Design",
@@ -32,25 +22,19 @@ __all__ = [
     "ExpectedEffect",
     "Finding",
     "Hypothesis",
+    "Identifier",
     "Measured",
     "Mode",
     "Result",
     "Ruling",
+    "Stored",
     "TrackRecord",
     "Verdict",
     "checked",
-    "decode_causal",
     "digest",
     "encode",
-    "evidence_key",
-    "evidence_prefix",
-    "hypothesis_key",
-    "key_of",
-    "result_key",
-    "track_key",
 ]
 
-HYPOTHESIS_PREFIX = f"{CAUSAL_PREFIX}hypothesis/"
 MAX_NODES = 200
 """Of a stated graph: what people can draw and check, with room."""
 MAX_COVARIATES = 16
@@ -78,7 +62,7 @@ _Reasons = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=500)], ...], msgspec.Meta(max_length=64)
 ]
 _Graph = Annotated[dict[_Name, _Names], msgspec.Meta(min_length=2, max_length=MAX_NODES)]
-_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")]
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}\Z")]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -122,7 +106,7 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
         v: Schema version.
     """
 
-    hypothesis_id: _Id
+    hypothesis_id: Identifier
     action: _Name
     treatment: _Name
     outcome: _Name
@@ -182,7 +166,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
         v: Schema version.
     """
 
-    hypothesis_id: _Id
+    hypothesis_id: Identifier
     measured: Measured
     source: _Text
     observed_at_ns: _Instant
@@ -206,9 +190,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="r
         v: Schema version.
     """
 
-    hypothesis_id: _Id
+    hypothesis_id: Identifier
     scope: _Name
-    command_id: _Id
+    command_id: Identifier
     expected: ExpectedEffect
     measured: Measured
     finding: Finding
@@ -230,7 +214,7 @@ class TrackRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
         v: Schema version.
     """
 
-    hypothesis_id: _Id
+    hypothesis_id: Identifier
     supported: _Count = 0
     refuted: _Count = 0
     inconclusive: _Count = 0
@@ -289,54 +273,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 Stored = Hypothesis | Evidence | Result | TrackRecord
 
-_readers: dict[str, RecordReader[Hypothesis | Evidence | Result | TrackRecord]] = {
-    "hypothesis": RecordReader(Hypothesis, FORMAT),
-    "evidence": RecordReader(Evidence, FORMAT),
-    "result": RecordReader(Result, FORMAT),
-    "record": RecordReader(TrackRecord, FORMAT),
-}
-
-
-def hypothesis_key(hypothesis_id: str) -> str:
-    """Return the key of a hypothesis.
-
-    Raises:
-        InvalidInput: It cannot be the id of one.
-    """
-    return HYPOTHESIS_PREFIX + _checked_id(hypothesis_id)
-
-
-def evidence_prefix(hypothesis_id: str) -> str:
-    """Return the prefix of the evidence for a hypothesis; keys below it sort by time.
-
-    Raises:
-        InvalidInput: It cannot be the id of one.
-    """
-    return f"{CAUSAL_PREFIX}evidence/{_checked_id(hypothesis_id)}/"
-
-
-def evidence_key(evidence: Evidence) -> str:
-    """Return the key of evidence: its instant, in sixteen hex digits."""
-    return f"{evidence_prefix(evidence.hypothesis_id)}{evidence.recorded_at_ns:016x}"
-
-
-def result_key(scope: str, command_id: str) -> str:
-    """Return the key of what came of a command.
-
-    Raises:
-        InvalidInput: The scope or the id cannot be part of a key.
-    """
-    return f"{CAUSAL_PREFIX}result/{segment(scope, field='scope')}/{_checked_id(command_id)}"
-
-
-def track_key(hypothesis_id: str) -> str:
-    """Return the key of a track record.
-
-    Raises:
-        InvalidInput: It cannot be the id of a hypothesis.
-    """
-    return f"{CAUSAL_PREFIX}record/{_checked_id(hypothesis_id)}"
-
 
 def encode(record: Stored) -> bytes:
     """Return the record as JSON, keys sorted."""
@@ -368,47 +304,3 @@ def checked(record: T) -> T:
         raise InvalidInput(
             field, expected=f"one that is well formed ({error})", found=record
         ) from error
-
-
-def decode_causal(record: Record) -> Stored:
-    """Read any of the four kinds of records, as its key says.
-
-    Raises:
-        CorruptRecord: Not one of this format, or not the one that its key names.
-    """
-    kind = record.key.removeprefix(CAUSAL_PREFIX).partition("/")[0]
-    reader = _readers.get(kind)
-    if reader is None:
-        raise CorruptRecord(record.key, expected="a record of the causal gate", found=kind)
-    found = reader.read(record.key, record.value)
-    try:
-        key = key_of(found)
-    except InvalidInput as error:
-        raise CorruptRecord(record.key, expected=str(error), found=record.value) from error
-    if key != record.key:
-        raise CorruptRecord(record.key, expected="fields as in the key", found=key)
-    return found
-
-
-def key_of(record: Stored) -> str:
-    """Return the key that a record belongs under.
-
-    Raises:
-        InvalidInput: One of its names cannot be part of a key.
-    """
-    match record:
-        case Hypothesis():
-            return hypothesis_key(record.hypothesis_id)
-        case Evidence():
-            return evidence_key(record)
-        case Result():
-            return result_key(record.scope, record.command_id)
-        case TrackRecord():
-            return track_key(record.hypothesis_id)
-
-
-def _checked_id(text: str) -> str:
-    try:
-        return msgspec.convert(text, _Id)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("hypothesis_id", expected=str(error), found=text) from error

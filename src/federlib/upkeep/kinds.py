@@ -90,7 +90,7 @@ def read_kind(record: Record) -> str | None:
         read_made(key, record.value)
         return "decision"
     if key.startswith(CAUSAL_PREFIX):
-        from federlib.causal.records import decode_causal
+        from federlib.causal.keys import decode_causal
 
         return f"causal {type(decode_causal(record)).__name__.lower()}"
     if key.startswith(REGISTRY_PREFIX):
