@@ -119,7 +119,7 @@ class Executor:
     def _next(self) -> Claim | None:
         while self._queue:
             claim = self._queue.popleft()
-            if (claim.node, claim.attempt) not in self._dropped:
+            if not self._dropped or (claim.node, claim.attempt) not in self._dropped:
                 if self._queue:
                     self._summon()
                 return claim

@@ -29,6 +29,7 @@ from federlib.dag.transitions import (
     Failed,
     LogBatch,
     Lost,
+    RareTransition,
     Refused,
     Resumed,
     Retried,
@@ -250,7 +251,13 @@ class RunState:
             CorruptRecord: It is illegal in the present state, which stays as it is.
         """
         try:
-            self._apply(transition, seq, at_ns, workers)
+            # By far the most are of these two kinds, and matching a pattern costs more than both.
+            if isinstance(transition, Claimed):
+                self._claim(transition, workers)
+            elif isinstance(transition, Succeeded):
+                self._succeed(transition, seq)
+            else:
+                self._apply(transition, at_ns)
         except (Conflict, InvalidInput, LookupError, OverflowError) as error:
             raise CorruptRecord(
                 RunKeys(self.record.run_id).log(seq),
@@ -270,21 +277,7 @@ class RunState:
             if span.last_ns < at_ns:
                 self.epochs[-1] = msgspec.structs.replace(span, last_ns=at_ns)
 
-    def _apply(
-        self,
-        transition: Transition,
-        seq: int,
-        at_ns: int,
-        workers: Sequence[Life],
-    ) -> None:
-        # By far the most are of these two kinds, and matching a pattern costs more than both.
-        if isinstance(transition, Claimed):
-            _require(self.outcome == "running" and transition.worker >= 0, transition)
-            self._claim(transition.node, transition.attempt, workers[transition.worker])
-            return
-        if isinstance(transition, Succeeded):
-            self._succeed(transition, seq)
-            return
+    def _apply(self, transition: RareTransition, at_ns: int) -> None:
         match transition:
             case Failed(node, attempt, reason, retry_ns):
                 self._end(node, attempt)
@@ -334,7 +327,8 @@ class RunState:
 
     def _succeed(self, success: Succeeded, seq: int) -> None:
         node = success.node
-        _require(0 <= success.ms <= _MAX_INT and seq <= _MAX_INT, success)
+        if not (0 <= success.ms <= _MAX_INT and seq <= _MAX_INT):
+            raise OverflowError(success.ms)
         running = self._end(node, success.attempt)
         self.frontier.done(node)
         if success.result:
@@ -345,7 +339,11 @@ class RunState:
         if self._reasons:
             self._reasons.pop(node, None)
 
-    def _claim(self, node: int, attempt: int, worker: Life) -> None:
+    def _claim(self, claimed: Claimed, workers: Sequence[Life]) -> None:
+        node, attempt = claimed.node, claimed.attempt
+        if self.outcome != "running" or claimed.worker < 0:
+            raise KeyError(claimed.worker)
+        worker = workers[claimed.worker]
         if attempt != self._columns.attempts[node] + 1:
             raise KeyError(attempt)
         if self._delayed and self._delayed.pop(node, None) is not None:
@@ -372,8 +370,10 @@ class RunState:
         del of_life[node]
         if not of_life:
             del self.claims_by[running.life]
-        self._unjudged.pop(node, None)
-        self._inputs.pop(node, None)
+        if self._unjudged:
+            self._unjudged.pop(node, None)
+        if self._inputs:
+            self._inputs.pop(node, None)
         return running
 
     def _set_aside(self, node: int, reason: str, retry_ns: int | None) -> None:

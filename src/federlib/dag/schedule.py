@@ -12,7 +12,7 @@ Source: design §5, dag; HA plan §4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -121,7 +121,7 @@ class _Step:
         self.now_ns = now_ns
         self.jitter = jitter
         self.transitions: list[Transition] = []
-        self.table: dict[Life, int] = {}
+        self.table: dict[str, int] = {}
         self.lives: list[Life] = []
         self.log_bytes = 0
         self.results: dict[int, msgspec.Raw] = {}
@@ -286,11 +286,11 @@ class _Step:
         if refusal:
             self.add(Refused(finish.node, finish.attempt, epoch, refusal))
         elif finish.ok:
-            if finish.has_result:
+            has_result = finish.has_result
+            if has_result:
                 self.results[finish.node] = finish.result
                 self.result_bytes += len(finish.result)
-            has_result = int(finish.has_result)
-            self.add(Succeeded(finish.node, finish.attempt, has_result, _millis(finish.ms)))
+            self.add(Succeeded(finish.node, finish.attempt, int(has_result), _millis(finish.ms)))
         else:
             retry_ns = self._retry_ns(finish.node)
             reason = finish.reason[:_MAX_REASON]
@@ -335,7 +335,7 @@ class _Step:
         node = self.state.next_ready(self.now_ns)
         while node is not None and free and self.has_room():
             # The worker with most room first: claims spread out before they pile up.
-            worker_id = max(free, key=lambda name: (free[name], name))
+            worker_id = _most_free(free)
             if worker_id == self.beside_id:
                 self.handed.append(node)
             elif not self._has_room_to_tell(worker_id, node):
@@ -344,14 +344,15 @@ class _Step:
             free[worker_id] -= 1
             if not free[worker_id]:
                 del free[worker_id]
-            index = self._index(_life(worker_id, self.inbox.workers[worker_id]))
-            self.add(Claimed(node, self.state.attempts(node) + 1, index))
+            self.add(Claimed(node, self.state.attempts(node) + 1, self._index(worker_id)))
             node = self.state.next_ready(self.now_ns)
 
-    def _index(self, life: Life) -> int:
-        index = self.table.setdefault(life, len(self.lives))
-        if index == len(self.lives):
-            self.lives.append(life)
+    def _index(self, worker_id: str) -> int:
+        """Say where in the batch's table of workers the present life of a worker stands."""
+        index = self.table.get(worker_id)
+        if index is None:
+            index = self.table[worker_id] = len(self.lives)
+            self.lives.append(_life(worker_id, self.inbox.workers[worker_id]))
         return index
 
     def _has_room_to_tell(self, worker_id: str, node: int) -> bool:
@@ -457,6 +458,12 @@ def _present_id(inbox: Inbox) -> str | None:
     view = inbox.workers.get(worker_id)
     is_present = view is None or _life(worker_id, view) == inbox.beside
     return worker_id if is_present else None
+
+
+def _most_free(free: Mapping[str, int]) -> str:
+    if len(free) == 1:  # which it mostly is
+        return next(iter(free))
+    return max(free, key=lambda worker_id: (free[worker_id], worker_id))
 
 
 def _life(worker_id: str, view: WorkerView) -> Life:

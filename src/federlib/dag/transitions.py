@@ -20,6 +20,7 @@ __all__ = [
     "Failed",
     "LogBatch",
     "Lost",
+    "RareTransition",
     "Refused",
     "Resumed",
     "Retried",
@@ -124,20 +125,11 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag="Z"):
     state: RunOutcome
 
 
-Transition = (
-    Epoch
-    | Claimed
-    | Succeeded
-    | Failed
-    | Lost
-    | Revoked
-    | Adopted
-    | Refused
-    | Retried
-    | Cancelled
-    | Resumed
-    | Ended
+# Two come with each task; the others seldom.
+RareTransition = (
+    Epoch | Failed | Lost | Revoked | Adopted | Refused | Retried | Cancelled | Resumed | Ended
 )
+Transition = Claimed | Succeeded | RareTransition
 
 
 class LogBatch(Versioned, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from federlib._json import encode_json
 from federlib._tasks import open_task_group
-from federlib.dag.claims import Acknowledged, ClaimBook, Effect, Present, Start, Stop
+from federlib.dag.claims import ClaimBook, Effect, Present, Start, Stop
 from federlib.dag.executor import Executor
 from federlib.dag.handler import Handler, TaskFailed, TaskRun, describe
 from federlib.dag.handover import Handout, Handover
@@ -247,18 +247,18 @@ class _Life:
 
     def _perform(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
-            match effect:
-                case Start(claim):
-                    self.executor.start(claim)
-                case Present(finish, epoch):
-                    if not self.handover.present(finish, epoch):
-                        self.outbox.append(effect)
-                        self.wake.set()
-                case Stop(node, attempt):
-                    self.tell("claim_revoked", task_id=self.plan.ids[node], attempt=attempt)
-                    self.executor.stop(node, attempt)
-                case Acknowledged():
-                    pass
+            # Not a match: two of these come with each task, and a pattern takes longer. Of
+            # what is acknowledged nothing is left to do.
+            if isinstance(effect, Start):
+                self.executor.start(effect.claim)
+            elif isinstance(effect, Present):
+                if not self.handover.present(effect.finish, effect.epoch):
+                    self.outbox.append(effect)
+                    self.wake.set()
+            elif isinstance(effect, Stop):
+                node, attempt = effect.node, effect.attempt
+                self.tell("claim_revoked", task_id=self.plan.ids[node], attempt=attempt)
+                self.executor.stop(node, attempt)
 
     def _failed_late(self, claim: Claim, error: Exception) -> None:
         # A handler that fails while it is being stopped: there is nobody to tell.

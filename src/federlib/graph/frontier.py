@@ -13,6 +13,7 @@ Source: HA plan §4 (node states), design §5, dag.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import repeat
 from operator import length_hint
@@ -168,8 +169,13 @@ class Frontier:
 
     def counts(self) -> dict[NodeState, int]:
         """Count the nodes in each state, every state named. O(n)."""
-        codes = self.codes()
-        return {state: codes.count(code) for code, state in enumerate(NODE_STATES)}
+        counts = dict.fromkeys(NODE_STATES, 0)
+        for number, count in Counter(self._left).items():
+            counts[_STATES.get(number, "pending")] += count
+        # They count as pending so far, for they have open parents.
+        counts["blocked"] = len(self._blockers)
+        counts["pending"] -= len(self._blockers)
+        return counts
 
     def nodes_in(self, state: NodeState) -> list[int]:
         """List the nodes in a state, in rising order. O(n)."""
@@ -356,8 +362,13 @@ class Frontier:
         return self._left[self.graph.check_node(node)] == _DEFERRED
 
     def _expect(self, node: int, number: int) -> None:
-        if self._left[self.graph.check_node(node)] != number:
-            raise self._illegal(node, _STATES[number])
+        try:
+            if self._left[node] == number and node >= 0:
+                return
+        except (IndexError, TypeError):
+            pass
+        self.graph.check_node(node)
+        raise self._illegal(node, _STATES[number])
 
     def _illegal(self, node: int, expected: str) -> Conflict:
         return Conflict(

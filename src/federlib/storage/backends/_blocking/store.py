@@ -118,10 +118,12 @@ class EngineStore(Generic[AnyEngine]):
             self._engine.run(attempt)
             schedule(soon, done.set)
 
-        self._engine.expect(attempt)
-        self._crew.commit(job)
         try:
             with anyio.move_on_after(COMMIT_TIMEOUT_S):
+                self._engine.expect(attempt)
+                # As late as can be: the thread that it wakes waits for the interpreter until
+                # this one has nothing more to do.
+                self._crew.commit(job)
                 await done.wait()
         except anyio.get_cancelled_exc_class():
             if not attempt.has_answer and attempt.abandon():
