@@ -6,6 +6,7 @@ import pytest
 
 from federlib.dmn.documents.forms import dump_xml, normalised, parse_model
 from federlib.dmn.documents.xml import DMN_NAMESPACES
+from federlib.dmn.documents.xml_expressions import fold_rule
 from federlib.dmn.documents.xml_tree import MAX_XML_DEPTH, parse_xml
 from federlib.dmn.model import (
     Conditional,
@@ -21,6 +22,7 @@ from federlib.dmn.model import (
     LiteralExpression,
     Quantified,
     Relation,
+    Rule,
 )
 from federlib.dmn.model.problems import ModelProblems
 from federlib.errors import InvalidInput
@@ -305,3 +307,21 @@ def test_the_kind_of_a_function_is_spelled_as_the_schema_has_it(kind: str) -> No
     assert logic.function_kind == kind.upper()
     assert (f'kind="{kind}"' in dump_xml(model).decode()) is (kind != "FEEL")
     assert parse_model(dump_xml(model), "xml") == model
+
+
+def test_rules_are_made_as_they_end_and_their_elements_are_gone() -> None:
+    entries = "<inputEntry><text> 1 </text></inputEntry><outputEntry><text>2</text></outputEntry>"
+    data = f"""<decisionTable xmlns="urn:d" xmlns:o="urn:o"><rule id="r">{entries}</rule>
+        <o:rule>{entries}</o:rule><input><rule>{entries}</rule></input></decisionTable>"""
+    table = parse_xml(data.encode(), "test", {"rule": fold_rule})
+    rule, foreign, given = table.children
+    assert rule.made == Rule(("1",), ("2",), (), "r")
+    assert rule.children == ()
+    for other in (foreign, given.children[0]):
+        assert other.made is None
+        assert [each.name for each in other.children] == ["inputEntry", "outputEntry"]
+
+
+def test_text_in_pieces_is_one() -> None:
+    node = parse_xml(b"<a>1<b/>2<!-- -->3<b/>4</a>", "test")
+    assert node.text == "1234"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from federlib.dmn.documents.xml_expressions import ExpressionReader, name_of
+from federlib.dmn.documents.xml_expressions import ExpressionReader, fold_rule, name_of
 from federlib.dmn.documents.xml_tree import Node, parse_xml
 from federlib.dmn.model import (
     DecisionNode,
@@ -53,7 +53,7 @@ def parse_dmn_xml(data: bytes, where: str = "model") -> Definitions:
         InvalidInput: It is not XML that may be read, or not DMN 1.2 to 1.5.
         ModelProblems: It is, but not by its schema; every problem at once.
     """
-    root = parse_xml(data, where)
+    root = parse_xml(data, where, {"rule": fold_rule})
     if root.name != "definitions" or root.namespace not in DMN_NAMESPACES:
         expected = "the definitions of a model of DMN 1.2 to 1.5"
         raise InvalidInput(where, expected=expected, found=f"{root.name} in {root.namespace!r}")

@@ -32,7 +32,7 @@ from federlib.dmn.model import (
 )
 from federlib.dmn.model.problems import ModelProblem
 
-__all__ = ["FEEL_LANGUAGES", "ExpressionReader", "name_of"]
+__all__ = ["FEEL_LANGUAGES", "ExpressionReader", "fold_rule", "name_of"]
 
 FEEL_LANGUAGES: Final = frozenset(
     {
@@ -73,6 +73,19 @@ _BESIDE = frozenset(
 def name_of(node: Node) -> str:
     """Return the name of an element; the white space in it is one space (DMN 1.5, 10.3.1.4)."""
     return " ".join(node.get("name").split())
+
+
+def fold_rule(node: Node) -> Rule | None:
+    """Make a row of a decision table of its element; None: it is something else."""
+    table = node.parent
+    if table is None or table.name != "decisionTable" or table.namespace != node.namespace:
+        return None
+    texts: dict[str, list[str]] = {"inputEntry": [], "outputEntry": [], "annotationEntry": []}
+    for entry in node.children:
+        if entry.name in texts and entry.namespace == node.namespace:
+            texts[entry.name].append(entry.text_of("text"))
+    conditions, conclusions, annotations = map(tuple, texts.values())
+    return Rule(conditions, conclusions, annotations, node.get("id"), node.text_of("description"))
 
 
 class ExpressionReader:
@@ -273,7 +286,7 @@ class ExpressionReader:
         return DecisionTable(
             inputs=tuple(map(self.input_clause, node.all("input"))),
             outputs=tuple(map(self.output_clause, node.all("output"))),
-            rules=tuple(map(self.rule, node.all("rule"))),
+            rules=tuple(each.made for each in node.all("rule") if isinstance(each.made, Rule)),
             hit_policy=cast("HitPolicy", self.choice(node, "hitPolicy", HitPolicy, "UNIQUE")),
             aggregator=cast("Aggregator | None", aggregation or None),
             annotation_names=tuple(name_of(child) for child in node.all("annotation")),
@@ -304,14 +317,4 @@ class ExpressionReader:
             allowed=self.unary(node, "outputValues"),
             default=self.unary(node, "defaultOutputEntry"),
             id=node.get("id"),
-        )
-
-    def rule(self, node: Node) -> Rule:
-        """Read a row."""
-        return Rule(
-            tuple(entry.text_of("text") for entry in node.all("inputEntry")),
-            tuple(entry.text_of("text") for entry in node.all("outputEntry")),
-            tuple(entry.text_of("text") for entry in node.all("annotationEntry")),
-            node.get("id"),
-            node.text_of("description"),
         )

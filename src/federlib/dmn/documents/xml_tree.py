@@ -6,15 +6,15 @@ both are refused here before anything of them is built.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn, TypeAlias
 from xml.parsers import expat
 
 import attrs
 
 from federlib.errors import InvalidInput
 
-__all__ = ["MAX_XML_BYTES", "MAX_XML_DEPTH", "MAX_XML_ELEMENTS", "Node", "parse_xml"]
+__all__ = ["MAX_XML_BYTES", "MAX_XML_DEPTH", "MAX_XML_ELEMENTS", "Fold", "Node", "parse_xml"]
 
 MAX_XML_BYTES = 128 * 2**20
 """Of a document; 100,000 rules of ten columns are about 100 MB."""
@@ -41,6 +41,7 @@ class Node:
         parent: The element around it.
         children: The elements in it.
         text: The text directly in it, before and between its elements.
+        made: What it was folded to when it ended, its elements being gone; None: it was not.
     """
 
     namespace: str
@@ -51,6 +52,7 @@ class Node:
     parent: Node | None
     children: Sequence[Node] = ()
     text: str = ""
+    made: object = None
 
     def get(self, name: str) -> str:
         """Return an attribute without namespace, empty where there is none."""
@@ -70,7 +72,10 @@ class Node:
 
     def first(self, name: str) -> Node | None:
         """Return the first element of this name, in this one's namespace."""
-        return next(self.all(name), None)
+        for child in self.children:
+            if child.name == name and child.namespace == self.namespace:
+                return child
+        return None
 
     def text_of(self, name: str) -> str:
         """Return the text of the first element of this name, stripped; empty: there is none."""
@@ -88,6 +93,9 @@ class Node:
         return "", name
 
 
+Fold: TypeAlias = Callable[[Node], object]
+"""Makes something of an element that has ended, so that its own can go; None: they stay."""
+
 # Most elements of a large table have none: a million of empty dicts would be 64 MB.
 _NONE: Mapping[str, str] = {}
 
@@ -97,11 +105,13 @@ def _local(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Builder:
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, folds: Mapping[str, Fold]) -> None:
         self.where = where
+        self.folds = folds
         self.root: Node | None = None
         self.node: Node | None = None
-        self.pieces: list[list[str]] = []
+        # Most have one piece of text or none.
+        self.pieces: list[str | list[str]] = []
         self.prefixes: dict[str, str] = {}
         self.count = 0
         self.parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
@@ -149,29 +159,45 @@ class _Builder:
         else:
             self.node.children = [node]
         self.node = node
-        self.pieces.append([])
+        self.pieces.append("")
 
     def end(self, _: str) -> None:
-        if self.node is None:
+        node = self.node
+        if node is None:
             raise AssertionError("expat ends what has begun")
-        self.node.text = "".join(self.pieces.pop())
-        self.node = self.node.parent
+        text = self.pieces.pop()
+        node.text = text if isinstance(text, str) else "".join(text)
+        fold = self.folds.get(node.name)
+        if fold is not None:
+            node.made = fold(node)
+            if node.made is not None:
+                node.children = ()
+        self.node = node.parent
 
     def read_text(self, text: str) -> None:
-        if self.pieces:
-            self.pieces[-1].append(text)
+        if not self.pieces:
+            return
+        before = self.pieces[-1]
+        if not before:
+            self.pieces[-1] = text
+        elif isinstance(before, str):
+            self.pieces[-1] = [before, text]
+        else:
+            before.append(text)
 
     def _too_much(self, most: str) -> NoReturn:
         line = self.parser.CurrentLineNumber
         raise InvalidInput(self.where, expected=f"at most {most}", found=f"more, in line {line}")
 
 
-def parse_xml(data: bytes, where: str) -> Node:
+def parse_xml(data: bytes, where: str, folds: Mapping[str, Fold] = {}) -> Node:
     """Read a document.
 
     Args:
         data: XML, in an encoding that expat knows.
         where: What it is, for errors.
+        folds: By the local names of elements what is made of them as soon as they end: a large
+            document then never is a tree as a whole.
     Returns:
         Its outermost element.
     Raises:
@@ -180,7 +206,7 @@ def parse_xml(data: bytes, where: str) -> Node:
     """
     if len(data) > MAX_XML_BYTES:
         raise InvalidInput(where, expected=f"at most {MAX_XML_BYTES} bytes of XML", found=len(data))
-    builder = _Builder(where)
+    builder = _Builder(where, folds)
     try:
         builder.parser.Parse(data, True)  # noqa: FBT003 (a C function without keywords)
     except expat.ExpatError as error:
