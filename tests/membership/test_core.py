@@ -234,6 +234,8 @@ def test_confirmations_bring_death_nearer_and_only_from_those_we_know() -> None:
         while True:
             wake_s = core.next_wake_s
             assert wake_s is not None
+            # Who hears nobody waits for no confirmation.
+            speak(core, "n8", now_s=wake_s)
             core.tick(wake_s)
             if state(core, "n0") is STATE.DEAD:
                 return wake_s

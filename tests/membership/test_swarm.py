@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from federlib.membership.config import SwimConfig
-from federlib.membership.effects import MemberSuspected
+from federlib.membership.effects import MemberDied, MemberSuspected
 from federlib.membership.lifecycle import NodeLifecycleState, TrackerLimits
 from federlib.membership.messages import Alive, Gossip, encode_message, encode_update, pack
 from federlib.membership.node import NodeId
@@ -119,16 +119,45 @@ def test_a_partition_heals() -> None:
     assert all(swarm.core(number).incarnation >= 1 for number in range(12))
 
 
-# With six, a suspicion that nobody confirms lasts its longest, and our doubt doubles it.
-@pytest.mark.parametrize(("size", "within_s"), [(3, 20.0), (6, 60.0)])
-def test_the_last_one_left_finds_the_others_dead(size: int, within_s: float) -> None:
+@pytest.mark.parametrize(
+    ("size", "first_within_s", "all_within_s"), [(3, 16.0, 18.0), (6, 16.0, 24.0), (20, 18.0, 40.0)]
+)
+def test_the_last_one_left_finds_the_others_dead(
+    size: int, first_within_s: float, all_within_s: float
+) -> None:
     swarm = joined(size)
     for number in range(1, size):
         swarm.crash(number)
-    swarm.run(15.0 + 20.0 + 12.0 * size)
-    assert swarm.alive_for(0) == set()
+    swarm.run(15.0 + all_within_s)
+    states = {each.state for each in swarm.core(0).members()}
+    assert states == {NodeLifecycleState.DEAD}
     first_s = min(swarm.deaths(number)[0].at_s for number in range(1, size))
-    assert first_s < 15.0 + within_s
+    assert first_s < 15.0 + first_within_s
+
+
+@pytest.mark.parametrize("cut_s", [16.0, 25.0, 120.0])
+def test_what_one_that_was_cut_off_alone_found_nobody_else_believes(cut_s: float) -> None:
+    swarm = joined(20)
+    swarm.links.groups = {number: int(number == 19) for number in range(20)}
+    swarm.run(15.0 + cut_s)
+    swarm.links.groups = {}
+    agreed_at(swarm, 15.0 + cut_s + 60.0)
+    misled = {
+        each.event.node.name
+        for each in swarm.seen
+        if isinstance(each.event, MemberDied) and each.observer != 19
+    }
+    assert misled <= {"n19"}
+
+
+def test_who_hears_again_gives_every_suspect_its_whole_time_anew() -> None:
+    swarm = joined(20)
+    swarm.links.groups = {number: int(number == 19) for number in range(20)}
+    swarm.run(30.0)
+    assert len(swarm.core(19).tracker.get_nodes_by_state(NodeLifecycleState.SUSPECT)) > 5
+    swarm.links.groups = {}
+    swarm.run(60.0)
+    assert [each for each in swarm.seen if isinstance(each.event, MemberDied)] == swarm.deaths(19)
 
 
 def test_clocks_that_lie_hours_apart_do_not_matter() -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from federlib.errors import InvalidInput
-from federlib.membership.awareness import Awareness
+from federlib.membership.awareness import Awareness, Hearing
 from federlib.membership.config import SwimConfig
 from federlib.membership.confirmation import (
     AskPeer,
@@ -109,6 +109,7 @@ class SwimCore:
         self._config = config
         self._rng = rng
         self._awareness = awareness = Awareness(config.awareness_most)
+        self._hearing = hearing = Hearing(config.interval_s)
         self._timers = timers = Timers()
         self._table = table = MemberTable(config.limits, rng)
         self._outbox = outbox = Outbox(own, table, config)
@@ -125,7 +126,7 @@ class SwimCore:
             strategies=strategies,
             max_pending=config.limits.max_unconfirmed,
         )
-        shared = Shared(own, config, table, outbox, timers, rng)
+        shared = Shared(own, config, table, outbox, timers, rng, hearing)
         self._suspects = suspects = Suspects(shared, timeouts)
         self._judge = judge = Judge(shared, awareness, suspects, self._confirmations)
         sequences = Sequences(rng)
@@ -196,6 +197,7 @@ class SwimCore:
     def start(self, now_s: float) -> tuple[Effect, ...]:
         """Begin to take part."""
         self._now_s = now_s
+        self._hearing.hear(now_s)
         if self._own.role is PeerRole.WORKER:
             self._pushing.start(now_s)
         else:
@@ -261,7 +263,8 @@ class SwimCore:
         except Refused as refusal:
             self._outbox.refuse(refusal.reason)
             return ()
-        self._prober.hear(now_s)
+        if self._hearing.hear(now_s):
+            self._suspects.resume(now_s)
         self._intake.take(packet, sender_address, authenticated_role, now_s, reliable=reliable)
         return self._effects()
 
@@ -281,6 +284,7 @@ class SwimCore:
             return
         self._awareness.add(1)
         self._outbox.effects.append(HealthChanged(self._awareness.score, "late"))
+        self._hearing.forgive(away_s)
         self._prober.forgive(away_s)
         self._suspects.forgive(away_s)
         self._watching.forgive(away_s)

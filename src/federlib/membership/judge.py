@@ -64,6 +64,7 @@ class Judge:
         self._table = shared.table
         self._outbox = shared.outbox
         self._timers = shared.timers
+        self._hearing = shared.hearing
         self._awareness = awareness
         self._suspects = suspects
         suspects.on_end(self._ran_out)
@@ -267,6 +268,8 @@ class Judge:
         """Say that we hear nothing of a member."""
         name = self._own.node.name
         self.suspect(Suspect(peer.node, peer.incarnation, name), now_s)
+        if self._hearing.is_alone(now_s):
+            self._suspects.hurry(now_s)
 
     def _hear(
         self, node: NodeId, incarnation: int, state: NodeLifecycleState, now_s: float
@@ -360,7 +363,8 @@ class Judge:
             self._suspects.arm(peer, suspicion)
 
     def _ran_out(self, peer: Peer, now_s: float) -> None:
-        if peer.role is PeerRole.WORKER:
+        if peer.role is PeerRole.WORKER or self._hearing.is_alone(now_s):
+            # Alone we tell nobody, later neither: most likely it is we who were cut off.
             self._lose(peer, _DEAD, now_s)
         else:
             self.dead(Dead(peer.node, peer.incarnation, self._own.node.name), now_s)
@@ -369,7 +373,7 @@ class Judge:
         peer.suspicion = None
         peer.verdict = None
 
-    # Those that push heartbeats; nobody else hears of them.
+    # What nobody else hears of: those that push heartbeats, and those that we lose when alone.
 
     def miss(self, peer: Peer, now_s: float) -> None:
         """Suspect a worker that has been silent too long."""
@@ -394,6 +398,7 @@ class Judge:
             self._outbox.effects.append(MemberSuspected(peer.node, peer.incarnation, name))
         else:
             self._end_suspicion(peer)
+            self._outbox.drop(peer.node.name)
             dead = Dead(peer.node, peer.incarnation, name)
             peer.verdict = encode_update(dead)
             self._outbox.effects.append(MemberDied(peer.node, peer.incarnation, name))

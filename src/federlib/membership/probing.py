@@ -31,9 +31,6 @@ __all__ = ["Prober", "Relays", "Sequences"]
 NACK_SHARE = 0.6
 """Of the time that is left to the prober: the rest is for the way there and back."""
 
-SILENT_INTERVALS = 5
-"""Without any packet for so long we are alone; who only reads late still reads."""
-
 MAX_PENDING = 256
 """Pings whose late answers still tell a round trip."""
 
@@ -74,7 +71,7 @@ class Prober:
     """Probes one member at a time.
 
     Every deadline moves with our own health: a node that hears late waits longer before it
-    asks others, and longer before it accuses.
+    asks others, and longer before it accuses. A node that hears nothing at all is not late.
     """
 
     def __init__(
@@ -92,28 +89,22 @@ class Prober:
         self._timers = shared.timers
         self._judge = judge
         self._awareness = awareness
+        self._hearing = shared.hearing
         self._timeouts = timeouts
         self._sequences = sequences
         self._rng = shared.rng
         self._probe: _Probe | None = None
         self._round = 0
         self._sent: dict[int, _Sent] = {}
-        self._heard_s = 0.0
 
     def start(self, now_s: float) -> None:
         """Begin to probe, at any instant of the first interval: not all members at once."""
-        self._heard_s = now_s
         self._timers.at(now_s + self._config.interval_s * self._rng.random(), self._next, 0)
 
     def forgive(self, away_s: float) -> None:
         """Wait longer for the pending answer, by a time in which nothing could be heard."""
-        self._heard_s += away_s
         if self._probe is not None:
             self._probe.deadline_s += away_s
-
-    def hear(self, now_s: float) -> None:
-        """Note that a packet has come, whatever it says."""
-        self._heard_s = now_s
 
     def ask(self, peer: Peer, now_s: float) -> int:
         """Note that a peer is asked something now; return the number of the question."""
@@ -186,7 +177,8 @@ class Prober:
                 self._fail(probe, now_s)
             self._probe = None
         self._round = number + 1
-        waits_s = self._config.interval_s * self._awareness.multiplier
+        is_alone = self._hearing.is_alone(now_s)
+        waits_s = self._config.interval_s * (1 if is_alone else self._awareness.multiplier)
         target = None if self._own.is_leaving else self._table.next_target()
         if target is not None:
             self._ping(target, now_s, now_s + waits_s)
@@ -197,6 +189,8 @@ class Prober:
         timeout_s = self._timeouts.probe_timeout_s(
             name, peer.role, interval_s=self._config.interval_s
         )
+        # Alone we ask others, and by a stream, before the probe is over, whatever our health.
+        timeout_s = min(timeout_s, self._config.timeouts.probe_ceiling * (deadline_s - now_s))
         seq = self._note(name, now_s, is_timed=True)
         self._probe = _Probe(peer, peer.node, seq, now_s, deadline_s)
         own = self._own
@@ -241,8 +235,7 @@ class Prober:
         """
         if not (self._config.lifeguard and self._config.witness) or not asked:
             return True
-        is_alone = now_s - self._heard_s >= SILENT_INTERVALS * self._config.interval_s
-        return nacks > 0 or is_alone or self._awareness.is_worst
+        return nacks > 0 or self._hearing.is_alone(now_s) or self._awareness.is_worst
 
     def _health(self, delta: int) -> None:
         if not self._config.lifeguard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from federlib.membership.awareness import Hearing
 from federlib.membership.config import SwimConfig
 from federlib.membership.outbox import Outbox, Own
 from federlib.membership.table import MemberTable, RandomSource
@@ -23,6 +24,7 @@ class Shared:
         outbox: What is to be sent and told.
         timers: When what is due.
         rng: Randomness.
+        hearing: Whether anybody is heard.
     """
 
     own: Own
@@ -31,3 +33,4 @@ class Shared:
     outbox: Outbox
     timers: Timers
     rng: RandomSource
+    hearing: Hearing

@@ -5,7 +5,7 @@ Source: Lifeguard (arXiv 1707.00788), local health aware suspicion and buddy sys
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from federlib.membership.roles import PeerRole
 from federlib.membership.shared import Shared
@@ -60,8 +60,7 @@ class Suspects:
         bounds = self._timeouts.suspicion_bounds(
             peer.node.name, peer.role, members=members, interval_s=config.interval_s
         )
-        is_told = accuser is not None and config.lifeguard
-        needed = needed_confirmations(config.confirmations, members) if is_told else 0
+        needed = 0 if accuser is None else self._needed
         suspicion = Suspicion(now_s, bounds.shortest_s, bounds.longest_s, needed)
         if accuser is not None:
             suspicion.confirm(accuser)
@@ -78,11 +77,40 @@ class Suspects:
 
     def forgive(self, away_s: float) -> None:
         """Give every suspect as much more time as we could not hear anybody; seconds."""
-        for name in self._table.tracker.get_nodes_by_state(NodeLifecycleState.SUSPECT):
-            peer = self._table.get(name)
-            if peer is not None and peer.suspicion is not None:
+        for peer in self._suspected():
+            if peer.suspicion is not None:
                 peer.suspicion.started_s += away_s
                 self.arm(peer, peer.suspicion)
+
+    def hurry(self, now_s: float) -> None:
+        """Have no suspicion wait for others any more; each ends in its shortest time from now."""
+        for peer in self._suspected():
+            suspicion = peer.suspicion
+            if suspicion is None or now_s + suspicion.shortest_s >= suspicion.deadline_s:
+                continue
+            suspicion.started_s, suspicion.needed = now_s, 0
+            self.arm(peer, suspicion)
+
+    def resume(self, now_s: float) -> None:
+        """Begin every suspicion anew: we were alone, and nobody could refute or confirm it."""
+        for peer in self._suspected():
+            suspicion = peer.suspicion
+            if suspicion is not None and peer.role is not PeerRole.WORKER:
+                suspicion.started_s, suspicion.needed = now_s, self._needed
+                suspicion.is_reminded = False
+                self.arm(peer, suspicion)
+
+    @property
+    def _needed(self) -> int:
+        config = self._config
+        wanted = config.confirmations if config.lifeguard else 0
+        return needed_confirmations(wanted, self._table.count)
+
+    def _suspected(self) -> Iterator[Peer]:
+        for name in self._table.tracker.get_nodes_by_state(NodeLifecycleState.SUSPECT):
+            peer = self._table.get(name)
+            if peer is not None:
+                yield peer
 
     @property
     def _early_s(self) -> float:
