@@ -20,7 +20,8 @@ from typing import Annotated, TypeVar
 import attrs
 import msgspec
 
-from federlib.errors import Conflict, CorruptRecord
+from federlib._json import RecordReader
+from federlib.errors import Conflict
 from federlib.lease.protocol import Holder, Lease
 from federlib.lease.records import LEASE_PREFIX, MAX_TOKEN, name_prefix, waiter_key
 from federlib.storage.backends.etcd._keys import successor
@@ -43,6 +44,7 @@ __all__ = [
 
 FORMAT = 1
 _MS = 1_000_000
+_T = TypeVar("_T")
 
 _REVISIONS = 2**50
 """More than any cluster will ever have: at a million a second, those of 35 years."""
@@ -130,12 +132,10 @@ class Floor(msgspec.Struct, frozen=True, kw_only=True):
     token: Count
 
 
-_Stored = TypeVar("_Stored", Held, Grant, Floor)
-
 encode = msgspec.json.Encoder().encode
-_helds = msgspec.json.Decoder(Held)
-_grants = msgspec.json.Decoder(Grant)
-_floors = msgspec.json.Decoder(Floor)
+_helds = RecordReader(Held, FORMAT)
+_grants = RecordReader(Grant, FORMAT)
+_floors = RecordReader(Floor, FORMAT)
 
 
 def read_held(found: KeyValue) -> Held:
@@ -144,37 +144,21 @@ def read_held(found: KeyValue) -> Held:
     Raises:
         CorruptRecord: It is not of this format.
     """
-    return _read(found, Held, _helds)
+    return _read(found, _helds)
 
 
 def read_grant(found: KeyValue) -> Grant:
     """Read the last grant of a name; raises as `read_held`."""
-    return _read(found, Grant, _grants)
+    return _read(found, _grants)
 
 
 def read_floor(found: KeyValue) -> int:
     """Read the floor; raises as `read_held`."""
-    return _read(found, Floor, _floors).token
+    return _read(found, _floors).token
 
 
-def _read(found: KeyValue, kind: type[_Stored], decoder: msgspec.json.Decoder[_Stored]) -> _Stored:
-    try:
-        record = decoder.decode(found.value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptRecord(
-            found.key.decode(errors="replace"),
-            expected=f"{kind.__name__} of format {FORMAT} ({error})",
-            found=found.value,
-        ) from error
-    if record.v != FORMAT:
-        hint = "a newer federlib wrote it: upgrade this one" if record.v > FORMAT else ""
-        raise CorruptRecord(
-            found.key.decode(errors="replace"),
-            expected=f"field v = {FORMAT}",
-            found=record.v,
-            hint=hint,
-        )
-    return record
+def _read(found: KeyValue, reader: RecordReader[_T]) -> _T:
+    return reader.read(found.key.decode(errors="replace"), found.value)
 
 
 def check_room(floor: int) -> None:
