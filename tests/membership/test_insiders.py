@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from federlib.membership.effects import NameConflict, SelfRefuted, Send
-from federlib.membership.judge import MOST_LEAP
 from federlib.membership.messages import Alive, ConfirmationPing, Dead, Leave, Ping, Suspect
+from federlib.membership.names import MOST_LEAP
 from federlib.membership.node import MAX_NUMBER, NodeId
 from federlib.membership.roles import PeerRole
 
@@ -68,9 +68,40 @@ def test_another_process_of_our_name_and_epoch_is_told_by_its_address() -> None:
     core = new_core()
     double = ConfirmationPing(3, "me", Alive(NodeId("me", 1), 0, "other:1", MANAGER))
     effects = core.handle(packet(double), "other:1", MANAGER, 0.0)
-    assert told(effects, NameConflict) == [NameConflict(NodeId("me", 1))]
+    assert told(effects, NameConflict) == [NameConflict(NodeId("me", 1), ("me:1", "other:1"))]
     echo = ConfirmationPing(3, "me", alive("me"))
     assert told(core.handle(packet(echo), "me:1", MANAGER, 0.0), NameConflict) == []
+
+
+def test_two_others_of_one_name_and_epoch_are_told_by_what_each_says_of_itself() -> None:
+    core = new_core()
+
+    def says(address: str, now_s: float, *, epoch: int = 1) -> list[NameConflict]:
+        me = Alive(NodeId("b", epoch), 0, address, MANAGER)
+        # Where it comes from may be a NAT's address, and tells nothing.
+        asks = packet(ConfirmationPing(3, "me", me))
+        return told(core.handle(asks, "nat:1", MANAGER, now_s), NameConflict)
+
+    assert says("b:1", 0.0) == says("b:1", 1.0) == []
+    conflict = NameConflict(NodeId("b", 1), ("b:1", "other:1"))
+    assert says("other:1", 2.0) == [conflict]
+    assert says("b:1", 3.0) == says("other:1", 4.0) == says("other:1", 61.0) == []
+    assert says("other:1", 62.0) == [conflict]
+    assert core.members()[0].address == "b:1"
+    assert says("new:1", 63.0, epoch=2) == []
+    assert says("newer:1", 123.0, epoch=2) == [
+        NameConflict(NodeId("b", 2), ("new:1", "newer:1")),
+    ]
+
+
+def test_what_others_say_or_nobody_proves_of_an_address_makes_no_conflict() -> None:
+    core = new_core()
+    me = Alive(NodeId("b", 1), 0, "b:1", MANAGER)
+    core.handle(packet(ConfirmationPing(3, "me", me)), "b:1", MANAGER, 0.0)
+    rumour = Alive(NodeId("b", 1), 0, "nat:1", MANAGER)
+    assert told(speak(core, "c", rumour), NameConflict) == []
+    forged = packet(ConfirmationPing(3, "me", rumour))
+    assert told(core.handle(forged, "nat:1", None, 0.0), NameConflict) == []
 
 
 def test_an_older_run_of_a_name_hears_of_the_newer() -> None:

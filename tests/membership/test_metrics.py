@@ -74,6 +74,7 @@ def test_names_kinds_and_labels_are_those_of_the_seed() -> None:
         "peers_dead": "gauge",
         "transitions_unconfirmed_to_alive": "counter",
         "transitions_unconfirmed_to_removed": "counter",
+        "name_conflicts_total": "counter",
         "adaptive_timeout_applied": "histogram",
         "latency_multiplier": "histogram",
         "load_multiplier": "histogram",

@@ -19,6 +19,7 @@ from federlib.membership.effects import (
     MemberJoined,
     MemberLeft,
     MemberRestarted,
+    NameConflict,
 )
 from federlib.membership.feed import EventsMissed, ServerEvent
 from federlib.membership.lifecycle import NodeLifecycleState
@@ -160,6 +161,31 @@ async def test_a_restarted_member_is_not_its_dead_predecessor() -> None:
                 member = first.member("n1")
                 assert member is not None
                 assert (member.node.epoch, member.address) == (2, "10.0.0.9:7946")
+
+
+async def test_a_third_member_tells_of_two_with_one_name_and_epoch_and_goes_on_with_one() -> None:
+    sink = RecordingSink()
+    async with AsyncExitStack() as stack:
+        group = Group(MemoryHub(draw=lambda: 0.5), stack)
+        first = await group.add(PeerRole.GATE, telemetry=Telemetry(metrics=sink))
+        await group.add(PeerRole.MANAGER)
+        await until(lambda: alive(first) == {"n1"})
+        async with first.events() as events:
+            transport = await stack.enter_async_context(group.hub.transport("10.0.0.9:7946"))
+            double = HealthAwareServer(
+                transport, "n1", PeerRole.MANAGER, epoch=1, config=QUICK, leave_timeout_s=0
+            )
+            await stack.enter_async_context(double)
+            double.join(["10.0.0.1:7946"])
+            conflict = await the_next(events, NameConflict)
+            assert conflict.node == double.node
+            assert set(conflict.addresses) == {"10.0.0.2:7946", "10.0.0.9:7946"}
+            assert sink.value("name_conflicts_total") == 1
+            member = first.member("n1")
+            assert member is not None
+            await anyio.sleep(2.0)
+            assert first.member("n1") == member
+            assert first.health_score == 0
 
 
 async def test_a_loop_that_was_blocked_accuses_nobody() -> None:

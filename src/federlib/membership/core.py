@@ -45,6 +45,7 @@ from federlib.membership.messages import (
     Refused,
     decode_packet,
 )
+from federlib.membership.names import Names
 from federlib.membership.node import Member, NodeId, check_node
 from federlib.membership.outbox import Outbox, Own
 from federlib.membership.probing import Prober, Relays, Sequences
@@ -128,7 +129,8 @@ class SwimCore:
         )
         shared = Shared(own, config, table, outbox, timers, rng, hearing)
         self._suspects = suspects = Suspects(shared, timeouts)
-        self._judge = judge = Judge(shared, awareness, suspects, self._confirmations)
+        names = Names(shared, awareness)
+        self._judge = judge = Judge(shared, names, suspects, self._confirmations)
         sequences = Sequences(rng)
         self._prober = prober = Prober(shared, judge, awareness, timeouts, sequences)
         suspects.on_remind(prober.remind)
@@ -136,7 +138,7 @@ class SwimCore:
         self._pushing = Pushing(shared, prober)
         self._watching = Watching(shared, judge)
         relays = Relays(shared, sequences)
-        self._intake = Intake(shared, judge, prober, relays, self._push_pull, self._watching)
+        self._intake = Intake(shared, names, judge, prober, relays, self._push_pull, self._watching)
         outbox.on_broadcast(self._arm_gossip)
         self._now_s = 0.0
         self._wake_s: float | None = None

@@ -155,13 +155,19 @@ class MemberRemoved:
 
 
 class NameConflict(msgspec.Struct, frozen=True):
-    """Another process speaks under our name, or somebody says so.
+    """Two processes have one name: another one and we, or two others.
+
+    Of two others it is told by whoever hears from both where they are, at most once a minute
+    each. A run that began again elsewhere with the same epoch looks the same.
 
     Attributes:
-        node: As it was said.
+        node: As the later one, or somebody of it, said.
+        addresses: Where both are, the one that was heard of first before the other; empty where
+            ours is an earlier run.
     """
 
     node: NodeId
+    addresses: tuple[str, ...] = ()
 
 
 class PeerMeasured(msgspec.Struct, frozen=True):

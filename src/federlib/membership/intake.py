@@ -22,6 +22,7 @@ from federlib.membership.messages import (
     PingReq,
     State,
 )
+from federlib.membership.names import Names
 from federlib.membership.node import NodeId
 from federlib.membership.probing import Prober, Relays
 from federlib.membership.pushing import Watching
@@ -42,6 +43,7 @@ class Intake:
     def __init__(
         self,
         shared: Shared,
+        names: Names,
         judge: Judge,
         prober: Prober,
         relays: Relays,
@@ -52,6 +54,7 @@ class Intake:
         self._config = shared.config
         self._table = shared.table
         self._outbox = shared.outbox
+        self._names = names
         self._judge = judge
         self._prober = prober
         self._relays = relays
@@ -71,9 +74,9 @@ class Intake:
         message = packet.message
         node, incarnation, claim = _who(message)
         if node.name == self._own.node.name:
-            # Our own words come back, or somebody else has our name: the judge tells which.
+            # Our own words come back, or somebody else has our name.
             if role is not None:
-                self._judge.meet_namesake(node, incarnation, claim)
+                self._names.meet(node, incarnation, claim)
             self._outbox.refuse("own")
             return
         known = self._table.get(node.name)
@@ -94,6 +97,8 @@ class Intake:
             message, speaker, known, claim, is_proven=role is not None, reliable=reliable
         )
         if peer is not None:
+            if claim is not None and role is not None:
+                self._names.compare(peer, claim, now_s)
             self._take_updates(packet, now_s)
             self._take_message(message, peer, now_s, reliable=reliable)
 

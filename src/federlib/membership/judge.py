@@ -1,17 +1,15 @@
 """What is held of each member, and what follows when that changes.
 
 Updates come in any order and more than once. The tracker says what is news; here suspicions
-begin and end, others are told, and we ourselves refute.
+begin and end, and others are told. What is said of ourselves is for `names`.
 
 Source: SWIM §4.2; Lifeguard, local health aware suspicion; research membership-routing §1.4.
 """
 
 from __future__ import annotations
 
-from federlib.membership.awareness import Awareness
 from federlib.membership.confirmation import Evidence, RoleAwareConfirmationManager
 from federlib.membership.effects import (
-    HealthChanged,
     MemberDied,
     MemberJoined,
     MemberLearned,
@@ -20,11 +18,10 @@ from federlib.membership.effects import (
     MemberRemoved,
     MemberRestarted,
     MemberSuspected,
-    NameConflict,
-    SelfRefuted,
 )
 from federlib.membership.lifecycle import Change, NodeLifecycleState, Outcome
 from federlib.membership.messages import Alive, Dead, Gossip, Leave, Suspect, Update, encode_update
+from federlib.membership.names import MOST_LEAP, Names
 from federlib.membership.node import NodeId, is_name
 from federlib.membership.roles import PeerRole
 from federlib.membership.shared import Shared
@@ -41,10 +38,6 @@ _DEAD = NodeLifecycleState.DEAD
 _LEFT = NodeLifecycleState.LEFT
 _OVER = frozenset({_DEAD, _LEFT})
 
-MOST_LEAP = 1_000_000
-"""By how much an incarnation may rise at once. A refutation raises it by one; who could raise it
-to its end with one word would have a death that nobody can refute."""
-
 REAP_EVERY_S = 10.0
 """How often dead members are looked through for those that may be forgotten."""
 
@@ -55,7 +48,7 @@ class Judge:
     def __init__(
         self,
         shared: Shared,
-        awareness: Awareness,
+        names: Names,
         suspects: Suspects,
         confirmations: RoleAwareConfirmationManager,
     ) -> None:
@@ -65,7 +58,7 @@ class Judge:
         self._outbox = shared.outbox
         self._timers = shared.timers
         self._hearing = shared.hearing
-        self._awareness = awareness
+        self._names = names
         self._suspects = suspects
         suspects.on_end(self._ran_out)
         self._confirmations = confirmations
@@ -166,7 +159,7 @@ class Judge:
     def take(self, update: Update, now_s: float) -> bool:
         """Take in an update; return whether it brought a name that was new."""
         if update.node.name == self._own.node.name:
-            self._about_us(update)
+            self._names.hear(update)
             return False
         if type(update) is Alive:
             return self.alive(update, now_s)
@@ -341,6 +334,7 @@ class Judge:
     def _sync(self, peer: Peer, change: Change) -> None:
         if peer.node.epoch != change.epoch:
             peer.node = NodeId(peer.node.name, change.epoch)
+            peer.claimed = None
         peer.incarnation = change.incarnation
         if change.after is not None:
             peer.state = change.after
@@ -433,49 +427,6 @@ class Judge:
         self._reaps = False
         if gone:
             self._reap_later(now_s)
-
-    # Ourselves.
-
-    def meet_namesake(self, node: NodeId, incarnation: int, claim: Alive | None) -> None:
-        """Take in that somebody spoke under our name: we ourselves, or another process.
-
-        Args:
-            node: As it says.
-            incarnation: As it says.
-            claim: What it says of itself; None in a packet without it.
-        """
-        own = self._own
-        if claim is not None and node == own.node and claim.address != own.address:
-            # By the address alone two runs of one epoch can be told apart.
-            self._outbox.effects.append(NameConflict(node))
-        self._about_us(Alive(node, incarnation, own.address, own.role))
-
-    def _about_us(self, update: Update) -> None:
-        own = self._own
-        if update.node.epoch != own.node.epoch:
-            # Of an earlier run of ours it may say what it likes.
-            if update.node.epoch > own.node.epoch:
-                self._outbox.refuse("own")
-                self._outbox.effects.append(NameConflict(update.node))
-            return
-        if update.incarnation > own.incarnation + MOST_LEAP:
-            # Nobody believes that, so nobody need be told otherwise.
-            self._outbox.refuse("leap")
-        elif type(update) is Alive:
-            if update.incarnation > own.incarnation:
-                # A tale of ours that we have not told: go beyond it, or nobody hears us again.
-                self._refute(update.incarnation)
-        elif update.incarnation >= own.incarnation and not own.is_leaving:
-            self._refute(update.incarnation)
-
-    def _refute(self, incarnation: int) -> None:
-        own = self._own
-        own.incarnation = incarnation + 1
-        self._outbox.broadcast(own.alive(), urgent=True)
-        self._outbox.effects.append(SelfRefuted(own.incarnation))
-        if self._config.lifeguard:
-            self._awareness.add(1)
-            self._outbox.effects.append(HealthChanged(self._awareness.score, "refute"))
 
 
 def _is_old(peer: Peer, update: Update) -> bool:

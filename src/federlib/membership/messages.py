@@ -7,6 +7,8 @@ sent, only durations: the clocks of two members may lie hours apart.
 Decoding is total: what is torn, too long, of a newer version or of no known kind raises
 `Refused` with a reason from a closed set, before anything is allocated for it.
 
+The types are the format, field by field; so they stand in one table with what encodes them.
+
 Source: seed §12.2.1-12.2.3 (`vivaldi_coord`, `rtt_ms`); research membership-routing §4, §8.
 """
 

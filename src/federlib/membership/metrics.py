@@ -21,7 +21,7 @@ from federlib.membership.confirmation import (
     RemovePeer,
     StaleUnconfirmed,
 )
-from federlib.membership.effects import MemberJoined, MemberRemoved
+from federlib.membership.effects import Event, MemberJoined, MemberRemoved, NameConflict
 from federlib.membership.roles import PeerRole
 from federlib.membership.standing import NodeLifecycleState
 from federlib.membership.timeouts import AppliedTimeout
@@ -108,6 +108,11 @@ TRANSITIONS_UNCONFIRMED_TO_REMOVED = Metric(
     "transitions_unconfirmed_to_removed", "counter", "UNCONFIRMED peers that were removed."
 )
 
+# Not of the seed.
+NAME_CONFLICTS_TOTAL = Metric(
+    "name_conflicts_total", "counter", "Told that two processes have one name."
+)
+
 # 12.8.4
 ADAPTIVE_TIMEOUT_APPLIED = Metric(
     "adaptive_timeout_applied", "histogram", "Timeouts that were adapted to a peer, in seconds."
@@ -145,6 +150,7 @@ ALL_METRICS: tuple[Metric, ...] = (
     *_STATES.values(),
     TRANSITIONS_UNCONFIRMED_TO_ALIVE,
     TRANSITIONS_UNCONFIRMED_TO_REMOVED,
+    NAME_CONFLICTS_TOTAL,
     ADAPTIVE_TIMEOUT_APPLIED,
     LATENCY_MULTIPLIER,
     LOAD_MULTIPLIER,
@@ -156,9 +162,10 @@ ATTEMPT_EVENT = "RoleConfirmationAttempt"
 CONFIRMED_EVENT = "PeerConfirmed"
 CLEANUP_EVENT = "PeerUnconfirmedCleanup"
 STALE_EVENT = "unconfirmed_peer_stale"
+CONFLICT_EVENT = "name_conflict"
 
-EVENTS = (ATTEMPT_EVENT, CONFIRMED_EVENT, CLEANUP_EVENT, STALE_EVENT)
-"""The first three are the seed's, 12.8.6; the last is the warning of 12.7.6."""
+EVENTS = (ATTEMPT_EVENT, CONFIRMED_EVENT, CLEANUP_EVENT, STALE_EVENT, CONFLICT_EVENT)
+"""The first three are the seed's, 12.8.6; the fourth is the warning of 12.7.6."""
 
 
 class StateCounts(Protocol):
@@ -178,6 +185,22 @@ class MembershipMeter:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+
+    def tell_event(self, event: Event, counts: StateCounts) -> None:
+        """Tell of whatever else the core told; of measurements and what they confirm, others do.
+
+        Args:
+            event: What it told.
+            counts: How many peers are in each state now.
+        """
+        if isinstance(event, AskPeer | RemovePeer | StaleUnconfirmed):
+            self.tell_confirmation(event)
+            return
+        if isinstance(event, MemberJoined | MemberRemoved):
+            self.tell_transition(event)
+        elif isinstance(event, NameConflict):
+            self.tell_conflict(event)
+        self.tell_counts(counts)
 
     def tell_confirmation(self, effect: ConfirmationEffect) -> None:
         """Tell of a question that is sent, a removal, or a peer unconfirmed for long.
@@ -274,6 +297,17 @@ class MembershipMeter:
                 self._telemetry.emit(TRANSITIONS_UNCONFIRMED_TO_ALIVE)
         elif event.state is NodeLifecycleState.UNCONFIRMED:
             self._telemetry.emit(TRANSITIONS_UNCONFIRMED_TO_REMOVED)
+
+    def tell_conflict(self, conflict: NameConflict) -> None:
+        """Warn that two processes have one name."""
+        self._telemetry.emit(NAME_CONFLICTS_TOTAL)
+        self._telemetry.log(
+            "warning",
+            CONFLICT_EVENT,
+            peer=conflict.node.name,
+            epoch=conflict.node.epoch,
+            addresses=" ".join(conflict.addresses),
+        )
 
     def tell_counts(self, counts: StateCounts) -> None:
         """Set the gauges of peers by state.

@@ -10,7 +10,8 @@
             ...
 
 It only carries out what `SwimCore` decides: sends its packets, wakes it, and learns distances
-from the answers.
+from the answers. That and the queries, of a line each, are one class, as they are one object to
+whoever uses it.
 
 *Does not promise*: agreement, as `SwimCore` does not.
 
@@ -35,12 +36,7 @@ import attrs
 from federlib._tasks import open_task_group
 from federlib.errors import Conflict, FederlibError, InvalidInput, Unavailable
 from federlib.membership.config import SwimConfig
-from federlib.membership.confirmation import (
-    AskPeer,
-    PeerConfirmed,
-    RemovePeer,
-    StaleUnconfirmed,
-)
+from federlib.membership.confirmation import PeerConfirmed
 from federlib.membership.core import SwimCore
 from federlib.membership.credentials import (
     address_of,
@@ -64,7 +60,6 @@ from federlib.membership.effects import (
     Effect,
     Event,
     LeaveTold,
-    MemberJoined,
     MemberRemoved,
     MemberRestarted,
     PeerMeasured,
@@ -441,9 +436,7 @@ class HealthAwareServer:
                 self._tell(effect)
 
     def _tell(self, event: Event) -> None:
-        if isinstance(event, AskPeer | RemovePeer | StaleUnconfirmed):
-            self._meter.tell_confirmation(event)
-        elif isinstance(event, PeerConfirmed):
+        if isinstance(event, PeerConfirmed):
             self._locator.tell_confirmed(event)
         elif isinstance(event, LeaveTold):
             self._is_told = True
@@ -452,9 +445,7 @@ class HealthAwareServer:
             if isinstance(event, MemberRemoved | MemberRestarted):
                 # Another run may stand elsewhere.
                 self._vivaldi.forget(event.node.name)
-            if isinstance(event, MemberJoined | MemberRemoved):
-                self._meter.tell_transition(event)
-            self._meter.tell_counts(self._open_core().tracker)
+            self._meter.tell_event(event, self._open_core().tracker)
         self._feeds.put(event)
 
     # Small things.

@@ -5,6 +5,7 @@ The bound on their number is the tracker's; what stands here stands there too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -96,6 +97,8 @@ class Peer:
         verdict: The update to tell it first, while it is SUSPECT or DEAD; encoded.
         rtt_ms: Last measured, None before that.
         pulse: Of one that pushes heartbeats to us.
+        claimed: Where this run said first that it is; None before that.
+        rival_s: When it is told next that somebody else has its name.
     """
 
     node: NodeId
@@ -109,6 +112,8 @@ class Peer:
     verdict: bytes | None = None
     rtt_ms: float | None = None
     pulse: PhiAccrual | None = None
+    claimed: str | None = None
+    rival_s: float = -math.inf
 
 
 class MemberTable:
