@@ -120,6 +120,25 @@ def test_an_ack_measures_the_round_trip_and_carries_the_other_ends() -> None:
     assert core.refused["unasked"] == 1
 
 
+@pytest.mark.parametrize("how", ["first", "stream"])
+def test_a_trip_that_may_hold_more_is_neither_measured_nor_told_to_the_other_end(how: str) -> None:
+    core = new_core()
+    speak(core, "a")
+    ping, sent_s = probed(core)
+    late = packet(Ack(ping.seq, NodeId("a", 1), 0, b"there", 12.5))
+    now_s = sent_s + 0.1
+    effects = core.handle(
+        late, "a:1", MANAGER, now_s, reliable=how == "stream", is_timed=how != "first"
+    )
+    assert not told(effects, PeerMeasured)
+    asked = core.handle(packet(Ping(9, "me", NodeId("a", 1), 0)), "a:1", MANAGER, now_s)
+    (ack,) = sent(asked, Ack)
+    assert ack.rtt_ms is None
+    assert core.health_score == 0
+    run(core, sent_s + 0.9)
+    assert state(core, "a") is STATE.ALIVE
+
+
 def test_a_late_loop_blames_itself_and_gives_everybody_that_much_more_time() -> None:
     core = new_core()
     group(core, 9)

@@ -35,6 +35,25 @@ def test_the_first_datagram_arrives_after_one_challenge(wire: Wire, ada: Run, be
     assert ada.refused == {}
 
 
+def test_the_first_that_comes_after_an_exchange_is_known_by_either_end(
+    wire: Wire, ada: Run, ben: Run
+) -> None:
+    # Ben's last answer is lost: he knows Ada, and she does not know him.
+    wire.loses = lambda sender, _to, packet: sender == ADA and len(packet) == 72
+    wire.send(ben, ada, b"hello")
+    wire.send(ada, ben, b"lost")
+    assert (ada.payloads, ben.payloads) == ([b"hello"], [])
+    wire.loses = lambda _sender, _to, _packet: False
+    wire.send(ada, ben, b"ping")
+    wire.send(ben, ada, b"ack")
+    wire.send(ben, ada, b"more")
+    assert [(each.payload, each.is_first) for each in ada.inbox] == [
+        (b"hello", True),
+        (b"ack", True),
+        (b"more", False),
+    ]
+
+
 def test_the_envelope_costs_forty_bytes_and_nothing_is_longer_than_a_packet(
     wire: Wire, ada: Run, ben: Run
 ) -> None:

@@ -247,6 +247,7 @@ class SwimCore:
         now_s: float,
         *,
         reliable: bool = False,
+        is_timed: bool = True,
     ) -> tuple[Effect, ...]:
         """Take in one packet.
 
@@ -257,6 +258,8 @@ class SwimCore:
                 only, None where nothing is proven (plaintext).
             now_s: Now; the caller's monotonic clock.
             reliable: Whether it came by a stream; it is then answered by one.
+            is_timed: Whether a round trip that ends with it may be measured: not where its trip
+                may hold more, as the exchange that confirmed its sender, or a connection.
         """
         self._now_s = now_s
         most = MAX_STATE_BYTES if reliable else self._config.packet_bytes
@@ -267,7 +270,14 @@ class SwimCore:
             return ()
         if self._hearing.hear(now_s):
             self._suspects.resume(now_s)
-        self._intake.take(packet, sender_address, authenticated_role, now_s, reliable=reliable)
+        self._intake.take(
+            packet,
+            sender_address,
+            authenticated_role,
+            now_s,
+            reliable=reliable,
+            is_timed=is_timed and not reliable,
+        )
         return self._effects()
 
     # Inside.

@@ -69,6 +69,7 @@ class Intake:
         now_s: float,
         *,
         reliable: bool,
+        is_timed: bool,
     ) -> None:
         """Take in a packet that was decoded; the arguments are those of `SwimCore.handle`."""
         message = packet.message
@@ -100,7 +101,7 @@ class Intake:
             if claim is not None and role is not None:
                 self._names.compare(peer, claim, now_s)
             self._take_updates(packet, now_s)
-            self._take_message(message, peer, now_s, reliable=reliable)
+            self._take_message(message, peer, now_s, reliable=reliable, is_timed=is_timed)
 
     def _believe(
         self,
@@ -161,7 +162,9 @@ class Intake:
                 continue
             new += self._judge.take(update, now_s)
 
-    def _take_message(self, message: Message, peer: Peer, now_s: float, *, reliable: bool) -> None:
+    def _take_message(
+        self, message: Message, peer: Peer, now_s: float, *, reliable: bool, is_timed: bool
+    ) -> None:
         match message:
             case Ping() | ConfirmationPing() | Heartbeat():
                 self._answer(message, peer, reliable=reliable)
@@ -169,7 +172,7 @@ class Intake:
                     self._watching.on_heartbeat(peer, now_s)
             case Ack():
                 if not self._relays.on_ack(message):
-                    self._prober.on_ack(message, peer, now_s)
+                    self._prober.on_ack(message, peer, now_s, is_timed=is_timed)
             case IndirectAck():
                 if self._prober.on_indirect_ack(message):
                     self._meet_indirectly(message, now_s)

@@ -116,14 +116,14 @@ class Prober:
         seq = self._note(name, now_s, is_timed=True)
         self._outbox.post(peer, Ping(seq, name, own.node, own.incarnation, own.coordinate()))
 
-    def on_ack(self, ack: Ack, peer: Peer, now_s: float) -> None:
-        """Take in an answer to us."""
+    def on_ack(self, ack: Ack, peer: Peer, now_s: float, *, is_timed: bool) -> None:
+        """Take in an answer to us, and measure the round trip if it may be."""
         sent = self._sent.get(ack.seq)
         if sent is None or sent.name != peer.node.name:
             self._outbox.refuse("unasked")
             return
         del self._sent[ack.seq]
-        if sent.is_timed:
+        if sent.is_timed and is_timed:
             rtt_ms = (now_s - sent.sent_s) * 1_000
             if 0 <= rtt_ms <= MAX_RTT_MS:
                 peer.rtt_ms = rtt_ms

@@ -392,10 +392,7 @@ class HealthAwareServer:
     # What the core wants.
 
     def _take(self, received: Received, *, reliable: bool) -> None:
-        effects = self._handle(received, reliable=reliable)
-        # A first packet's trip may hold the exchange that confirmed its sender, and a stream's
-        # the one that opened it.
-        self._apply(effects, is_measured=not (reliable or received.is_first))
+        self._apply(self._handle(received, reliable=reliable))
 
     def _take_answer(self, answer: Received) -> None:
         self._take(answer, reliable=True)
@@ -408,7 +405,7 @@ class HealthAwareServer:
         except FederlibError:
             # Longer than this transport's streams may be.
             self._sender.lost += 1
-        self._apply([each for each in effects if each not in answers[:1]], is_measured=False)
+        self._apply([each for each in effects if each not in answers[:1]])
 
     def _handle(self, received: Received, *, reliable: bool) -> tuple[Effect, ...]:
         if is_strange(received):
@@ -420,18 +417,19 @@ class HealthAwareServer:
             proven_role(received),
             self._now_s(),
             reliable=reliable,
+            # A first packet's trip may hold the exchange that confirmed its sender.
+            is_timed=not received.is_first,
         )
 
-    def _apply(self, effects: Sequence[Effect], *, is_measured: bool = True) -> None:
+    def _apply(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Send):
                 self._sender.post(effect)
             elif isinstance(effect, WakeAt):
                 self._sooner.set()
             elif isinstance(effect, PeerMeasured):
-                if is_measured:
-                    self._locator.learn(effect)
-                    self._tell(effect)
+                self._locator.learn(effect)
+                self._tell(effect)
             else:
                 self._tell(effect)
 

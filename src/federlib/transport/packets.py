@@ -254,6 +254,9 @@ class SealedPackets:
             self._sent[number] = (sent_ns, to, None)
             again = number.to_bytes(SEQUENCE, "big") + payload
             replies.append(self._seal(Kind.AGAIN, again))
+            if peer is not None:
+                # It knew us no more, or never did: its answer to this took a round trip longer.
+                peer.has_delivered = False
         return Taken(replies=tuple(replies))
 
     def _answered(

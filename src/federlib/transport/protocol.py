@@ -98,8 +98,9 @@ class Received:
         role: The role of the key that it was sealed with, or None where that key has none.
         session: Names the sender's run; "" where nothing proves one.
         is_proven: Whether a key of the cluster sealed it. Plaintext proves nothing.
-        is_first: Whether it is the first from this run. Its trip may hold the exchange that
-            confirmed the run, so a round trip measured with it is too long.
+        is_first: Whether it is the first from this run, or since this run had to be shown who
+            we are. Its trip may hold the exchange that confirmed one of both, so a round trip
+            measured with it is too long.
     """
 
     payload: bytes
