@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 
 import pytest
@@ -22,7 +23,9 @@ from federlib.dmn import (
     find_problems,
 )
 from federlib.dmn.feel import ANY, Evaluation, Scope
+from federlib.dmn.feel.compile import UnaryTests
 from federlib.dmn.feel.convert import from_python
+from federlib.dmn.feel.values import Value
 from federlib.dmn.model.item_types import ItemTypes
 from federlib.dmn.tables.compiler import compile_table, read_constant
 from federlib.dmn.tables.table import CompiledTable
@@ -114,6 +117,49 @@ def test_the_index_finds_what_asking_every_rule_finds(
         )
     ]
     assert compiled.matching(Evaluation(), names, names) == expected
+
+
+class _Deaf:
+    """A witness that hears nothing, but may have."""
+
+    def asked(self, table: object, names: Mapping[str, object], result: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("x", "matched"), [("abcd", [0, 1, 2]), ("ab", []), (None, [])], ids=["holds", "not", "fails"]
+)
+def test_a_cell_that_several_rules_share_is_looked_at_once_and_costs_and_tells_the_same(
+    monkeypatch: pytest.MonkeyPatch, x: Value, matched: list[int]
+) -> None:
+    # Over two columns with the same text: what holds of one says nothing of the other.
+    cells = ("string length(?) > 3", "string length(?) > 3")
+    table = DecisionTable(
+        (InputClause("x"), InputClause("y")),
+        (OutputClause(),),
+        tuple(Rule(cells, ("1",)) for _ in range(3)),
+        hit_policy="COLLECT",
+    )
+    compiled = _alone(table, [])
+    names: dict[str, Value] = {"x": x, "y": "abcdef"}
+    once, always = Evaluation(), Evaluation(witness=_Deaf())
+    looks: list[Evaluation] = []
+    look = UnaryTests.matches
+
+    def counted(
+        self: UnaryTests, ev: Evaluation, names: Mapping[str, Value], value: Value
+    ) -> bool | None:
+        looks.append(ev)
+        return look(self, ev, names, value)
+
+    monkeypatch.setattr(UnaryTests, "matches", counted)
+    for ev in (once, always):
+        assert compiled.matching(ev, names, names) == matched
+    assert (once.steps, once.problems) == (always.steps, always.problems)
+    columns = 2 if matched else 1
+    assert looks.count(always) == 3 * columns
+    # What fails is told by every rule.
+    assert looks.count(once) == (3 if x is None else columns)
 
 
 def test_what_a_column_tests_may_be_any_expression() -> None:

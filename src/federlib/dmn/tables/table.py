@@ -135,6 +135,10 @@ class TableOutput:
     allowed: Tests | None
 
 
+_Known: TypeAlias = dict[tuple[int, Tests], tuple[bool, int]]
+"""Of cells that one evaluation looked at: whether they hold, and the steps that it took."""
+
+
 @attrs.frozen(eq=False)
 class CompiledTable:
     """A table that can be asked; safe to share between threads. Made by `compile_table`.
@@ -231,8 +235,9 @@ class CompiledTable:
         if not unsure:
             return found[:1] if is_first else found
         matched: list[int] = []
+        known: _Known = {}
         for rule in found:
-            if rule in unsure and not self._passes(ev, names, values, rule):
+            if rule in unsure and not self._passes(ev, names, values, rule, known):
                 continue
             matched.append(rule)
             if is_first:
@@ -240,14 +245,33 @@ class CompiledTable:
         return matched
 
     def _passes(
-        self, ev: Evaluation, names: Mapping[str, Value], values: Mapping[str, Value], rule: int
+        self,
+        ev: Evaluation,
+        names: Mapping[str, Value],
+        values: Mapping[str, Value],
+        rule: int,
+        known: _Known,
     ) -> bool:
-        """Look at the cells of a rule that the index took for true."""
+        """Look at the cells of a rule that the index took for true.
+
+        Rules often share them, so one that was looked at is known: it takes the same steps
+        again, and neither a problem nor what a witness hears is left out.
+        """
         ev.spend()
-        return all(
-            tests.matches(ev, names, values[self.columns[column].name]) is True
-            for column, tests in self.tests[rule]
-        )
+        for cell in self.tests[rule]:
+            before = known.get(cell)
+            if before is not None:
+                holds, steps = before
+                ev.spend(steps)
+            else:
+                column, tests = cell
+                left, problems = ev.steps, len(ev.problems) + ev.uncounted
+                holds = tests.matches(ev, names, values[self.columns[column].name]) is True
+                if ev.witness is None and len(ev.problems) + ev.uncounted == problems:
+                    known[cell] = (holds, left - ev.steps)
+            if not holds:
+                return False
+        return True
 
     def _scan(
         self, ev: Evaluation, names: Mapping[str, Value], values: Mapping[str, Value]
