@@ -11,6 +11,7 @@ Source: design §4, whose clock; A2.2 §2.2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -26,6 +27,7 @@ __all__ = [
     "Moment",
     "claim_of_lease",
     "claim_of_waiter",
+    "first_end",
     "horizon",
     "horizon_elsewhere",
     "is_live",
@@ -110,6 +112,16 @@ class Horizon(msgspec.Struct, frozen=True):
 
 PAST = Horizon(0, 0)
 """Of what nobody need respect."""
+
+_NEVER_NS = 2**63
+
+
+def first_end(horizons: Sequence[Horizon]) -> Horizon:
+    """Say until when all of them are in the future; for ever if there is none."""
+    return Horizon(
+        min((one.boot_ns for one in horizons), default=_NEVER_NS),
+        min((one.wall_ns for one in horizons if one.wall_ns is not None), default=None),
+    )
 
 
 def horizon(claim: Claim, clock_id: str, tolerance: SkewTolerance) -> Horizon:

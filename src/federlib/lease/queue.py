@@ -10,8 +10,6 @@ Source: design §4, fair queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import msgspec
 
@@ -44,7 +42,6 @@ __all__ = [
     "Waiter",
     "decide",
     "lease_horizon",
-    "live_waiters",
     "next_token",
     "wait_ttl_ms",
 ]
@@ -207,11 +204,6 @@ def lease_horizon(
         return PAST
     claim = claim_of_lease(record.lease, seen_boot_ns=seen_boot_ns)
     return horizon(claim, clock_id, terms.tolerance)
-
-
-def live_waiters(view: View, now: Moment) -> Iterator[Waiter]:
-    """Yield the living waiters, first in line first."""
-    return (w for w in view.waiters if w.horizon.left_ns(now) > 0)
 
 
 def decide(

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from federlib.lease.judge import PAST, Horizon, Moment, claim_of_waiter, horizon
+from federlib.lease.judge import PAST, Horizon, Moment, claim_of_waiter, first_end, horizon
 from federlib.lease.protocol import LeaseState
-from federlib.lease.queue import Terms, View, Waiter, lease_horizon, live_waiters
+from federlib.lease.queue import Terms, View, Waiter, lease_horizon
 from federlib.lease.records import (
     LeaseRecord,
     decode_lease,
@@ -84,17 +84,20 @@ class Mirror:
     has_news: bool = True
     _lease_record: LeaseRecord | None = None
     _lease_seen: int = 0
-    _lease_horizon: Horizon = PAST
+    _lease_horizon: Horizon | None = None
     # What stands in the store, and when it was first seen; read when somebody looks, because
     # in a long queue places are kept far more often than they are looked at.
     _places: dict[str, tuple[Record, int]] = attrs.field(factory=dict)
     _waiters: dict[str, Waiter] = attrs.field(factory=dict)
     _ordered: tuple[Waiter, ...] | None = None
+    # Who is alive in the queue, and how long that is so if nobody comes or goes.
+    _line: tuple[str, ...] | None = None
+    _line_until: Horizon = PAST
 
     def clear(self) -> None:
         """Forget all records, before they are read again."""
-        self.lease = self._lease_record = self._ordered = self.queue = None
-        self._lease_horizon = PAST
+        self.lease = self._lease_record = self._lease_horizon = None
+        self.queue = self._ordered = self._line = None
         self._places.clear()
         self._waiters.clear()
         self.has_news = True
@@ -103,20 +106,23 @@ class Mirror:
         """Say whether that place is in the queue."""
         return key in self._places
 
-    def put(self, record: Record, now: Moment) -> None:
+    def put(self, record: Record, boot_ns: int) -> None:
         """Take in one record, unless a newer life or state of it is known.
 
+        Args:
+            record: As stored.
+            boot_ns: The judge's boot clock now.
         Raises:
             CorruptRecord: It cannot be read.
         """
         key = record.key
-        if is_waiter_key(key):
-            known = self._places.get(key)
+        known = self._places.get(key)
+        if known is not None or is_waiter_key(key):
             if known is None:
-                self.has_news = True
+                self.has_news, self._line = True, None
             elif record.revision < known[0].revision:
                 return
-            seen = self.sightings.first(key, record.revision, now.boot_ns)
+            seen = self.sightings.first(key, record.revision, boot_ns)
             self._places[key] = (record, seen)
             self._ordered = None
             return
@@ -126,17 +132,17 @@ class Mirror:
             decode_queue(key, record.value)
             self.queue = record
             return
-        seen = self.sightings.first(key, record.revision, now.boot_ns)
-        found = decode_lease(key, record.value)
-        self.lease, self._lease_record, self._lease_seen = record, found, seen
-        self._lease_horizon = lease_horizon(found, seen, now.clock_id, self.terms)
+        seen = self.sightings.first(key, record.revision, boot_ns)
+        self._lease_record = decode_lease(key, record.value)
+        self.lease, self._lease_seen, self._lease_horizon = record, seen, None
         self.has_news = True
 
-    def apply(self, batch: Batch, now: Moment) -> None:
-        """Take in one commit."""
+    def apply(self, batch: Batch, boot_ns: int) -> None:
+        """Take in one commit, seen at `boot_ns` on the judge's boot clock."""
         for event in batch.events:
-            if event.record is not None:
-                self.put(event.record, now)
+            record = event.record
+            if record is not None:
+                self.put(record, boot_ns)
             elif batch.revision > self._revision_of(event.key):
                 self._drop(event.key)
         self.revision = max(self.revision, batch.revision)
@@ -149,10 +155,9 @@ class Mirror:
         if is_waiter_key(key):
             self._places.pop(key, None)
             self._waiters.pop(key, None)
-            self._ordered = None
+            self._ordered = self._line = None
         else:
-            self.lease = self._lease_record = None
-            self._lease_horizon = PAST
+            self.lease = self._lease_record = self._lease_horizon = None
 
     def _revision_of(self, key: str) -> int:
         if is_waiter_key(key):
@@ -166,23 +171,33 @@ class Mirror:
         Raises:
             CorruptRecord: A place in the queue cannot be read.
         """
-        if self._ordered is None:
-            self._ordered = self._read_places(now)
-        self.is_seen_free = self._lease_horizon.left_ns(now) <= 0
-        since: int | None = None
-        if self.is_seen_free:
-            revision = self.lease.revision if self.lease is not None else 0
-            since = self.sightings.first(f"free {self.name}", revision, now.boot_ns)
         return View(
             lease=self._lease_record,
-            horizon=self._lease_horizon,
+            horizon=self._lease_until(now),
             seen_boot_ns=self._lease_seen,
-            waiters=self._ordered,
+            waiters=self._in_order(now),
             floor=floor,
-            free_since_boot_ns=since,
+            free_since_boot_ns=self._free_since(now),
         )
 
-    def _read_places(self, now: Moment) -> tuple[Waiter, ...]:
+    def _free_since(self, now: Moment) -> int | None:
+        """Say since when the lease was seen free, and note whether it is."""
+        self.is_seen_free = self._lease_until(now).left_ns(now) <= 0
+        if not self.is_seen_free:
+            return None
+        revision = self.lease.revision if self.lease is not None else 0
+        return self.sightings.first(f"free {self.name}", revision, now.boot_ns)
+
+    def _lease_until(self, now: Moment) -> Horizon:
+        until = self._lease_horizon
+        if until is None:
+            until = lease_horizon(self._lease_record, self._lease_seen, now.clock_id, self.terms)
+            self._lease_horizon = until
+        return until
+
+    def _in_order(self, now: Moment) -> tuple[Waiter, ...]:
+        if self._ordered is not None:
+            return self._ordered
         waiters = self._waiters
         for key, (record, seen) in self._places.items():
             known = waiters.get(key)
@@ -197,20 +212,42 @@ class Mirror:
                 record=place,
                 horizon=horizon(claim, now.clock_id, self.terms.tolerance),
             )
-        return tuple(sorted(waiters.values(), key=_by_place))
+        self._ordered = ordered = tuple(sorted(waiters.values(), key=_by_place))
+        return ordered
 
     def state(self, now: Moment) -> LeaseState:
-        """Judge the name now, for people and watchers."""
+        """Judge the name now, for people and watchers.
+
+        Raises:
+            CorruptRecord: A place in the queue cannot be read.
+        """
         self.has_news = False
-        view = self.view(now)
-        record = view.lease
+        self._free_since(now)
+        record = self._lease_record
         return LeaseState(
             name=self.name,
             fencing_token=record.fencing_token if record is not None else 0,
             lease=record.lease if record is not None else None,
             is_live=not self.is_seen_free,
-            waiters=tuple(w.record.holder_id for w in live_waiters(view, now)),
+            waiters=self._living(now),
         )
+
+    def _living(self, now: Moment) -> tuple[str, ...]:
+        """Return who stands in line, the first first.
+
+        A place that is kept lasts longer than before. So nobody's ends before the first end
+        as it was seen when all were read last, and they need not be read again until then.
+        """
+        if self._line is None or self._line_until.left_ns(now) <= 0:
+            places = self._in_order(now)
+            self._line = tuple(w.record.holder_id for w in places if w.horizon.left_ns(now) > 0)
+            self._line_until = first_end([waiter.horizon for waiter in places])
+        return self._line
+
+    def has_passed(self, told: LeaseState, now: Moment) -> bool:
+        """Say whether time alone may have changed the state that was told last."""
+        is_free = self._lease_until(now).left_ns(now) <= 0
+        return self._line_until.left_ns(now) <= 0 or is_free == told.is_live
 
 
 def _by_place(waiter: Waiter) -> int:
@@ -240,26 +277,30 @@ class States:
 
     async def __anext__(self) -> LeaseState:
         """Wait for the next state that differs from the last one told."""
-        now: Moment | None = None
+        boot_ns = self._clock.boot_ns()
         while True:
             if self._is_stale:
                 await self._refill(self._mirror)
                 self._is_stale = False
-                now = None
-            state = self._look(now or read_moment(self._clock))
+                boot_ns = self._clock.boot_ns()
+            state = self._look(boot_ns)
             if state is not None and state != self._told:
                 self._told = state
                 return state
             item = await self._subscription.__anext__()
-            now = read_moment(self._clock)
+            boot_ns = self._clock.boot_ns()
             if isinstance(item, Batch):
-                self._mirror.apply(item, now)
+                self._mirror.apply(item, boot_ns)
             elif isinstance(item, Resync):
                 self._is_stale = True
 
-    def _look(self, now: Moment) -> LeaseState | None:
-        recent = now.boot_ns - self._judged_boot_ns < _REJUDGE_NS
-        if recent and self._told is not None and not self._mirror.has_news:
+    def _look(self, boot_ns: int) -> LeaseState | None:
+        """Judge the name if that may tell something; mostly, a place was kept and it does not."""
+        told = None if self._mirror.has_news else self._told
+        if told is not None and boot_ns - self._judged_boot_ns < _REJUDGE_NS:
             return None
-        self._judged_boot_ns = now.boot_ns
+        self._judged_boot_ns = boot_ns
+        now = read_moment(self._clock)
+        if told is not None and not self._mirror.has_passed(told, now):
+            return None
         return self._mirror.state(now)

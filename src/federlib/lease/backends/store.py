@@ -379,10 +379,10 @@ class StoreLeaseBackend(LeaseBackend):
         while page.next is not None:
             page = await self._store.scan(prefix, after=page.next)
             records += page.records
-        now = read_moment(self._clock)
+        boot_ns = self._clock.boot_ns()
         mirror.clear()
         for record in records:
-            mirror.put(record, now)
+            mirror.put(record, boot_ns)
         mirror.revision = first
 
     async def _known_floor(self) -> Floor:

@@ -67,4 +67,4 @@ class LoopSimulation(Simulation):
             self._news.set()
 
     def _next_ns(self) -> float:
-        return self._queue[0][0] if self._queue else math.inf
+        return self._instants[0] if self._instants else math.inf

@@ -104,7 +104,11 @@ class SimulatedClock:
 
         A frozen clock gets there never: then it is a very long time.
         """
-        missing = boot_ns - self.boot_ns()
-        if missing <= 0:
+        missing_ns = boot_ns - self.boot_ns()
+        return self.takes(missing_ns) if missing_ns > 0 else 0
+
+    def takes(self, passing_ns: int) -> int:
+        """Return how much true time passes while this clock counts `passing_ns`, 0 or more."""
+        if not passing_ns:
             return 0
-        return -(-missing * _MILLION // self._rate) if self._rate else _NEVER_NS
+        return -(-passing_ns * _MILLION // self._rate) if self._rate else _NEVER_NS

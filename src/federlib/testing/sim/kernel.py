@@ -21,7 +21,6 @@ import hashlib
 import random  # noqa: TID251 (the one source of chance, seeded)
 from collections.abc import Callable
 from heapq import heappop, heappush
-from itertools import count
 from typing import Self, TypeVar
 
 from federlib.errors import InvalidInput
@@ -34,6 +33,7 @@ _BLOCK = 1_024
 _NEVER_NS = 2**200
 _A = TypeVar("_A")
 _Word = int | str
+_Call = tuple[Callable[..., object], object]
 
 
 class Trace:
@@ -82,6 +82,7 @@ class Simulation:
         seed: What everything follows from.
         now_ns: The present; nanoseconds from the beginning.
         ran: How many events have run.
+        soon: Has a function called with an argument, given as a pair, at the present instant.
         trace: What was noted.
     """
 
@@ -100,12 +101,14 @@ class Simulation:
         self.now_ns: int = 0
         self.ran: int = 0
         self.trace: Trace = Trace(keep=keep_trace)
-        self._queue: list[tuple[int, int, Callable[..., object], object]] = []
-        self._ready: list[tuple[Callable[..., object], object]] = []
-        self._number = count().__next__
+        # The instants at which something happens, and what does, in the order of its asking.
+        self._instants: list[int] = []
+        self._events: dict[int, _Call | list[_Call]] = {}
+        self._ready: list[_Call] = []
+        self.soon: Callable[[_Call], object] = self._ready.append
         self._streams: dict[str, random.Random] = {}
         self._choose = self.below("order")
-        self._is_stopped = False
+        self._last = -1
         self._closing: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
@@ -122,7 +125,8 @@ class Simulation:
         self._drop_all()
 
     def _drop_all(self) -> None:
-        self._queue.clear()
+        self._instants.clear()
+        self._events.clear()
         self._ready.clear()
 
     def on_close(self, end: Callable[[], object]) -> None:
@@ -154,10 +158,23 @@ class Simulation:
 
     def after(self, delay_ns: int, call: Callable[[_A], object], argument: _A) -> None:
         """Call a function with one argument when a time has passed; nanoseconds, 0 or more."""
-        if delay_ns:
-            heappush(self._queue, (self.now_ns + delay_ns, self._number(), call, argument))
+        if not delay_ns:
+            self.soon((call, argument))
+            return
+        at_ns = self.now_ns + delay_ns
+        if at_ns in self._events:
+            self._join(at_ns, (call, argument))
         else:
-            self._ready.append((call, argument))
+            self._events[at_ns] = (call, argument)
+            heappush(self._instants, at_ns)
+
+    def _join(self, at_ns: int, event: _Call) -> None:
+        """Have something happen at an instant at which something else does."""
+        known = self._events[at_ns]
+        if isinstance(known, list):
+            known.append(event)
+        else:
+            self._events[at_ns] = [known, event]
 
     def run(self, until_ns: int | None = None, *, max_events: int | None = None) -> None:
         """Run events until the queue is empty, `stop` is called, or time or patience is over.
@@ -166,39 +183,40 @@ class Simulation:
             until_ns: Events of this instant still run, and it becomes the present.
             max_events: A bound for programs that do not end.
         """
-        queue, ready, choose = self._queue, self._ready, self._choose
+        instants, events, ready = self._instants, self._events, self._ready
         end_ns = _NEVER_NS if until_ns is None else until_ns
-        last = -1 if max_events is None else self.ran + max_events
-        self._is_stopped = False
-        while not self._is_stopped and self.ran != last:
-            if not ready:
-                if not queue or queue[0][0] > end_ns:
-                    break
-                self.now_ns, _, call, argument = heappop(queue)
-                if queue and queue[0][0] == self.now_ns:
-                    ready.append((call, argument))
-                    self._gather()
-                    continue
-            else:
-                if len(ready) > 1:
-                    chosen = choose(len(ready))
-                    ready[chosen], ready[-1] = ready[-1], ready[chosen]
+        self._last = -1 if max_events is None else self.ran + max_events
+        while self.ran != self._last:
+            if ready:
                 call, argument = ready.pop()
+                if ready:
+                    call, argument = self._swap((call, argument))
+            elif instants and instants[0] <= end_ns:
+                self.now_ns = now_ns = heappop(instants)
+                event = events.pop(now_ns)
+                if isinstance(event, list):
+                    ready += event
+                    continue
+                call, argument = event
+            else:
+                break
             self.ran += 1
             call(argument)
-        if until_ns is not None and not self._is_stopped and self.ran != last:
+        if until_ns is not None and self.ran != self._last:
             self.now_ns = max(self.now_ns, until_ns)
 
-    def _gather(self) -> None:
-        """Have everything of the present instant ready."""
-        queue = self._queue
-        while queue and queue[0][0] == self.now_ns:
-            _, _, call, argument = heappop(queue)
-            self._ready.append((call, argument))
+    def _swap(self, last: _Call) -> _Call:
+        """Draw one of several events that are ready; the last of them is given, and taken off."""
+        ready = self._ready
+        chosen = self._choose(len(ready) + 1)
+        if chosen == len(ready):
+            return last
+        drawn, ready[chosen] = ready[chosen], last
+        return drawn
 
     def stop(self) -> None:
         """End `run` behind the present event."""
-        self._is_stopped = True
+        self._last = self.ran
 
     def note(self, kind: str, *words: _Word) -> None:
         """Add the present instant and these words to the trace."""

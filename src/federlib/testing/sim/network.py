@@ -140,10 +140,12 @@ class Network:
             Whether it will arrive: for who simulates a transport that finds that out.
         """
         self.sent += 1
-        place = (source, target)
-        link = self._links.get(place, self.default)
+        # Mostly, no link differs from the others, and none is cut.
+        links, cuts, link = self._links, self._cuts, self.default
+        if links:
+            link = links.get((source, target), link)
         is_lost = link.loss_ppm and self._below(_MILLION) < link.loss_ppm
-        if is_lost or place in self._cuts:
+        if is_lost or (cuts and (source, target) in cuts):
             self.lost += 1
             return False
         delay = link.delay

@@ -302,10 +302,13 @@ class SimulatedStore:
 
 def _below(prefix: str, batch: Batch) -> Batch | None:
     """Return what of a commit happened below a prefix."""
-    events = [event for event in batch.events if event.key.startswith(prefix)]
-    if not events:
-        return None
-    return batch if len(events) == len(batch.events) else Batch(batch.revision, tuple(events))
+    events = batch.events
+    if len(events) == 1:
+        return batch if events[0].key.startswith(prefix) else None
+    below = tuple(event for event in events if event.key.startswith(prefix))
+    if len(below) == len(events):
+        return batch
+    return Batch(batch.revision, below) if below else None
 
 
 _WatchArguments = tuple[str, int, object]
@@ -400,16 +403,17 @@ class _Wire:
     def take(self, message: tuple[int, WatchItem]) -> None:
         """Take in one message of the server, whatever its turn."""
         number, item = message
-        if number <= self._taken:
+        following = self._taken + 1
+        if number < following:
             return
-        if number > self._taken + 1:
+        if number > following:
             self._early[number] = item
             return
-        following: WatchItem | None = item
-        while following is not None:
-            self._taken += 1
-            self.items.append(following)
-            following = self._early.pop(self._taken + 1, None) if self._early else None
+        self.items.append(item)
+        while self._early and following + 1 in self._early:
+            following += 1
+            self.items.append(self._early.pop(following))
+        self._taken = following
         self._heard()
 
     def fail(self) -> None:
@@ -453,9 +457,8 @@ class _ClientSubscription:
 
     def _arm(self, delay_ns: int) -> None:
         # One alarm at a time, not one for every item that comes in time.
-        if not self._is_armed:
-            self._is_armed = True
-            self._node.later(delay_ns, self._ring, None)
+        self._is_armed = True
+        self._node.later(delay_ns, self._ring, None)
 
     def _ring(self, _nothing: object) -> None:
         self._is_armed = False
@@ -475,7 +478,8 @@ class _ClientSubscription:
         if not wire.items and not wire.is_broken:
             self._news = Future()
             self._waits_ns = self._node.sim.now_ns
-            self._arm(self._store.quiet_ns)
+            if not self._is_armed:
+                self._arm(self._store.quiet_ns)
             await self._news
         if wire.items:
             item = wire.items.popleft()

@@ -83,15 +83,16 @@ class Future(Generic[_T]):
 
     Attributes:
         is_set: Whether it has been said.
+        waiting: Who waits for it; None where nobody does.
     """
 
-    __slots__ = ("_error", "_value", "_waiting", "is_set")
+    __slots__ = ("_error", "_value", "is_set", "waiting")
 
     def __init__(self) -> None:
         self.is_set: bool = False
         self._value: _T
         self._error: BaseException | None = None
-        self._waiting: Sleeper | list[Sleeper] | None = None
+        self.waiting: Sleeper | list[Sleeper] | None = None
 
     def set(self, value: _T) -> None:
         """Say it; what comes second is not heard."""
@@ -99,7 +100,7 @@ class Future(Generic[_T]):
             return
         self.is_set = True
         self._value = value
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting.__class__ is Task:
             waiting.wake()
         elif waiting is not None:
@@ -113,7 +114,7 @@ class Future(Generic[_T]):
             self._wake_all()
 
     def _wake_all(self) -> None:
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting is not None:
             for sleeper in waiting if isinstance(waiting, list) else (waiting,):
                 sleeper.wake()
@@ -127,19 +128,19 @@ class Future(Generic[_T]):
 
     def tell(self, sleeper: Sleeper) -> None:
         """Have somebody woken when it is said."""
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting is None:
-            self._waiting = sleeper
+            self.waiting = sleeper
         elif isinstance(waiting, list):
             waiting.append(sleeper)
         else:
-            self._waiting = [waiting, sleeper]
+            self.waiting = [waiting, sleeper]
 
     def forget(self, sleeper: Sleeper) -> None:
         """Have it not woken: it waits no more."""
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting is sleeper:
-            self._waiting = None
+            self.waiting = None
         elif isinstance(waiting, list):
             waiting.remove(sleeper)
 
@@ -181,7 +182,7 @@ class Task:
         self.is_limited: bool = False
         self._coroutine = coroutine
         self._send = coroutine.send
-        self._soon = host.sim.after
+        self._soon = host.sim.soon
         self._limits: list[_Limit] = []
         # Which of its waits it is in: an alarm of an earlier one wakes nobody.
         self._round = 0
@@ -192,30 +193,33 @@ class Task:
 
     def wake(self) -> None:
         """Have it begin, or go on, if it still waits where it waits now."""
-        self._soon(0, self._go_on, self._round)
+        self._soon((self._go_on, self._round))
 
     def _go_on(self, turn: int) -> None:
-        if turn != self._round or self.is_over:
-            return
-        host = self._host
-        if host.is_prompt or host.can_take((host.life, self._take_turn, turn)):
+        if self._host.is_prompt or self._can_take(turn):
             self._take_turn(turn)
+
+    def _can_take(self, turn: int) -> bool:
+        # What it waits for no more takes nobody's time.
+        if turn != self._round or self.is_over:
+            return False
+        host = self._host
+        return host.can_take((host.life, self._take_turn, turn))
 
     def _take_turn(self, turn: int) -> None:
         """Go on now: its process has the time."""
         if turn != self._round or self.is_over:
             return
-        host = self._host
-        error = self._due() if self.is_limited else None
         self._round = turn + 1
         waited = self._waits_for
         if waited is not None and not waited.is_set:
             # Else what is set later would wake it, and when what holds it is thrown away is
             # another matter in each Python.
             waited.forget(self)
+        host = self._host
         host.running = self
         try:
-            future = self._send(None) if error is None else self._coroutine.throw(error)
+            future = self._resume() if self.is_limited else self._send(None)
         except StopIteration:
             self._end(None)
         except BaseException as raised:
@@ -227,9 +231,17 @@ class Task:
                 self.wake()
             else:
                 self._waits_for = future
-                future.tell(self)
+                if future.waiting is None:
+                    future.waiting = self
+                else:
+                    future.tell(self)
         finally:
             host.running = None
+
+    def _resume(self) -> Future[object]:
+        """Go on behind the block whose time is over, if there is one."""
+        error = self._due()
+        return self._send(None) if error is None else self._coroutine.throw(error)
 
     def _end(self, error: BaseException | None) -> None:
         self.is_over = True
@@ -278,6 +290,16 @@ _LAST_WORDS = 100
 class _Limit:
     """Skips the rest of its block once its time is over."""
 
+    __slots__ = (
+        "_alarm",
+        "_host",
+        "_seconds",
+        "_task",
+        "cancelled_caught",
+        "is_due",
+        "is_shield",
+    )
+
     def __init__(self, task: Task, host: Host, seconds: float | None, *, shield: bool) -> None:
         self.cancelled_caught: bool = False
         self.is_due: bool = False
@@ -321,13 +343,15 @@ class Alarm:
         self.is_off: bool = False
         self._host = host
         self._ring = ring
-        self._due_ns = host.clock.boot_ns() + math.ceil(seconds * SECOND_NS)
-        self._look(None)
+        clock, passing_ns = host.clock, math.ceil(seconds * SECOND_NS)
+        self._due_ns = clock.boot_ns() + passing_ns
+        self._arm(clock.takes(passing_ns))
 
     def _look(self, _nothing: object) -> None:
-        if self.is_off:
-            return
-        left_ns = self._host.clock.until(self._due_ns)
+        if not self.is_off:
+            self._arm(self._host.clock.until(self._due_ns))
+
+    def _arm(self, left_ns: int) -> None:
         if left_ns > SECOND_NS:
             # Its clock may be slower or quicker by then, or stand still for a while.
             self._host.later(SECOND_NS, self._look, None)
@@ -357,7 +381,9 @@ class SimulatedPace:
         self, seconds: float | None, *, shield: bool = False
     ) -> AbstractContextManager[Limit]:
         """Skip the rest of the block after `seconds`; with `shield` no outer limit counts."""
-        return _Limit(self._task(), self._host, seconds, shield=shield)
+        task = self._host.running
+        assert task is not None, "outside a simulated process"
+        return _Limit(task, self._host, seconds, shield=shield)
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Run it here: nothing blocks."""
@@ -366,11 +392,6 @@ class SimulatedPace:
     def lock(self) -> AbstractAsyncContextManager[object]:
         """Make a lock of tasks."""
         return _Lock()
-
-    def _task(self) -> Task:
-        task = self._host.running
-        assert task is not None, "outside a simulated process"
-        return task
 
 
 class _Lock:
