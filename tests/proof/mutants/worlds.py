@@ -58,6 +58,30 @@ def runs(seed: int) -> Sequence[str]:
     return play_workflow(seed, presets[turn % len(presets)] if is_preset else None).violations
 
 
+def held(seed: int) -> Sequence[str]:
+    """Runs on a store that holds every tenth request up, now and then longer than a lease lasts.
+
+    What was given up and repeated is carried out after all, and two looks lie far apart.
+    """
+    from federlib.testing.sim import Fault, Schedule
+    from federlib.testing.sim.play_workflow import conclude_workflow
+    from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
+
+    # Drawn faults hold up half of the requests: then repetitions come as late as the first.
+    fault = Fault(at_ms=0, kind="store_slow", for_ms=60_000, amount=2_500)
+    with WorkflowFleet(seed, WorkflowTerms(ttl_s=1.0, tolerance_s=0.5, tasks=6)) as fleet:
+        fleet.store.timeout_ns = (5, 2)[seed % 2] * 1_000_000_000
+        fleet.store.faults.slow_ppm = 100_000
+        fleet.store.faults.slow_ns = fault.amount * 1_000_000
+        fleet.run(fault.for_ms // 1_000)
+        fleet.heal()
+        for _ in range(fleet.terms.patience_s):
+            if fleet.finished == len(fleet.flows) or fleet.violations:
+                break
+            fleet.run(1)
+        return conclude_workflow(fleet, Schedule(faults=(fault,))).violations
+
+
 def shells(seed: int) -> Sequence[str]:
     """Shells on real event loops in virtual time: their tests, and fleets of them, in turn."""
     from proof.shell_drills import drill
@@ -70,6 +94,7 @@ WORLDS: dict[str, World] = {
     "watched": watched,
     "disk": disk,
     "runs": runs,
+    "held": held,
     "shells": shells,
 }
 

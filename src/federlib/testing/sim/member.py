@@ -12,9 +12,10 @@ import anyio
 from federlib._tasks import open_task_group
 from federlib.dag import Handler, RunRecord, Runs, RunState, TaskFailed, TaskRun
 from federlib.dag.handover import Handover
+from federlib.dag.inbox import Draft
 from federlib.dag.patience import follow_key
-from federlib.dag.records import decode
-from federlib.dag.runlog import Fold, RunLog
+from federlib.dag.records import EpochRecord, ProgressRecord, decode
+from federlib.dag.runlog import Fold, RunLog, Seat
 from federlib.dag.worker import RunWorker
 from federlib.errors import OutcomeUnknown, Unavailable
 from federlib.leadership import Elector
@@ -39,14 +40,35 @@ _T = TypeVar("_T")
 
 
 class _SeenLog(RunLog):
-    """A run's log that remembers the state which was folded last."""
+    """A run's log that remembers the state of whoever appended to it last.
+
+    Attributes:
+        lived: That state. None before the first append, and where what became of the last one
+            was never heard: its leader was told first that the run is over.
+    """
 
     lived: RunState | None = None
+    _folded: RunState | None = None
 
     async def fold_whole(self) -> Fold:
         fold = await super().fold_whole()
-        self.lived = fold.state
+        self.lived, self._folded = None, fold.state
         return fold
+
+    async def append(
+        self,
+        seat: Seat,
+        draft: Draft,
+        *,
+        run: RunRecord | None = None,
+        progress: ProgressRecord | None = None,
+        takeover: tuple[EpochRecord, int | None] | None = None,
+    ) -> Committed | Conflicted:
+        self.lived = None
+        done = await super().append(seat, draft, run=run, progress=progress, takeover=takeover)
+        if isinstance(done, Committed):
+            self.lived = self._folded
+        return done
 
 
 class Sender(StoreClient):
