@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from federlib.cli._chart import Line, draw_chart
 from federlib.cli.app import app
-from federlib.vivaldi import MAX_LINE
+from federlib.cli.vivaldi import error_line
+from federlib.vivaldi import MAX_LINE, Reading, TrialResult
 
 SIZE = 12
 
@@ -141,6 +142,19 @@ def pixels(png: bytes) -> tuple[int, int, list[bytes]]:
     rows = [raw[y * (1 + 3 * width) :][: 1 + 3 * width] for y in range(height)]
     assert all(row[0] == 0 and len(row) == 1 + 3 * width for row in rows)
     return width, height, [row[1:] for row in rows]
+
+
+def test_a_line_goes_through_all_its_dots() -> None:
+    trace = tuple(Reading(each, 1 / each, 2 / each) for each in (1, 3, 7))
+    readings = (Reading(3, 0.5, 0.9), Reading(5, 0.0, 0.3))
+    result = TrialResult(readings, trace, step_ms=0, ucb_coverage=1, rank_loss=0)
+    line = error_line("p90", (0, 0, 0), result, lambda each: each.p90)
+    assert (line.points, line.marks) == (
+        [(1, 2.0), (3, 0.9), (5, 0.3), (7, 2 / 7)],
+        [(3, 0.9), (5, 0.3)],
+    )
+    least = error_line("median", (0, 0, 0), result, lambda each: each.median)
+    assert min(y for _, y in least.points) > 0
 
 
 def test_the_picture_has_both_lines(matrix: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""A trial refuses what would end in numbers that say nothing."""
+"""A trial refuses what would end in numbers that say nothing, and takes odd networks."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,3 +58,38 @@ def test_a_matrix_of_which_every_round_trip_would_be_refused_is_in_another_unit(
         run_trial(microseconds, samples=[10], rng=random.Random(0))
     far = VivaldiConfig(rtt_max_ms=100_000.0)
     assert run_trial(microseconds, samples=[10], rng=random.Random(0), config=far).readings
+
+
+def _plane(i: int, j: int) -> float:
+    return 1.0 + 20.0 * abs(i % 4 - j % 4) + 15.0 * abs(i // 4 - j // 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "rtt_ms", "median"),
+    [
+        pytest.param(2, lambda _i, _j: 25.0, 0.001, id="two nodes"),
+        pytest.param(3, lambda i, j: 10.0 * (i + j), 0.01, id="three nodes"),
+        pytest.param(12, lambda _i, _j: 50.0, 0.05, id="all as far from each other"),
+        pytest.param(12, lambda i, j: 40.0 if i and j else 20.0, 0.05, id="a star"),
+        pytest.param(12, lambda i, j: 0.05 + 0.001 * (i + j), 0.05, id="a LAN"),
+        pytest.param(12, lambda i, j: 2e3 if 11 in {i, j} else _plane(i, j), 0.15, id="one far"),
+        pytest.param(
+            12, lambda i, j: 600.0 if max(i, j) > 8 else _plane(i, j), 0.15, id="satellites"
+        ),
+        pytest.param(
+            16,
+            lambda i, j: [float("nan"), -1.0, _plane(i, j), _plane(i, j)][(i * j) % 4],
+            0.15,
+            id="many pairs missing",
+        ),
+        pytest.param(6, lambda i, j: 5.0 * (i // 3 == j // 3), 0.02, id="two islands"),
+    ],
+)
+def test_odd_networks_are_learned(
+    size: int, rtt_ms: Callable[[int, int], float], median: float
+) -> None:
+    matrix = read_matrix([",".join(str(rtt_ms(i, j)) for j in range(size)) for i in range(size)])
+    found = run_trial(matrix, samples=[100], rng=random.Random(1))
+    assert found.readings[0].median < median
+    assert found.ucb_coverage > 0.9
+    assert found.refused == 0

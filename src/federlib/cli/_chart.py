@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import attrs
 
-__all__ = ["Line", "draw_chart"]
+__all__ = ["Colour", "Line", "draw_chart"]
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]

@@ -7,7 +7,7 @@ import io
 import random  # noqa: TID251  # seeded: a trial is the same each time
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +15,7 @@ from statistics import fmean
 import attrs
 import click
 
-from federlib.cli._chart import Line, draw_chart
+from federlib.cli._chart import Colour, Line, draw_chart
 from federlib.cli._options import FiniteRange, json_option
 from federlib.cli.exits import OK, telling_errors
 from federlib.cli.inspection import print_json
@@ -34,7 +34,7 @@ from federlib.vivaldi import (
     run_trial,
 )
 
-__all__ = ["load_matrix", "vivaldi_group"]
+__all__ = ["error_line", "load_matrix", "vivaldi_group"]
 
 _MOST_BYTES = 1 << 30
 """Of text, unpacked."""
@@ -206,20 +206,24 @@ def _print(facts: dict[str, object]) -> None:
 
 
 def _picture(name: str, result: TrialResult) -> bytes:
-    # On a logarithmic axis there is no place for 0.
     lines = [
-        Line(
-            "p90",
-            (204, 102, 0),
-            [(each.samples, max(each.p90, _LEAST)) for each in result.trace],
-            [(each.samples, max(each.p90, _LEAST)) for each in result.readings],
-        ),
-        Line(
-            "median",
-            (0, 92, 168),
-            [(each.samples, max(each.median, _LEAST)) for each in result.trace],
-            [(each.samples, max(each.median, _LEAST)) for each in result.readings],
-        ),
+        error_line("p90", (204, 102, 0), result, lambda each: each.p90),
+        error_line("median", (0, 92, 168), result, lambda each: each.median),
     ]
     title = name.lower().replace("_", "-")[:60]
     return draw_chart(lines, title=title, x_name="samples a node", y_name="relative error")
+
+
+def error_line(
+    name: str, colour: Colour, result: TrialResult, error: Callable[[Reading], float]
+) -> Line:
+    """Make the line of one error; it goes through every reading that gets a dot."""
+
+    def points(readings: Sequence[Reading]) -> dict[int, float]:
+        # On a logarithmic axis there is no place for 0.
+        return {each.samples: max(error(each), _LEAST) for each in readings}
+
+    marks = points(result.readings)
+    # A reading is of all pairs, the trace of a part of them.
+    line = points(result.trace) | marks
+    return Line(name, colour, sorted(line.items()), sorted(marks.items()))
