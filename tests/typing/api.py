@@ -2,13 +2,91 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 import anyio
 
 import federlib
 import federlib.blocking
+from federlib.causal import (
+    Evidence,
+    Examined,
+    ExpectedEffect,
+    Finding,
+    GateConfig,
+    Hypothesis,
+    Intervention,
+    Measured,
+    Result,
+    ScaleDown,
+    TrackRecord,
+    Verdict,
+    Watched,
+    assess,
+    examine,
+    is_disruptive,
+    judge,
+    measure_effect,
+    read_hypothesis,
+)
 from federlib.dag import RunRecord, RunState, TaskRun
+from federlib.decisions import DecisionLog
+from federlib.dmn import (
+    CompiledTable,
+    Decider,
+    Decision,
+    DecisionMade,
+    DecisionNode,
+    DecisionTable,
+    Definitions,
+    Difference,
+    DirectoryShelf,
+    EventDecisions,
+    EventMapping,
+    Gap,
+    History,
+    InputClause,
+    InputData,
+    MemoryShelf,
+    Model,
+    ModelDiff,
+    ModelProblem,
+    ModelProblems,
+    OutputClause,
+    Published,
+    Replay,
+    Rule,
+    TableAnalysis,
+    TckReport,
+    VersionStore,
+    analyse,
+    compile_model,
+    content_hash,
+    decode_made,
+    diff_models,
+    dump_json,
+    dump_model,
+    dump_xml,
+    dump_yaml,
+    encode_made,
+    facts_of,
+    find_problems,
+    hash_inputs,
+    load_model,
+    normalised,
+    parse_model,
+    read_decision,
+    replay,
+    run_tck,
+    write_decision,
+)
+from federlib.dmn.feel import Value, evaluate
+from federlib.dmn.policies import load_mapping, load_policy
+from federlib.dmn.render import render_html, render_markdown, render_text
 from federlib.errors import Fenced, LeaseBusy, Unavailable
 from federlib.fencing import Command, Outcome
 from federlib.lease import Busy, HeldLease, LeasePolicy
@@ -133,6 +211,156 @@ def blocking() -> None:
         with fed.registry.join(slots=2) as member:
             member.report(load=1)
         print(done, ended, seen, record, item, fed.identity().worker_id, fed.clock.wall_ns())
+
+
+def decide(path: Path, now_ns: int) -> bytes:
+    """Ask a model, and keep the record."""
+    try:
+        model: Model = compile_model(load_model(path))
+    except ModelProblems as error:
+        problems: tuple[str, ...] = tuple(error.problems)
+        print(problems)
+        raise
+    facts = {"queue depth": 120, "pool": "batch", "since": [1, 2.5, Decimal(3)]}
+    outputs: object = model.outputs(facts, now_ns=now_ns)
+    decision: Decision = model.decide(facts, "scaling", trace=True, now_ns=now_ns)
+    matched: tuple[str, ...] = decision.matched
+    for table in decision.trace or ():
+        print(table.element, [(rule.id, [cell.text for cell in rule.cells]) for rule in table.rules])
+    decider: Decider = model.decider("scaling")
+    tables: Mapping[str, tuple[CompiledTable, ...]] = model.tables()
+    print(outputs, matched, decider.outputs(facts), decider.source.version, list(tables))
+    record: bytes = write_decision(decision)
+    again: Replay = replay(read_decision(record), model)
+    reasons: tuple[str, ...] = again.reasons
+    values: Mapping[str, Value] = {"pool": "batch"}
+    print(again.is_different, reasons, hash_inputs(values), evaluate("1 + a", {"a": 2}))
+    return record
+
+
+def write() -> bytes:
+    """Make a model in a program, and write it."""
+    table = DecisionTable(
+        (InputClause("cpu", type_ref="number"),),
+        (OutputClause("action", allowed='"up", "hold"'),),
+        (Rule(("> 80",), ('"up"',), id="hot"), Rule(("-",), ('"hold"',))),
+        hit_policy="FIRST",
+    )
+    model: Definitions = normalised(
+        Definitions(
+            "scaling",
+            inputs=(InputData("cpu", "number"),),
+            decisions=(DecisionNode("action", table, inputs=("cpu",)),),
+        )
+    )
+    problems: list[ModelProblem] = list(find_problems(model))
+    drawings: tuple[str, str, str] = (render_text(model), render_markdown(model), render_html(model))
+    print(problems, drawings, content_hash(model), dump_yaml(model), dump_xml(model))
+    same: Definitions = parse_model(dump_json(model), "json")
+    return dump_model(same, "xml")
+
+
+def compare(old: Model, new: Model, kit: Path) -> None:
+    """Look into tables without asking them."""
+    found: ModelDiff = diff_models(old, new, draw=random.Random(1).randrange)
+    differences: tuple[Difference, ...] = found.differences
+    print(found.is_proof, found.method, [(each.facts, each.before, each.after) for each in differences])
+    for analysis in analyse(new):
+        one: TableAnalysis = analysis
+        gaps: tuple[Gap, ...] = one.gaps
+        print(one.is_exhaustive, [gap.example for gap in gaps], one.overlaps, one.unreachable)
+    report: TckReport = run_tck(kit)
+    print(report.passed, [failure.test for failure in report.failed])
+
+
+def versions(model: Definitions, now_ns: int) -> Definitions:
+    """Publish, pin, roll back."""
+    store = VersionStore(DirectoryShelf(Path("/srv/policies")))
+    published: Published = store.publish("scaling", model, at_ns=now_ns, by="ana", note="first")
+    pinned: History = store.pin("scaling", published.number, at_ns=now_ns)
+    newest: History = store.unpin("scaling", at_ns=now_ns)
+    print(pinned, newest, store.roll_back("scaling", at_ns=now_ns), VersionStore(MemoryShelf()).names())
+    return store.load("scaling", published.number)
+
+
+async def answer(payload: Mapping[str, object]) -> bytes:
+    """From an event to a command, by a policy that comes with federlib."""
+    mapping: EventMapping = load_mapping("scaling")
+    decisions = EventDecisions(compile_model(load_policy("scaling")), mapping)
+    async with federlib.connect() as fed, fed.elect("coordinator") as seat:
+        made: DecisionMade = decisions.answer(payload, now_ns=fed.clock.wall_ns())
+        log = DecisionLog(fed.store)
+        is_new: bool = await log.keep(made)
+        before: DecisionMade | None = await log.find(made.decision_id)
+        facts: dict[str, object] = facts_of(payload, mapping)
+        print(is_new, before, facts, decode_made(encode_made(made)) == made)
+        done: Command | Outcome = await fed.commands.issue(
+            "scale", made.decision.outputs, gate=seat, decision_id=made.decision_id
+        )
+        print(done)
+        return encode_made(made)
+
+
+def stated(document: bytes) -> Hypothesis:
+    """Read a hypothesis, or make one."""
+    read: Hypothesis = read_hypothesis(document, form="yaml")
+    made = Hypothesis(
+        hypothesis_id="leak-restart",
+        action="restart_many",
+        treatment="restart",
+        outcome="latency",
+        mechanism="memory that leaks slows each request",
+        graph={"load": (), "restart": ("load",), "latency": ("restart", "load")},
+        expected=ExpectedEffect(direction="decrease", at_least=5, unit="ms", within_s=600),
+        rollback="none needed",
+        adjustment=("load",),
+    )
+    examined: Examined = examine(made)
+    print(read, examined)
+    return made
+
+
+async def justify(hypothesis: Hypothesis, treated: Watched, control: Watched) -> Verdict:
+    """State, measure, command, conclude."""
+    config = GateConfig(
+        mode="enforced",
+        scale_down=ScaleDown(present="from", target="n", max_share=0.25, max_step=10, floor=2),
+        confounders={"restart_many": ("load",)},
+    )
+    measured: Measured = measure_effect(treated, control, at=90, average=3)
+    finding: Finding = assess(hypothesis.expected, measured)
+    print(finding, is_disruptive(config, "restart_many", b"{}"))
+    async with federlib.connect(causal=config) as fed, fed.elect("coordinator") as seat:
+        known: Hypothesis = await fed.causal.state(hypothesis)
+        evidence: Evidence = await fed.causal.attach(known.hypothesis_id, measured, source="canary")
+        done: Command | Outcome = await fed.commands.issue(
+            "restart_many", {"nodes": ["a"]}, gate=seat, causal_id=known.hypothesis_id
+        )
+        result: Result = await fed.causal.conclude("coordinator", done.command_id, measured)
+        same: Result | None = await fed.causal.result("coordinator", done.command_id)
+        track: TrackRecord = await fed.causal.track(known.hypothesis_id)
+        print(result.finding, same, track.supported, await fed.causal.find(known.hypothesis_id))
+        async for each in fed.causal.interventions(scope="coordinator"):
+            intervention: Intervention = each
+            print(intervention.verdict)
+        return judge(
+            "restart_many",
+            known,
+            config=fed.causal.config,
+            now_ns=fed.clock.wall_ns(),
+            evidence=evidence,
+            track=track,
+        )
+
+
+def justify_now(hypothesis: Hypothesis, measured: Measured) -> Result:
+    """The same, for threads."""
+    with federlib.blocking.connect(causal=GateConfig(mode="advisory")) as fed:
+        known: Hypothesis = fed.causal.state(hypothesis)
+        evidence: Evidence = fed.causal.attach(known.hypothesis_id, measured)
+        for each in fed.causal.interventions():
+            print(each.command_id, evidence)
+        return fed.causal.conclude("coordinator", "c1", measured)
 
 
 async def errors() -> None:
