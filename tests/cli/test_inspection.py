@@ -154,6 +154,12 @@ def test_a_run_that_is_led_but_has_no_workers_is_unhealthy(fleet: Fleet) -> None
 # Leases
 
 
+def test_a_lease_in_a_store_that_ends_with_the_command_is_refused(fleet: Fleet) -> None:
+    done = fleet.call("lease", "acquire", "a", "--holder", "me", "--store", "memory://")
+    assert (done.code, done.out) == (2, "")
+    assert "several processes" in done.err
+
+
 def test_a_lease_is_acquired_shown_and_released_from_a_shell(fleet: Fleet) -> None:
     got = facts(fleet.call("lease", "acquire", "a/b", "--holder", "me", "--ttl", "60", "--json"))
     assert (got["acquired"], got["fencing_token"]) == (True, 1)

@@ -17,7 +17,7 @@ from rich.text import Text
 from federlib.cli.exec import read_log
 from federlib.cli.exits import FAILED, OK
 from federlib.cli.report import printable
-from federlib.cli.stores import logs_root, require_store
+from federlib.cli.stores import logs_root, require_shared, require_store
 from federlib.federation import Federation, connect
 from federlib.fencing import Entry
 from federlib.lease import Busy, Holder, Lease, LeaseState, NotHeld
@@ -117,6 +117,7 @@ async def acquire_lease(
 ) -> int:
     """Acquire a lease for a holder of the caller's own naming, and leave it to run out."""
     async with connect(url) as fed:
+        require_shared(fed.store, url)
         got = await _acquire(
             fed, name, Holder(holder, f"command-line-{secrets.token_hex(4)}"), ttl_s, wait_s
         )

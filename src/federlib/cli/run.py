@@ -25,7 +25,7 @@ from federlib.cli.report import (
     summary_lines,
     write_whole,
 )
-from federlib.cli.stores import logs_root, require_store
+from federlib.cli.stores import logs_root, require_shared, require_store
 from federlib.cli.supervisor import PROGRAM, Crew, Supervisor, open_private, worker_command
 from federlib.cli.tasks import Busy, TaskHandler
 from federlib.cli.view import RunView
@@ -69,12 +69,7 @@ async def run_workflow(options: RunOptions, console: Console) -> int:
         # Told here, once, and not by each worker in its log.
         await fed.check_store()
         await fed.registry.collect()
-        if not fed.store.capabilities.shared:
-            raise InvalidInput(
-                "--store",
-                expected="a store that several processes share",
-                found=redact_url(options.url),
-            )
+        require_shared(fed.store, options.url)
         run = await fed.dag.submit(workflow, run_id=options.run_id)
         led_by = await _led_elsewhere(fed, run.run_id)
         before = await fed.dag.inspect(run.run_id)

@@ -10,14 +10,21 @@ from typing import NoReturn
 import click
 from click.core import ParameterSource
 
-from federlib.errors import Unavailable
+from federlib.errors import InvalidInput, Unavailable
 from federlib.federation import STORE_ENV
-from federlib.storage import redact_url
+from federlib.storage import RecordStore, redact_url
 from federlib.storage.backends import file as file_driver
 from federlib.storage.backends import sqlite as sqlite_driver
 from federlib.storage.urls import url_scheme
 
-__all__ = ["hide_argument", "hide_credentials", "logs_root", "require_store", "store_file"]
+__all__ = [
+    "hide_argument",
+    "hide_credentials",
+    "logs_root",
+    "require_shared",
+    "require_store",
+    "store_file",
+]
 
 
 def store_file(url: str) -> Path | None:
@@ -61,6 +68,18 @@ def require_store(url: str) -> None:
         raise Unavailable(what, reason="the file is empty")
     if url_scheme(url) == "file" and file.is_dir() and not any(file.glob("journal/*.log")):
         raise Unavailable(what, reason="the directory holds no journal")
+
+
+def require_shared(store: RecordStore, url: str) -> None:
+    """Refuse a store that ends with this command: nobody else could see what is done there.
+
+    Raises:
+        InvalidInput: Other processes cannot open it.
+    """
+    if not store.capabilities.shared:
+        raise InvalidInput(
+            "--store", expected="a store that several processes share", found=redact_url(url)
+        )
 
 
 def _kind(url: str) -> str:
