@@ -44,10 +44,11 @@ class Log:
 
 
 class FlakyStore(MemoryStore):
-    """A store that can be away, or lose its answers."""
+    """A store that can be away, lose its answers, or never give any."""
 
     is_away = False
     lost_answers = 0
+    hangs = 0
     scans = 0
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 1_000) -> Page:
@@ -57,6 +58,9 @@ class FlakyStore(MemoryStore):
     async def commit(self, transaction: Transaction) -> Committed | Conflicted:
         if self.is_away:
             raise Unavailable("store", "cut off")
+        if self.hangs > 0:
+            self.hangs -= 1
+            await anyio.sleep_forever()
         done = await super().commit(transaction)
         if self.lost_answers > 0:
             self.lost_answers -= 1
@@ -150,6 +154,27 @@ async def test_it_is_renewed_for_as_long_as_the_body_runs(world: World) -> None:
         lease.check()
         assert isinstance(await world.backend.acquire(NAME, THIEF, ttl_s=1), Busy)
     assert world.log.names().count("lease_renewed") >= 4
+
+
+@pytest.mark.anyio
+async def test_left_when_its_renewal_is_due_it_is_only_released(
+    still: World, clock: ManualClock
+) -> None:
+    async with still.hold(ttl_s=10):
+        # Its keeper has not had a turn yet.
+        clock.advance(5)
+    assert still.log.names() == ["lease_acquired", "event_loop_blocked", "lease_released"]
+
+
+@pytest.mark.anyio
+async def test_left_while_a_renewal_hangs_it_is_released_at_once(world: World) -> None:
+    async with world.hold(ttl_s=9):
+        world.store.hangs = 1
+        await anyio.sleep(4)
+        assert world.store.hangs == 0
+        left_at = anyio.current_time()
+    assert anyio.current_time() - left_at < 0.1
+    assert (await world.backend.inspect(NAME)).lease is None
 
 
 @pytest.mark.anyio

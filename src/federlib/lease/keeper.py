@@ -72,6 +72,7 @@ class HeldLease(Holding):
         self._body = CancelScope()
         self._renewing = CancelScope()
         self._is_renewing = False
+        self._left: anyio.Event
 
     async def __aenter__(self) -> Self:
         """Start to keep the lease renewed.
@@ -86,6 +87,7 @@ class HeldLease(Holding):
         group = anyio.create_task_group()
         await group.__aenter__()
         self._group = group
+        self._left = anyio.Event()
         self._state = "kept"
         self._entered_ns = self._clock.boot_ns()
         self._body.__enter__()
@@ -130,7 +132,10 @@ class HeldLease(Holding):
         assert group is not None
         # The group never sees the body's exception, or it would wrap it.
         group.cancel_scope.shield = True
-        group.cancel_scope.cancel()
+        self._left.set()
+        if self._is_renewing:
+            # Only then: a cancellation costs as much as all else that is done to leave.
+            group.cancel_scope.cancel()
         await group.__aexit__(None, None, None)
 
     async def _keep(self) -> None:
@@ -145,13 +150,19 @@ class HeldLease(Holding):
         while True:
             now_ns = self._clock.boot_ns()
             self._report_late(due_ns, now_ns)
+            if self._left.is_set():
+                return
             if self.lost:
-                break
+                self._end_body()
+                return
             if now_ns >= self._renewal_due_ns and not self._is_renewing:
                 self._is_renewing, self._renewing = True, CancelScope()
                 group.start_soon(self._renew)
             due_ns = now_ns + self._slice_ns(now_ns)
             await self._sleep_until(due_ns)
+
+    def _end_body(self) -> None:
+        """Have what needs the lease end."""
         self._renewing.cancel()
         if self._on_loss == "cancel":
             self._body.cancel()
@@ -178,4 +189,6 @@ class HeldLease(Holding):
             self._is_renewing = False
 
     async def _sleep_until(self, boot_ns: int) -> None:
-        await anyio.sleep(max(0, boot_ns - self._clock.boot_ns()) / _NS)
+        """Sleep, unless the body is left meanwhile."""
+        with anyio.move_on_after(max(0, boot_ns - self._clock.boot_ns()) / _NS):
+            await self._left.wait()

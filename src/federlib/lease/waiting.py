@@ -109,6 +109,8 @@ class Line:
         if wait_s == 0:
             answer = await self.ask(queue=False)
             return answer if isinstance(answer, Lease) else None
+        if wait_s is None:
+            return await self.wait()
         with self._pace.limit(wait_s):
             return await self.wait()
         return None
