@@ -62,6 +62,27 @@ def compared(old: Model, new: Model) -> ModelDiff:
     return diff_models(old, new, draw=random.Random(1).randrange)
 
 
+def test_what_is_tried_comes_in_the_order_of_the_rules_and_so_is_the_same_in_each_process() -> None:
+    cells = ['"a"', "1", '@"2026-01-01"', '@"10:00:00"', '@"P1D"', '@"P1M"', "true"]
+
+    def untyped(number: int) -> Model:
+        table = DecisionTable(
+            (InputClause("x"),),
+            (OutputClause("out"),),
+            tuple(Rule((cell,), (f"{number}{place}",)) for place, cell in enumerate(cells)),
+        )
+        node = DecisionNode("d", table, inputs=("x",))
+        return compile_model(Definitions("m", inputs=(InputData("x"),), decisions=(node,)))
+
+    found = compared(untyped(1), untyped(2))
+    assert [each.before for each in found.differences] == [10, 11, 12, 13, 14, 15, 16]
+    grid = grid_of(table_of(untyped(1)))
+    assert grid is not None
+    members = grid.axes[0].classes.members
+    values = [evaluate(cell) for cell in cells]
+    assert [each.example for each in members if each.example in values] == values
+
+
 def test_an_overlap_of_cells_that_compute_is_told_where_one_was_tried() -> None:
     (found,) = analyse(model_of(("? > 5", "-", "1"), ("10", "-", "2"), ("? > b", "? = 3", "3")))
     assert ("1", "2") in {each.rules for each in found.overlaps}

@@ -245,7 +245,8 @@ class _Space:
             self._note(f"{table.element}: conclusions are computed")
         for number, column in enumerate(table.columns):
             path = tuple(part.strip() for part in column.name.split("."))
-            texts = {rule.conditions[number] for rule in table.table.rules}
+            # Each once, and in their order: a set's is another one in each process.
+            texts = dict.fromkeys(rule.conditions[number] for rule in table.table.rules)
             read = [column.compile(text) for text in texts]
             if column.allowed is not None:
                 read.append(column.allowed)

@@ -187,8 +187,12 @@ class _AxisBuilder:
             for rule in table.table.rules
         ]
         # One compilation for each distinct text: most cells of a column are seen many times.
+        # In the order of the rules, as a set's is another one in each process.
         self._tests = [
-            {text: column.compile(text) for text in {rule[number] for rule in self._rules}}
+            {
+                text: column.compile(text)
+                for text in dict.fromkeys(rule[number] for rule in self._rules)
+            }
             for number, column in enumerate(columns)
         ]
         first = columns[0]
