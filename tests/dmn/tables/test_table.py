@@ -28,7 +28,7 @@ from federlib.dmn.feel.convert import from_python
 from federlib.dmn.feel.values import Value
 from federlib.dmn.model.item_types import ItemTypes
 from federlib.dmn.tables.compiler import compile_table, read_constant
-from federlib.dmn.tables.table import CompiledTable
+from federlib.dmn.tables.table import CompiledTable, TableColumn
 
 
 def _rules(*rules: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[Rule, ...]:
@@ -319,6 +319,35 @@ def test_asking_cell_by_cell_ends_in_time() -> None:
     compiled = compile_model(_model(table, x=""))
     assert compiled.decide({"x": [1]}).outputs is None
     assert compiled.decide({"x": ["2999"]}).problems or compiled.outputs({"x": ["2999"]}) is None
+
+
+def test_a_cell_compiled_for_one_evaluation_is_there_for_the_next_at_the_same_price(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = DecisionTable(
+        (InputClause("x"),),
+        (OutputClause(),),
+        tuple(Rule((f'"{number % 3}"',), ("1",)) for number in range(9)),
+        hit_policy="COLLECT",
+    )
+    compiled = _alone(table, [])
+    made: list[str] = []
+    make = TableColumn.compile
+
+    def counted(self: TableColumn, text: str) -> object:
+        made.append(text)
+        return make(self, text)
+
+    monkeypatch.setattr(TableColumn, "compile", counted)
+    monkeypatch.setattr("federlib.dmn.tables.table._MAX_COMPILED", 2)
+    steps = []
+    for _ in range(2):
+        ev = Evaluation()
+        # No index knows lists.
+        assert compiled.decide(ev, {"x": ["1"]}).matched == ()
+        steps.append(ev.steps)
+    assert steps[0] == steps[1]
+    assert made == ['"0"', '"1"', '"2"', '"2"']
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ Code: TypeAlias = Callable[[Evaluation, Mapping[str, Value]], Value]
 
 # Compiling a cell is about as dear as so many nodes of an expression.
 _COMPILING_STEPS = 50
+# Of one table; so many closures are some 10 MB.
+_MAX_COMPILED = 4_096
 
 
 class Tests(Protocol):
@@ -170,6 +172,7 @@ class CompiledTable:
     default: Row | None
     defaults: Sequence[Code] | None
     type: FeelType
+    _compiled: dict[tuple[str, str], Tests] = attrs.field(factory=dict, init=False, repr=False)
 
     def decide(self, ev: Evaluation, names: Mapping[str, Value]) -> TableResult:
         """Ask the table.
@@ -285,8 +288,9 @@ class CompiledTable:
             for column, text in zip(self.columns, written.conditions, strict=False):
                 key = (column.name, text)
                 if key not in seen:
+                    # It costs the same whether or not another evaluation has done it before.
                     ev.spend(_COMPILING_STEPS)
-                    seen[key] = column.compile(text)
+                    seen[key] = self._cell(column, text)
                 if seen[key].matches(ev, names, values[column.name]) is not True:
                     break
             else:
@@ -294,6 +298,15 @@ class CompiledTable:
                 if self.policy.takes_first:
                     break
         return matched
+
+    def _cell(self, column: TableColumn, text: str) -> Tests:
+        """Compile a cell, and keep it; two threads that do so do no harm."""
+        found = self._compiled.get((column.name, text))
+        if found is None:
+            found = column.compile(text)
+            if len(self._compiled) < _MAX_COMPILED:
+                self._compiled[column.name, text] = found
+        return found
 
     def row(self, ev: Evaluation, names: Mapping[str, Value], rule: int) -> Row:
         """Give the outputs of a rule."""
