@@ -31,14 +31,20 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 # Thousands of plays and crash points: two to four times as fast when no line is counted. Their
 # lines are counted in the tests of each part.
 PLAYS = (
-    "membership/test_swarm.py",
+    "causal/test_effect.py",
+    "dag/test_run_machine.py",
+    "membership/test_far_peers.py",
+    "membership/test_swarm",
     "proof/",
     "skewclock/test_hlc_history.py",
+    "storage/test_model.py",
     "testing/test_exploration.py",
     "testing/test_exploring.py",
     "testing/test_schedules.py",
-    "testing/test_shell_fleet.py",
-    "testing/test_shell_workflow.py",
+    "testing/test_shell_",
+    "testing/test_store_model.py",
+    "testing/test_strategies.py",
+    "testing/test_witness.py",
     "testing/test_workflow_simulation.py",
     "transport/test_fuzz.py",
     "vivaldi/test_hostile.py",

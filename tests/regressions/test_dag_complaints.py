@@ -145,7 +145,7 @@ async def test_dbos_805_what_stands_between_two_steps_goes_on_although_there_is_
         await fed.dag.submit(chain, run_id="r", policy=AT_ONCE)
         await fed.dag.submit({"later": []}, run_id="next")
         door.break_at(logged(Claimed, 2))
-        first = await world.join("r", work.by("first"), door=door, ttl_s=0.3, slots=1)
+        first = await world.join("r", work.by("first"), door=door, ttl_s=1.0, slots=1)
         await until(lambda: door.is_away)
         first.crash()
         async with world.member() as heir:
