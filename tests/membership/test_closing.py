@@ -33,12 +33,16 @@ def hub() -> MemoryHub:
 
 
 def member(
-    transport: Transport, name: str = "n0", *, leave_timeout_s: float = 2.0
+    transport: Transport,
+    name: str = "n0",
+    *,
+    role: PeerRole = PeerRole.GATE,
+    leave_timeout_s: float = 2.0,
 ) -> HealthAwareServer:
     return HealthAwareServer(
         transport,
         name,
-        PeerRole.GATE,
+        role,
         epoch=1,
         clock=LoopClock(),
         leave_timeout_s=leave_timeout_s,
@@ -162,15 +166,35 @@ async def test_without_its_transport_nobody_waits_for_a_goodbye(hub: MemoryHub, 
         assert anyio.current_time() - began < 0.2
 
 
-async def test_who_is_cancelled_says_goodbye_too(hub: MemoryHub) -> None:
+@pytest.mark.parametrize("role", [PeerRole.GATE, PeerRole.WORKER])
+async def test_a_goodbye_is_told_before_leave_returns(hub: MemoryHub, role: PeerRole) -> None:
+    async with (
+        hub.transport(HERE) as here,
+        hub.transport(THERE) as there,
+        member(there, "n1", leave_timeout_s=0.01) as other,
+    ):
+        async with member(here, role=role) as one:
+            one.join([THERE])
+            with anyio.fail_after(30):
+                while other.member("n0") is None:
+                    await anyio.sleep(0.1)
+            await one.leave()
+        await anyio.sleep(0.1)
+        left = other.member("n0")
+        assert left is not None
+        assert left.state is NodeLifecycleState.LEFT
+
+
+@pytest.mark.parametrize("role", [PeerRole.GATE, PeerRole.WORKER])
+async def test_who_is_cancelled_says_goodbye_too(hub: MemoryHub, role: PeerRole) -> None:
     async with (
         hub.transport(HERE) as here,
         hub.transport(THERE) as there,
         member(there, "n1", leave_timeout_s=0.01) as other,
     ):
         with anyio.move_on_after(10.0) as scope:
-            async with member(here) as one:
-                other.join([HERE])
+            async with member(here, role=role) as one:
+                one.join([THERE])
                 await anyio.sleep_forever()
         assert scope.cancelled_caught
         await anyio.sleep(0.5)

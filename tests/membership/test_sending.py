@@ -93,3 +93,25 @@ async def test_when_its_tasks_have_ended_a_stream_is_lost() -> None:
         sender.end()
         sender.post(Send(THERE, b"late", reliable=True))
         assert sender.lost == 1
+
+
+async def test_any_number_of_tasks_wait_until_all_is_sent() -> None:
+    async with sending([]) as (sender, there), anyio.create_task_group() as tasks:
+        done: list[int] = []
+
+        async def wait(number: int) -> None:
+            await sender.wait_sent(sender.asking)
+            done.append(number)
+
+        sender.post(Send(THERE, b"stream", reliable=True))
+        sender.post(Send(THERE, b"packet"))
+        for number in range(2):
+            tasks.start_soon(wait, number)
+        await anyio.sleep(1)
+        assert (sender.is_waiting, done) == (False, [])
+        # Of later streams nobody waits.
+        sender.post(Send(THERE, b"later", reliable=True))
+        (await there.receive_request()).answer(b"")
+        await anyio.sleep(1)
+        assert sorted(done) == [0, 1]
+        assert len(sender.asking) == 1

@@ -41,6 +41,9 @@ class Sender:
         self._out: deque[Send] = deque()
         self._has_out = anyio.Event()
         self._streams = anyio.CapacityLimiter(_STREAMS)
+        self._begun = 0
+        self._asking: set[int] = set()
+        self._progress = anyio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self.lost: int = 0
 
@@ -49,20 +52,35 @@ class Sender:
         """Whether packets wait to be sent."""
         return bool(self._out)
 
+    @property
+    def asking(self) -> frozenset[int]:
+        """Numbers of the streams that are open or wait to be."""
+        return frozenset(self._asking)
+
+    async def wait_sent(self, streams: frozenset[int]) -> None:
+        """Wait until no packet waits and these streams have ended, or the group has."""
+        while self._out or self._asking & streams:
+            await self._progress.wait()
+
     def begin(self, group: anyio.abc.TaskGroup) -> None:
         """Send from now on, until the group is cancelled."""
         self._group = group
         group.start_soon(self._send)
 
     def end(self) -> None:
-        """Open no more streams: the group has ended."""
+        """Send nothing more: the group has ended."""
         self._group = None
+        self._out.clear()
+        self._asking.clear()
+        self._tell_progress()
 
     def post(self, send: Send) -> None:
         """Send one soon, or count it as lost; never waits."""
         group = self._group if send.reliable else None
         if group is not None and self._streams.statistics().tasks_waiting < _STREAMS:
-            group.start_soon(self._request, send)
+            self._begun += 1
+            self._asking.add(self._begun)
+            group.start_soon(self._request, send, self._begun)
         elif not send.reliable and len(self._out) < _OUT:
             self._out.append(send)
             self._has_out.set()
@@ -78,18 +96,26 @@ class Sender:
                 except FederlibError:
                     # An address of another family, or one that is none: somebody told us so.
                     self.lost += 1
+            self._tell_progress()
             self._has_out = anyio.Event()
             await self._has_out.wait()
 
-    async def _request(self, send: Send) -> None:
-        async with self._streams:
-            try:
+    async def _request(self, send: Send, number: int) -> None:
+        try:
+            async with self._streams:
                 answer = await self._transport.request(
                     send.address, send.payload, timeout_s=_STREAM_S
                 )
-            except FederlibError:
-                # Nobody there; the protocol asks again.
-                self.lost += 1
-                return
+        except FederlibError:
+            # Nobody there; the protocol asks again.
+            self.lost += 1
+            return
+        finally:
+            self._asking.discard(number)
+            self._tell_progress()
         if answer.payload:
             self._take(answer)
+
+    def _tell_progress(self) -> None:
+        progress, self._progress = self._progress, anyio.Event()
+        progress.set()

@@ -470,11 +470,12 @@ class HealthAwareServer:
     async def _leave(self) -> None:
         if self._has_ended:
             return
+        before = self._sender.asking
         self._apply(self._open_core().leave(self._now_s()))
+        # A worker says goodbye by streams, others by packets: the last stand in the queue.
+        goodbyes = self._sender.asking - before
         await self._told.wait()
-        # The last goodbyes stand in the queue.
-        while self._sender.is_waiting and not self._has_ended:
-            await anyio.lowlevel.checkpoint()
+        await self._sender.wait_sent(goodbyes)
 
 
 def _closed() -> Unavailable:
