@@ -3,6 +3,9 @@
 Updates come in any order and more than once. The tracker says what is news; here suspicions
 begin and end, and others are told. What is said of ourselves is for `names`.
 
+It is one class, since every step may begin or end another: a word that confirms a peer ends a
+suspicion, and its end begins a death.
+
 Source: SWIM §4.2; Lifeguard, local health aware suspicion; research membership-routing §1.4.
 """
 
