@@ -224,6 +224,33 @@ def test_a_suspect_is_told_first_refutes_and_lives() -> None:
     assert state(core, "b") is STATE.ALIVE
 
 
+@pytest.mark.parametrize("config", [SwimConfig(), SwimConfig.plain_swim()], ids=["ours", "SWIM"])
+def test_who_hears_nobody_tells_nobody_whom_it_finds_dead(config: SwimConfig) -> None:
+    core = new_core(config=config)
+    group(core, 9)
+    effects = run(core, 60.0)
+    assert told(effects, MemberDied)
+    # Somebody is there again, and asks what is new.
+    effects = [*speak(core, "n10", now_s=60.0), *run(core, 65.0)]
+    verdicts = [each for p in packets(effects, to="n10:1") for each in p.updates]
+    assert any(isinstance(each, Dead) for each in verdicts) is not config.lifeguard
+
+
+def test_suspicions_begin_anew_when_somebody_is_heard_again() -> None:
+    core = new_core()
+    group(core, 9)
+    effects = run(core, 12.0)
+    suspects = {each.node.name for each in told(effects, MemberSuspected)}
+    assert len(suspects) > 2
+    assert not told(effects, MemberDied)
+    alive_name = next(f"n{each}" for each in range(9) if f"n{each}" not in suspects)
+    effects = list(speak(core, alive_name, now_s=12.0))
+    for second in range(13, 25):
+        effects += run(core, second)
+        effects += speak(core, alive_name, now_s=second)
+    assert not told(effects, MemberDied)
+
+
 def test_confirmations_bring_death_nearer_and_only_from_those_we_know() -> None:
     def died_at(accusers: list[str]) -> float:
         core = new_core(config=SwimConfig(interval_s=1_000.0))

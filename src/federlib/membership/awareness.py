@@ -49,7 +49,7 @@ class Hearing:
     """When a packet last came, whatever it said.
 
     Args:
-        interval_s: Of probes.
+        interval_s: Of probes; infinite where nobody is ever to count as alone.
     """
 
     __slots__ = ("_heard_s", "_silent_s")

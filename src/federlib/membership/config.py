@@ -30,8 +30,9 @@ class SwimConfig:
         relays: Members asked to ping a target that does not answer.
         stream_fallback: Whether such a target is pinged by a stream as well.
         confirmations: K, other accusers that make a suspicion shortest.
-        lifeguard: Nacks, local health, suspicion that decays, the suspect told first, and
-            refutations first. Without it this is SWIM with suspicion.
+        lifeguard: Nacks, local health, suspicion that decays, the suspect told first,
+            refutations first, and who hears nobody keeps its verdicts to itself. Without it this
+            is SWIM with suspicion.
         witness: Accuse only if a relay said nack, or nobody could be asked, or our health is
             at its worst. Who hears nobody doubts itself; part of `lifeguard`.
         awareness_most: The worst local health score; waiting is that many times longer, and

@@ -21,6 +21,7 @@ Source: SWIM (Das et al. 2002); Lifeguard (arXiv 1707.00788); seed §12.2, §12.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -110,7 +111,7 @@ class SwimCore:
         self._config = config
         self._rng = rng
         self._awareness = awareness = Awareness(config.awareness_most)
-        self._hearing = hearing = Hearing(config.interval_s)
+        self._hearing = hearing = Hearing(config.interval_s if config.lifeguard else math.inf)
         self._timers = timers = Timers()
         self._table = table = MemberTable(config.limits, rng)
         self._outbox = outbox = Outbox(own, table, config)
