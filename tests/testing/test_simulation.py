@@ -185,6 +185,51 @@ def test_a_sleep_takes_as_long_as_the_process_s_own_clock_says() -> None:
     assert world.heard == [("fast", 8.0), ("right", 10.0), ("slow", 20.0)]
 
 
+@pytest.mark.parametrize(
+    ("ppm", "wakes_at_s"),
+    [(0, 60), (1_000_000, 35), (-500_000, 110), (-1_000_000, 70)],
+    ids=["right", "twice as fast", "half as fast", "stands still for ten seconds"],
+)
+def test_a_long_sleep_follows_its_clock_and_is_looked_at_only_when_that_changes(
+    ppm: int, wakes_at_s: int
+) -> None:
+    world = World()
+    with world.sim as sim:
+
+        async def live(node: Node) -> None:
+            await node.pace.sleep(60)
+            world.heard.append(world.seconds())
+
+        node = world.node(live)
+        sim.after(10 * SECOND_NS, node.clock.drift, ppm)
+        if ppm == -1_000_000:
+            sim.after(20 * SECOND_NS, node.clock.drift, 0)
+        sim.run(until_ns=200 * SECOND_NS)
+    assert world.heard == [pytest.approx(wakes_at_s, abs=1e-8)]
+    assert sim.ran <= 8
+
+
+def test_an_alarm_of_an_earlier_life_does_not_ring_when_the_clock_changes() -> None:
+    world = World()
+    with world.sim as sim:
+
+        async def live(node: Node) -> None:
+            await node.pace.sleep(60)
+            world.heard.append((node.life, world.seconds()))
+
+        node = world.node(live)
+        sim.run(until_ns=10 * SECOND_NS)
+        node.kill()
+        node.clock.reboot()
+        node.start()
+        ran = sim.ran
+        node.clock.drift(1_000_000)
+        # Its boot clock began anew: by that, the old alarm would be due much later.
+        sim.run(until_ns=2_000 * SECOND_NS)
+    assert world.heard == [(2, 40)]
+    assert sim.ran - ran == 4
+
+
 def test_a_limit_skips_the_rest_of_its_block_and_only_that() -> None:
     world = World()
 

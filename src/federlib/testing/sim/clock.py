@@ -25,6 +25,14 @@ class Timeline(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """What counts on the rate of a clock."""
+
+    def adjust(self) -> None:
+        """Take in that it has changed."""
+        ...
+
+
 class SimulatedClock:
     """A `Clock` on virtual time: boot clock with a rate error, wall clock with an offset too.
 
@@ -49,6 +57,8 @@ class SimulatedClock:
         self._wall_ahead_ns = EPOCH_NS - self._boot_ns + sim.now_ns + offset_ns
         self._asleep_ns = 0
         self._rate = _MILLION
+        # In order: a set would be gone through in the order of addresses.
+        self._followers: dict[Follower, None] = {}
         self.drift(drift_ppm)
 
     def wall_ns(self) -> int:
@@ -79,6 +89,16 @@ class SimulatedClock:
             raise InvalidInput("ppm", expected=f"an integer, -{_MILLION} or more", found=ppm)
         self._boot_ns, self._origin_ns = self.boot_ns(), self._sim.now_ns
         self._rate = _MILLION + ppm
+        for follower in tuple(self._followers):
+            follower.adjust()
+
+    def follow(self, follower: Follower) -> None:
+        """Have somebody told when the rate changes."""
+        self._followers[follower] = None
+
+    def unfollow(self, follower: Follower) -> None:
+        """Have it told no more; without effect if it was not."""
+        self._followers.pop(follower, None)
 
     def step_wall(self, by_ns: int) -> None:
         """Set the wall clock forward or back."""

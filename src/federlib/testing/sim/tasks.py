@@ -337,31 +337,46 @@ class _Limit:
 class Alarm:
     """Rings once the clock of a process has counted so many seconds, whatever it does meanwhile."""
 
-    __slots__ = ("_due_ns", "_host", "_ring", "is_off")
+    __slots__ = ("_due_ns", "_host", "_life", "_ring", "_turn", "is_off")
 
     def __init__(self, host: Host, seconds: float, ring: Callable[[], object]) -> None:
         self.is_off: bool = False
         self._host = host
+        self._life = host.life
         self._ring = ring
+        self._turn = 0
         clock, passing_ns = host.clock, math.ceil(seconds * SECOND_NS)
         self._due_ns = clock.boot_ns() + passing_ns
         self._arm(clock.takes(passing_ns))
 
-    def _look(self, _nothing: object) -> None:
-        if not self.is_off:
-            self._arm(self._host.clock.until(self._due_ns))
-
     def _arm(self, left_ns: int) -> None:
         if left_ns > SECOND_NS:
-            # Its clock may be slower or quicker by then, or stand still for a while.
-            self._host.later(SECOND_NS, self._look, None)
+            # Its clock may be slower or quicker by then; within a second that is not much.
+            self._host.clock.follow(self)
+            self._host.later(left_ns, self._end_long, self._turn)
         else:
             self._host.later(left_ns, self._end, None)
 
+    def adjust(self) -> None:
+        """Ring at another time: the rate of the clock has changed."""
+        self._turn += 1
+        clock = self._host.clock
+        clock.unfollow(self)
+        if not self.is_off and self._life == self._host.life:
+            self._arm(clock.until(self._due_ns))
+
+    def _end_long(self, turn: int) -> None:
+        if turn == self._turn:
+            self._host.clock.unfollow(self)
+            self._end(None)
+
     def _end(self, _nothing: object) -> None:
-        if self._host.clock.until(self._due_ns):
-            self._look(None)
-        elif not self.is_off:
+        if self.is_off:
+            return
+        left_ns = self._host.clock.until(self._due_ns)
+        if left_ns:
+            self._arm(left_ns)
+        else:
             self._ring()
 
 
