@@ -24,14 +24,13 @@ NEW = "sqlite:///new.db"
 
 def populate(fleet: Fleet) -> None:
     """Leave a free lease with token 2 and a record of somebody else."""
-    for token in ("1", "2"):
-        taken = fleet.call("lease", "acquire", "nightly", "--holder", "me", "--ttl", "60")
-        assert (taken.code, taken.out) == (0, f"{token}\n")
-        assert fleet.call("lease", "release", "nightly", "--token", token).code == 0
-    fleet.ask(put_foreign)
+    fleet.ask(_populate)
 
 
-async def put_foreign(fed: Federation) -> None:
+async def _populate(fed: Federation) -> None:
+    for token in (1, 2):
+        async with fed.hold("nightly", ttl_s=60) as held:
+            assert held.token == token
     await fed.store.commit(Transaction((Put("theirs/x", b"\xff"),)))
 
 
