@@ -40,7 +40,7 @@ from federlib.membership.node import NodeId
 from federlib.membership.roles import PeerRole
 
 NODE = NodeId("gate-1", 1_700_000_000_000)
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 numbers = st.integers(0, 2**53)
 nodes = st.builds(NodeId, st.text(min_size=1, max_size=128).filter(str.isprintable), numbers)

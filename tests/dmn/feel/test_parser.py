@@ -342,7 +342,7 @@ def test_a_text_has_a_largest_size() -> None:
         compile_expression('"' + "a" * 10_000_000 + '"')
 
 
-def test_a_text_of_100_kilobytes_is_read_in_linear_time() -> None:
+def test_a_long_text_is_read_in_linear_time() -> None:
     def seconds(text: str) -> float:
         start = time.process_time()
         try:
@@ -365,8 +365,8 @@ def test_a_text_of_100_kilobytes_is_read_in_linear_time() -> None:
         "1.5",
         "[",
     ):
-        short = max(seconds("[" + piece * (10_000 // len(piece))), 0.005)
-        assert seconds("[" + piece * (100_000 // len(piece))) < 60 * short, piece
+        short = max(seconds("[" + piece * (3_000 // len(piece))), 0.002)
+        assert seconds("[" + piece * (30_000 // len(piece))) < 60 * short, piece
 
 
 WORDS = """
