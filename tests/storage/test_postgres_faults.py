@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from federlib.storage import (
     Batch,
     Committed,
     Conflicted,
+    Delete,
     NotSeen,
     Put,
     RecordStore,
@@ -200,6 +202,24 @@ async def test_a_database_that_is_serializable_or_drops_idle_sessions_changes_no
             counter = await one.get("counter")
             assert counter is not None
             assert counter.value == b"80"
+
+
+async def test_what_a_role_presets_changes_nothing(postgres_server: PostgresServer) -> None:
+    role = f"odd_{secrets.token_hex(4)}"
+    url = new_url(postgres_server).replace("federlib@", f"{role}@")
+    run(postgres_server, f"CREATE ROLE {role} LOGIN SUPERUSER",
+        f"ALTER ROLE {role} SET client_encoding = 'LATIN1'",
+        f"ALTER ROLE {role} SET array_nulls = off",
+        f"ALTER ROLE {role} SET standard_conforming_strings = off")  # fmt: skip
+    async with opened(url) as store:
+        for value in (b"1", b"2"):
+            await store.commit(Transaction((Put("ключ", value),)))
+        found = await store.get("ключ")
+        assert found is not None
+        assert found.value == b"2"
+        await store.commit(Transaction((Delete("ключ"),)))
+        assert await store.get("ключ") is None
+        assert await store.check() == []
 
 
 async def _count_ten(store: RecordStore, who: str) -> None:
@@ -460,6 +480,41 @@ async def test_check_finds_what_was_changed_behind_its_back(
         )
         what = {problem.what for problem in await store.check()}
         assert what == {"record k/0", "record k/1", "changes", "receipt t3"}
+
+
+async def test_check_names_a_store_record_that_is_no_json(postgres_server: PostgresServer) -> None:
+    url = new_url(postgres_server)
+    async with opened(url) as store:
+        run(
+            postgres_server,
+            f"UPDATE {schema_of(url)}.record SET value = '\\xff' WHERE key = 'meta/store'",
+        )
+        (problem,) = await store.check()
+        assert (problem.what, problem.expected, problem.found) == (
+            "meta/store", store.engine.store_id, "ff"
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "DELETE FROM {s}.change",
+        "ALTER TABLE {s}.record ADD CHECK (revision < 2) NOT VALID",
+        "ALTER TABLE {s}.change DROP COLUMN keys",
+        "DROP FUNCTION {s}.commit_group",
+        "DROP TABLE {s}.receipt",
+        "UPDATE {s}.store SET revision = 1",
+    ],
+)
+async def test_a_schema_that_was_tampered_with_is_corrupt_and_not_away(
+    postgres_server: PostgresServer, tampering: str
+) -> None:
+    url = new_url(postgres_server)
+    async with opened(url) as store:
+        await store.commit(Transaction((Put("a", b""),), (), "first"))
+        run(postgres_server, tampering.format(s=schema_of(url)))
+        with pytest.raises(CorruptRecord):
+            await store.commit(Transaction((Put("a", b""),), (), "second"))
 
 
 async def test_a_forked_child_is_fenced(postgres_server: PostgresServer) -> None:

@@ -89,6 +89,19 @@ def test_this_host_needs_no_certificate(url: str) -> None:
     assert "sslmode" not in said(url)
 
 
+def test_an_option_of_libpqs_means_what_it_means_to_libpq() -> None:
+    found = said("postgresql://h/d?options=-c%20jit%3Doff&password=a%20b+c&connections=2")
+    assert found["options"] == "-c jit=off"
+    assert found["password"] == "a b+c"
+
+
+def test_a_service_may_be_elsewhere() -> None:
+    assert said("postgresql://?service=prod")["sslmode"] == "verify-full"
+    assert said("postgresql://?service=prod&sslmode=require")["sslmode"] == "require"
+    place = parse_url("postgresql:///fleet", {"PGSERVICE": "prod"})
+    assert conninfo_to_dict(place.conninfo)["sslmode"] == "verify-full"
+
+
 @pytest.mark.parametrize(
     ("url", "named"),
     [
@@ -102,6 +115,16 @@ def test_this_host_needs_no_certificate(url: str) -> None:
         ("postgresql://h/db?schema=pg_catalog", "schema"),
         ("postgresql://h/db?schema=information_schema", "schema"),
         (f"postgresql://h/db?schema={'x' * 64}", "schema"),
+        ("postgresql://h/db?schema=a%25b", "schema"),
+        ("postgresql://h/db?schema={now}", "schema"),
+        ("postgresql://h/db?schema=%00", "schema"),
+        ("postgresql://h/db?schema=%FF", "schema"),
+        ("postgresql://h/db?schema=\ud800", "schema"),
+        ("postgresql://h/db?schema=a&schema=b", "schema"),
+        ("postgresql://h/db?connect_timeout=nan", "connect_timeout"),
+        ("postgresql://h/db?connect_timeout=1e9", "connect_timeout"),
+        ("postgresql://\ud800/db", "store URL"),
+        ("postgresql://h/db?application_name=%FF", "store URL"),
         ("postgresql://h/db?connections=0", "connections"),
         ("postgresql://h/db?connections=1001", "connections"),
         ("postgresql://h/db?connections=-1", "connections"),
@@ -122,6 +145,7 @@ def test_what_cannot_be_meant_is_refused_by_name(url: str, named: str) -> None:
         "postgresql://ada:s3cret@h:port/db",
         "postgresql://h/db?user=ada&password=s3cret",
         "postgresql://ada:s3cret@h/db?schema=",
+        "postgresql://ada:s3cret%FF@h/db",
     ],
 )
 def test_a_password_is_never_shown(url: str) -> None:

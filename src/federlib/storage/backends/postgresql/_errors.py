@@ -8,7 +8,10 @@ from federlib.errors import CorruptRecord, FederlibError, StoreDenied, StoreFull
 
 __all__ = ["Severed", "is_severed", "translate"]
 
-_GONE = {"3F000", "42P01", "42883", "42703", "42P02"}
+_GONE = {"3F000", "P0002", "P0003", "22P02", "22P03", "22021"}
+_GONE_CLASSES = ("42", "23")
+"""Tables or functions are not as we made them, or what lies in them contradicts itself."""
+
 _DENIED = {"42501", "3D000"}
 _DROPPED = {"57P01", "57P02", "57P03", "57P05", "25P03"}
 _HINTS = {
@@ -46,15 +49,15 @@ def translate(error: psycopg.Error, where: str) -> FederlibError:
     """Say in our words why a statement failed; nothing has happened."""
     state = error.sqlstate or _state_in(str(error))
     reason = _reason(error)
-    if state in _GONE:
+    if state.startswith("28") or state in _DENIED:
+        return StoreDenied(where, reason, hint="check user, password and the rights of the user")
+    if state in _GONE or state.startswith(_GONE_CLASSES):
         return CorruptRecord(
             where,
             expected="the tables and functions of a federlib store",
             found=reason,
             hint="it was dropped or is not ours; restore a backup, or use another schema",
         )
-    if state.startswith("28") or state in _DENIED:
-        return StoreDenied(where, reason, hint="check user, password and the rights of the user")
     if state == "53100":
         return StoreFull(where, reason, hint="free some space on the server and retry")
     return Unavailable(where, reason, hint=_HINTS.get(state, ""))

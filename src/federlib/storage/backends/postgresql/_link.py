@@ -34,6 +34,9 @@ _SETTINGS = f"""SELECT
     set_config('idle_in_transaction_session_timeout', '10000', false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('search_path', 'pg_catalog', false),
+    set_config('standard_conforming_strings', 'on', false),
+    set_config('array_nulls', 'on', false),
+    set_config('lock_timeout', '0', false),
     set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('enable_seqscan', 'off', false),
     set_config('enable_hashjoin', 'off', false),
@@ -92,7 +95,10 @@ class Link:
     """
 
     def __init__(self, conninfo: str) -> None:
-        self._connection = _Bounded.connect(conninfo, autocommit=True, prepare_threshold=0)
+        # Told at the start, the encoding wins over what the role or the environment says.
+        self._connection = _Bounded.connect(
+            conninfo, autocommit=True, prepare_threshold=0, client_encoding="UTF8"
+        )
         self._cursor = self._connection.cursor(binary=True)
         self._has_hint = False
         try:

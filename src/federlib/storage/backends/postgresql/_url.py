@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import unicodedata
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote
 
 import attrs
 import psycopg
@@ -21,6 +22,11 @@ _SCHEMES = {"postgresql", "postgres"}
 _MAX_NAME = 63
 _MAX_PORT = 65_535
 _MAX_CONNECTIONS = 1_000
+_OURS = ("schema", "connections")
+_TIMEOUT = re.compile("-?[0-9]{1,9}")
+_NOT_IN_SCHEMA = frozenset("%{}")
+"""Marks of a statement's template; no schema is called so."""
+
 _DEFAULTS = {
     "application_name": "federlib",
     "connect_timeout": "5",
@@ -36,6 +42,7 @@ _VARIABLES = {
     "connect_timeout": "PGCONNECT_TIMEOUT",
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
+    "service": "PGSERVICE",
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
@@ -80,12 +87,10 @@ def parse_url(url: str, environ: Mapping[str, str] | None = None) -> PostgresUrl
             found=shown,
         )
     body, mark, query = rest.partition("?")
-    options = parse_qsl(query, keep_blank_values=True)
-    ours = {name: value for name, value in options if name in {"schema", "connections"}}
-    theirs = urlencode([(name, value) for name, value in options if name not in ours])
+    ours, theirs = _split_options(query)
     try:
         said = conninfo_to_dict(f"postgresql://{body}{mark and '?'}{theirs}")
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         # Its message quotes the URL, password and all.
         raise InvalidInput(
             "store URL", expected="a URL that libpq understands, with options it knows", found=shown
@@ -93,10 +98,17 @@ def parse_url(url: str, environ: Mapping[str, str] | None = None) -> PostgresUrl
     for port in str(said.get("port") or "").split(","):
         if port and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= _MAX_PORT):
             raise InvalidInput("store URL", expected=f"a port of 1 to {_MAX_PORT}", found=shown)
+    timeout = str(said.get("connect_timeout") or "5")
+    if not _TIMEOUT.fullmatch(timeout):
+        raise InvalidInput(
+            "store URL option connect_timeout", expected="whole seconds", found=timeout
+        )
     found = _with_variables(said, os.environ if environ is None else environ)
     hosts = ",".join(found.get(name, "") for name in ("host", "hostaddr"))
     defaults = dict(_DEFAULTS)
-    if "sslmode" not in found and any(map(_is_elsewhere, hosts.split(","))):
+    # A service's file may name any host.
+    is_elsewhere = "service" in found or any(map(_is_elsewhere, hosts.split(",")))
+    if "sslmode" not in found and is_elsewhere:
         defaults |= {"sslmode": "verify-full", "sslrootcert": "system"}
     left_out = {name: value for name, value in defaults.items() if name not in found}
     conninfo = make_conninfo("", **{**left_out, **said})
@@ -106,6 +118,27 @@ def parse_url(url: str, environ: Mapping[str, str] | None = None) -> PostgresUrl
         schema=_schema(ours.get("schema", "federlib")),
         connections=_connections(ours.get("connections", "4")),
     )
+
+
+def _split_options(query: str) -> tuple[dict[str, str], str]:
+    """Return our options, decoded, and libpq's as they stand: to it `+` is no space."""
+    ours: dict[str, str] = {}
+    theirs: list[str] = []
+    for part in filter(None, query.split("&")):
+        name, _, raw = part.partition("=")
+        if name not in _OURS:
+            theirs.append(part)
+            continue
+        try:
+            value = unquote(raw, errors="strict")
+        except UnicodeDecodeError:
+            value = ""
+        if name in ours or not value:
+            raise InvalidInput(
+                f"store URL option {name}", expected="once, with a value in UTF-8", found=raw
+            )
+        ours[name] = value
+    return ours, "&".join(theirs)
 
 
 def _with_variables(said: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
@@ -127,10 +160,11 @@ def _is_elsewhere(host: str) -> bool:
 
 def _schema(name: str) -> str:
     is_short = 0 < len(name.encode("utf-8", "replace")) <= _MAX_NAME
-    if not is_short or name.startswith("pg_") or name == "information_schema":
-        raise InvalidInput(
-            "store URL option schema", expected="1 to 63 bytes, not pg_…", found=name
-        )
+    is_plain = not any(unicodedata.category(c) in {"Cc", "Cs"} for c in name)
+    is_reserved = name.startswith("pg_") or name == "information_schema"
+    if not is_short or not is_plain or is_reserved or _NOT_IN_SCHEMA & set(name):
+        expected = "1 to 63 bytes, not pg_…, without %, {, } and control characters"
+        raise InvalidInput("store URL option schema", expected=expected, found=name)
     return name
 
 
