@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # Few ask for a gate, and it takes long to import.
 __all__ = ["STORE_ENV", "Parts", "Setup", "check_close_timeout", "named_store"]
 
 STORE_ENV = "FEDERLIB_STORE"
+"""Names the store where neither argument nor option does."""
 
 
 def named_store(url: str | RecordStore | None) -> str | RecordStore:

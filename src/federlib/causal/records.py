@@ -42,10 +42,15 @@ MAX_COVARIATES = 16
 FORMAT = 1
 
 Mode = Literal["off", "advisory", "enforced"]
+"""Whether an action is asked for a hypothesis, and refused without a sound one."""
+
 Ruling = Literal["passed", "advised", "refused"]
+"""What the gate says of one command."""
+
 Direction = Literal["decrease", "increase"]
 Design = Literal["difference_in_differences", "before_after"]
 Finding = Literal["supported", "refuted", "inconclusive"]
+"""What an intervention made of the hypothesis behind it."""
 
 _INT64 = 2**63 - 1
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

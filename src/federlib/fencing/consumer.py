@@ -30,6 +30,7 @@ from federlib.telemetry import SILENT, Telemetry
 __all__ = ["Actuation", "ActuationStatus", "CommandConsumer", "Handler", "Reconcile"]
 
 ActuationStatus = Literal["applied", "noop", "actuation_failed"]
+"""What became of a command that was admitted."""
 
 _STATUSES = ("applied", "noop", "actuation_failed")
 _ATTEMPTS = 16

@@ -26,6 +26,7 @@ from federlib.graph.line import Line
 __all__ = ["NODE_STATES", "Frontier", "NodeState"]
 
 NodeState = Literal["pending", "ready", "running", "success", "failed", "blocked"]
+"""Where a node is on its way; `blocked` is behind one that failed."""
 
 NODE_STATES: tuple[NodeState, ...] = (
     "pending",

@@ -45,7 +45,10 @@ from federlib.identity.records import (
 __all__ = ["DEFAULT_ROOT", "IDENTITY_ROOT_ENV", "IdentityStore", "identity_root"]
 
 IDENTITY_ROOT_ENV = "OPAL_IDENTITY_ROOT"
+"""Names the directory of identities where no argument does."""
+
 DEFAULT_ROOT = "runtime/identities"
+"""The directory of identities where nothing else is named; relative to the present one."""
 
 # Claims never wait for each other, only for the disk: a few threads are plenty.
 _THREADS = 2

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 Role = Literal["leader", "follower", "observer"]
+"""What a member is; an observer cannot reach the store, and follows nobody."""
 
 
 @attrs.frozen(kw_only=True)

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 LEASE_BACKEND_ENV = "ORXAQ_AUTONOMY_LEADER_LEASE_BACKEND"
+"""Names the backend of leases where no argument does."""
 
 _PATHS = {
     "file": ("ORXAQ_AUTONOMY_LEADER_LEASE_FILE_DIR", "runtime/leases"),

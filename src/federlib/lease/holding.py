@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 OnLoss = Literal["cancel", "mark"]
+"""When a lease is lost, its block is cancelled, or it is marked and goes on."""
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a release, or leaving the queue, may take; seconds."""

@@ -20,7 +20,10 @@ __all__ = [
 ]
 
 LEASE_TTL_ENV = "OPAL_LEASE_TTL_SECS"
+"""The ttl of leases where no argument says it; seconds."""
+
 DEFAULT_TTL_S = 15.0
+"""The ttl of leases where nothing else is said; seconds."""
 
 # A ttl is stored in whole milliseconds; a day is far beyond any use of a lease.
 MIN_TTL_S, MAX_TTL_S = 0.001, 86_400.0

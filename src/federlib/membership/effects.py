@@ -232,5 +232,7 @@ Event: TypeAlias = (
     | StaleUnconfirmed
     | PeerConfirmed
 )
+"""What members learn of one another."""
 
 Effect: TypeAlias = Send | WakeAt | Event
+"""What the core asks of its shell."""

@@ -35,6 +35,7 @@ class EventsMissed(msgspec.Struct, frozen=True):
 
 
 ServerEvent: TypeAlias = Event | EventsMissed
+"""What a server tells whoever listens."""
 
 
 class EventFeed:

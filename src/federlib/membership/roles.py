@@ -103,7 +103,6 @@ class RoleBasedConfirmationStrategy:
             )
 
 
-# Source of all three: seed 12.4.4.
 GATE_STRATEGY = RoleBasedConfirmationStrategy(
     passive_timeout=120.0,
     enable_proactive_confirmation=True,
@@ -112,6 +111,8 @@ GATE_STRATEGY = RoleBasedConfirmationStrategy(
     use_vivaldi=True,
     load_multiplier_max=3.0,
 )
+"""Of gates; seed 12.4.4."""
+
 MANAGER_STRATEGY = RoleBasedConfirmationStrategy(
     passive_timeout=90.0,
     enable_proactive_confirmation=True,
@@ -120,6 +121,8 @@ MANAGER_STRATEGY = RoleBasedConfirmationStrategy(
     use_vivaldi=True,
     load_multiplier_max=5.0,
 )
+"""Of managers; seed 12.4.4."""
+
 WORKER_STRATEGY = RoleBasedConfirmationStrategy(
     passive_timeout=180.0,
     enable_proactive_confirmation=False,
@@ -128,6 +131,7 @@ WORKER_STRATEGY = RoleBasedConfirmationStrategy(
     use_vivaldi=False,
     load_multiplier_max=10.0,
 )
+"""Of workers, who are never probed; seed 12.4.4."""
 
 
 _strategy = instance(RoleBasedConfirmationStrategy)

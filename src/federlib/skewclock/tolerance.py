@@ -16,6 +16,8 @@ from federlib.errors import InvalidInput
 __all__ = ["SKEW_TOLERANCE_ENV", "SkewTolerance"]
 
 SKEW_TOLERANCE_ENV = "OPAL_CLOCK_SKEW_TOLERANCE_SECS"
+"""How much the clocks of two machines may differ where no argument says it; seconds."""
+
 _NS = 1_000_000_000
 
 

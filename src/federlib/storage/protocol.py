@@ -121,7 +121,10 @@ class Delete(msgspec.Struct, frozen=True, tag="delete"):
 
 
 Check = AtRevision | Absent
+"""What must hold for a transaction to take effect."""
+
 Write = Put | Delete
+"""What a transaction changes."""
 
 
 class Transaction(msgspec.Struct, frozen=True):
@@ -206,6 +209,7 @@ class Resync(msgspec.Struct, frozen=True, tag="resync"):
 
 
 WatchItem = Batch | Progress | Resync
+"""What a subscription brings."""
 
 
 class StoreMeta(msgspec.Struct, frozen=True):

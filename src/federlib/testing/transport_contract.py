@@ -27,12 +27,14 @@ from federlib.transport import MAX_PACKET, Asked, Received, Transport
 __all__ = ["TransportContract"]
 
 Pair = tuple[Transport, Transport]
+"""Two transports that can reach each other."""
 
 NO_ADDRESSES = (
     "", ":", "localhost:7000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536",
     "127.0.0.1:-1", "127.0.0.1:7000 ", "::1:7000", "[127.0.0.1]:7000", "[::1]", "300.0.0.1:7000",
     "127.0.0.1:\u0667", "\0", "x" * 10_000, "[fe80::1%\0]:7000", None, 7000,
 )  # fmt: skip
+"""Texts that are no address of any transport."""
 
 
 class TransportContract:

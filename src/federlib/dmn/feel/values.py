@@ -40,6 +40,7 @@ __all__ = ["Function", "Overloads", "Range", "RangeOperator", "Value"]
 Value: TypeAlias = (
     "bool | Decimal | str | _Temporal | list[Value] | dict[str, Value] | _Special | None"
 )
+"""What FEEL computes with; null is None."""
 
 RangeOperator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
 

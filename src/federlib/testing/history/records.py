@@ -21,6 +21,7 @@ Word = int | str | None
 """What arguments and results are made of."""
 
 Outcome = Literal["ok", "fail", "info"]
+"""A call took effect, did not, or nobody knows (`info`)."""
 
 _INT64 = range(-(2**63), 2**63)
 

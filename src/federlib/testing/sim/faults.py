@@ -33,6 +33,7 @@ Kind = Literal[
     "replay",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+"""All kinds of faults."""
 
 OF_ONE = frozenset[Kind](
     {
