@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Coroutine
@@ -183,6 +184,23 @@ def test_a_sleep_takes_as_long_as_the_process_s_own_clock_says() -> None:
     world.node(sleeper, "slow", drift_ppm=-500_000)
     world.sim.run()
     assert world.heard == [("fast", 8.0), ("right", 10.0), ("slow", 20.0)]
+
+
+@pytest.mark.parametrize("set_to", [700, 0, 1_000_000])
+def test_a_run_collects_garbage_rarely_and_leaves_the_collector_as_it_was(set_to: int) -> None:
+    seen: list[int] = []
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(set_to)
+        with Simulation(1) as sim:
+            sim.after(1, lambda _: seen.append(gc.get_threshold()[0]), None)
+            sim.after(2, lambda _: 1 / 0, None)
+            with pytest.raises(ZeroDivisionError):
+                sim.run()
+        assert gc.get_threshold()[0] == set_to
+    finally:
+        gc.set_threshold(*before)
+    assert seen == [50_000 if set_to == 700 else set_to]
 
 
 @pytest.mark.parametrize(
