@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from federlib.errors import LeaseLost, OutcomeUnknown, Unavailable
+from federlib.errors import CorruptRecord, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease import Busy, Holder, Lease, NotHeld, Released, hold
 from federlib.lease.backends.etcd import EtcdLeaseBackend, open_backend
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
@@ -294,6 +294,21 @@ async def test_a_watch_goes_on_after_a_restart(etcd_server: EtcdCluster) -> None
         lease = await take(backend, ADA, ttl_s=30.0)
         with anyio.fail_after(_PATIENCE_S):
             assert (await anext(states)).lease == lease
+
+
+async def test_another_store_under_the_same_prefix_grants_nothing(
+    etcd_server: EtcdCluster,
+) -> None:
+    url = new_url(etcd_server)
+    prefix = url.partition("prefix=")[2]
+    async with opened(url) as backend:
+        lease = await take(backend, ADA)
+        await backend.release(lease)
+        # What a member of another cluster says that answers at the same address.
+        write(etcd_server, put_op(f"{prefix}k/meta/store", b'{"store_id":"other","format":1}'))
+        for queue in (False, True):
+            with pytest.raises(CorruptRecord, match="other"):
+                await backend.acquire("job", BEN, ttl_s=2.0, queue=queue)
 
 
 async def test_a_token_rises_even_where_etcds_revisions_went_back(

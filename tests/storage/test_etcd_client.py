@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
 import pytest
 
 from federlib.errors import OutcomeUnknown, StoreDenied, StoreFull, Unavailable
@@ -195,12 +196,30 @@ def test_a_late_refusal_does_not_make_the_first_try_undone() -> None:
         ask(gateway.endpoint, safety="repeatable")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"succeeded":7}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b"<html>", b'{"succeeded":7}', b"\xff", b'{"x":' + b"[" * 50_000],
+    ids=lambda body: str(body[:20]),
+)
 def test_an_answer_that_is_not_etcds_is_no_answer(body: bytes) -> None:
     with Gateway(answer(body)) as gateway, pytest.raises(OutcomeUnknown):
         ask(gateway.endpoint, safety="once")
     with Gateway(*[answer(body)] * 2) as gateway, pytest.raises(Unavailable):
         ask(gateway.endpoint, safety="read")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"header":{"revision":"9223372036854775808"}}',
+        b'{"header":{"revision":"-7"}}',
+        b'{"kvs":[{"mod_revision":"99999999999999999999"}]}',
+        b'{"more":true}',
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(body: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        wire.read_range(body)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +254,9 @@ def test_a_lost_question_for_a_token_sends_nothing() -> None:
 
 def test_a_token_in_a_strange_answer_is_not_shown() -> None:
     with Gateway(answer({"token": ["s3cret"]})) as gateway, pytest.raises(Unavailable) as caught:
+        ask(gateway.endpoint, safety="once", user="u:p@")
+    assert "s3cret" not in f"{caught.value} {caught.value.__cause__!r}"
+    with Gateway(answer({"token": "s3cret\n"})) as gateway, pytest.raises(Unavailable) as caught:
         ask(gateway.endpoint, safety="once", user="u:p@")
     assert "s3cret" not in f"{caught.value} {caught.value.__cause__!r}"
 

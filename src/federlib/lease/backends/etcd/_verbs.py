@@ -40,6 +40,7 @@ from federlib.lease.queue import GRANT_GRACE_S, MAX_REMOVED, MAX_WAITERS
 from federlib.skewclock import Clock
 from federlib.storage.backends.etcd import _wire as wire
 from federlib.storage.backends.etcd._client import PATIENCE_S, Ask, Reply
+from federlib.storage.backends.etcd._commits import guard, is_same_store, other_store
 from federlib.storage.backends.etcd._engine import EtcdEngine
 from federlib.storage.backends.etcd._errors import Refusal
 
@@ -167,7 +168,10 @@ class Verbs:
             boot_ns=session.sent_boot_ns,
         )
         own = self._places.get(place)
+        home = self._engine.place
         compare = [
+            # A member of another cluster would grant it a second time.
+            *guard(home),
             wire.created_at(keys.held, 0),
             wire.modified_at(self.names.floor, floor_revision),
             *self._compare_line(keys, place, own, skipped),
@@ -180,7 +184,11 @@ class Verbs:
         ]
         if own is not None:
             success.append(wire.delete(place))
-        failure = [*self._reads(keys), wire.read(self.names.floor)]
+        failure = [
+            *self._reads(keys),
+            wire.read(self.names.floor),
+            wire.read(home.layout.meta),
+        ]
         if wait is not None:
             failure.insert(0, lease_wire.put_for(place, b"", wait.lease_id))
         answer = self._write("acquire", compare, success, failure, deadline.left_s).answer
@@ -195,7 +203,9 @@ class Verbs:
             self._forget_place(claim.place)
             sessions.settle(place, session)
             return held.lease(keys.name, floor + revision)
-        ranges = [one.response_range for one in answer.responses[-4:]]
+        ranges = [one.response_range for one in answer.responses[-5:]]
+        if not is_same_store(home, ranges[4].kvs):
+            raise other_store(home, ranges[4].kvs)
         found = Picture.of(keys, answer.header.revision, *ranges[:3])
         kvs = ranges[3].kvs
         self._floor = (read_floor(kvs[0]), kvs[0].mod_revision) if kvs else (0, 0)

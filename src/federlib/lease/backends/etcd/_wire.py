@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from federlib.storage.backends.etcd._wire import Header, JsonObject
+from federlib.storage.backends.etcd._wire import Header, JsonObject, reader
 
 __all__ = [
     "GRANT",
@@ -33,8 +33,8 @@ class _KeptLine(msgspec.Struct, frozen=True):
     result: LeaseAnswer
 
 
-_granted = msgspec.json.Decoder(LeaseAnswer, strict=False).decode
-_kept = msgspec.json.Decoder(_KeptLine, strict=False).decode
+_granted = reader(LeaseAnswer)
+_kept = reader(_KeptLine)
 
 
 def read_granted(body: bytes) -> LeaseAnswer:

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from federlib.errors import FederlibError, StoreDenied, StoreFull, Unavailable
+from federlib.storage.backends.etcd._wire import reader
 
 __all__ = ["Compacted", "Lost", "Refusal", "Unusable", "read_refusal", "refusal"]
 
@@ -92,13 +93,13 @@ class _Problem(msgspec.Struct, frozen=True):
     code: int = 2
 
 
-_decoder = msgspec.json.Decoder(_Problem, strict=False)
+_read_problem = reader(_Problem)
 
 
 def read_refusal(status: int, body: bytes) -> Refusal:
     """Read an answer whose status is not 200."""
     try:
-        problem = _decoder.decode(body)
+        problem = _read_problem(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _read_foreign(status)
     reason = (problem.message or problem.error or f"HTTP status {status}")[:_MAX_REASON]

@@ -9,6 +9,7 @@ Source: etcd's API, `rpc.proto` and `kv.proto`, v3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -37,6 +38,7 @@ __all__ = [
     "read_auth",
     "read_range",
     "read_watch",
+    "reader",
     "txn",
     "txn_reader",
     "value_is",
@@ -50,6 +52,11 @@ WATCH = "/v3/watch"
 AUTHENTICATE = "/v3/auth/authenticate"
 
 JsonObject = dict[str, object]
+Revision = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
+"""What fits into a header of HTTP."""
+
+_T = TypeVar("_T")
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +64,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
     cluster_id: int = 0
     member_id: int = 0
-    revision: int = 0
+    revision: Revision = 0
     raft_term: int = 0
 
 
@@ -66,8 +73,8 @@ class KeyValue(msgspec.Struct, frozen=True, gc=False):
 
     key: bytes = b""
     value: bytes = b""
-    create_revision: int = 0
-    mod_revision: int = 0
+    create_revision: Revision = 0
+    mod_revision: Revision = 0
     version: int = 0
     lease: int = 0
 
@@ -79,6 +86,10 @@ class RangeAnswer(msgspec.Struct, frozen=True):
     kvs: tuple[KeyValue, ...] = ()
     more: bool = False
     count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.more and not self.kvs:
+            raise ValueError("more keys behind none")
 
 
 class OpAnswer(msgspec.Struct, frozen=True):
@@ -98,7 +109,7 @@ class TxnAnswer(msgspec.Struct, frozen=True):
 class AuthAnswer(msgspec.Struct, frozen=True):
     """The token of a user."""
 
-    token: str
+    token: Token
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
@@ -135,11 +146,26 @@ class WatchLine(msgspec.Struct, frozen=True):
 
 
 encode = msgspec.json.Encoder().encode
-# Not strict: integers come as text.
-read_range = msgspec.json.Decoder(RangeAnswer, strict=False).decode
-_read_txn = msgspec.json.Decoder(TxnAnswer, strict=False).decode
-read_auth = msgspec.json.Decoder(AuthAnswer, strict=False).decode
-read_watch = msgspec.json.Decoder(WatchLine, strict=False).decode
+
+
+def reader(kind: type[_T]) -> Callable[[bytes], _T]:
+    """Return what reads JSON of that kind; it raises `msgspec.DecodeError` and nothing else."""
+    # Not strict: integers come as text.
+    decoder = msgspec.json.Decoder(kind, strict=False)
+
+    def read_one(body: bytes) -> _T:
+        try:
+            return decoder.decode(body)
+        except RecursionError:
+            raise msgspec.DecodeError("JSON is nested too deeply") from None
+
+    return read_one
+
+
+read_range = reader(RangeAnswer)
+_read_txn = reader(TxnAnswer)
+read_auth = reader(AuthAnswer)
+read_watch = reader(WatchLine)
 
 
 def txn_reader(*, success: int, failure: int) -> Callable[[bytes], TxnAnswer]:
