@@ -10,7 +10,7 @@ import anyio
 import psycopg
 import pytest
 
-from federlib.errors import LeaseLost, OutcomeUnknown, Unavailable
+from federlib.errors import CorruptRecord, LeaseLost, OutcomeUnknown, Unavailable
 from federlib.lease import Busy, Holder, Lease, NotHeld, Released, hold
 from federlib.lease.backends.postgresql import PostgresLeaseBackend, open_backend
 from federlib.skewclock import Clock, SkewTolerance, SystemClock
@@ -274,3 +274,30 @@ async def test_a_name_is_forgotten_only_together_with_a_higher_floor(
         assert await backend.floor() == 1_000
         await backend.release((await backend.inspect("job")).lease or lease)
         assert (await take(backend, ADA)).fencing_token == 1_001
+
+
+async def test_a_connection_to_another_store_grants_nothing(
+    postgres_server: PostgresServer,
+) -> None:
+    url = new_url(postgres_server)
+    schema = url.partition("schema=")[2]
+    async with opened(url) as backend:
+        await backend.release(await take(backend, ADA))
+        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+            connection.execute(f"UPDATE {schema}.store SET store_id = 'other'".encode())
+        # As when the next of several hosts is asked, and belongs to another cluster.
+        terminate_all(postgres_server)
+        with pytest.raises(CorruptRecord, match="other"):
+            await take(backend, BEN)
+
+
+async def test_a_floor_that_was_deleted_is_told(postgres_server: PostgresServer) -> None:
+    url = new_url(postgres_server)
+    async with opened(url) as backend:
+        await backend.release(await take(backend, ADA))
+        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+            connection.execute(f"DELETE FROM {url.partition('schema=')[2]}.lease_floor".encode())
+        with pytest.raises(CorruptRecord, match="lease_floor"):
+            await backend.floor()
+        with pytest.raises(CorruptRecord, match="lease_floor"):
+            await backend.raise_floor(7)

@@ -184,11 +184,21 @@ class Verbs:
 
     def floor(self) -> int:
         """Read the floor."""
-        return cast("int", self._plainly(self._sql.floor, {})[0][0])
+        rows = self._plainly(self._sql.floor, {})
+        if not rows:
+            raise CorruptRecord(
+                f"{self._where}, leases",
+                expected="one row in table lease_floor",
+                found="none",
+                hint="insert (format, token) as at least the highest token ever granted",
+            )
+        return cast("int", rows[0][0])
 
     def raise_floor(self, token: int) -> None:
         """Make every later grant higher than `token`."""
         self._plainly(self._sql.raise_floor, {"token": token})
+        # Where the row is gone, nothing was raised.
+        self.floor()
 
     def collect(self, free_before_ns: int) -> int:
         """Forget names that have been free since before an instant; return how many."""
@@ -238,6 +248,8 @@ class Verbs:
         if self._link is None:
             link = self._engine.connect()
             try:
+                # Of several hosts it may be one of another cluster.
+                self._engine.require_store(link)
                 self._set_up(link)
             except BaseException:
                 link.close()

@@ -109,6 +109,15 @@ class PostgresEngine(GroupingEngine):
         """
         self._check_open()
 
+    def require_store(self, link: Link) -> None:
+        """Raise unless a connection leads to the store that was opened.
+
+        Raises:
+            CorruptRecord: Another one lies there.
+            psycopg.Error, Severed: As `Link.ask`.
+        """
+        self._rows.revision(link, self._store_id)
+
     def _read(self, request: Callable[[Link], _T]) -> _T:
         self._check_open()
         try:
