@@ -377,3 +377,20 @@ async def test_a_stream_that_is_cut_again_and_again_in_silence_is_nothing_to_tel
                     await anyio.sleep(0.02)
             last = await put(store, "b")
             assert [b.revision for b in await catch_up(changes, last)] == [last]
+
+
+async def test_a_revision_that_went_back_is_another_history(url: str) -> None:
+    engine = await anyio.to_thread.run_sync(open_engine, url)
+    try:
+        head = engine.read_revision()
+        # As a backup leaves it: somebody has read further than the store has got.
+        assert engine.read_changes(head, 10) == []
+        assert engine.read_changes(head + 1, 10) is None
+        feed = engine.open_feed(lambda: None)
+        try:
+            assert feed.read_changes(head + 1, 10) is None
+            assert feed.read_changes(head, 10) == []
+        finally:
+            feed.close()
+    finally:
+        engine.close(1.0)

@@ -30,6 +30,7 @@ from federlib.storage import (
     NotSeen,
     Put,
     RecordStore,
+    Resync,
     Transaction,
 )
 from federlib.storage.backends.postgresql import PostgresStore
@@ -541,3 +542,34 @@ async def test_the_servers_clock_can_be_read(postgres_server: PostgresServer) ->
         before = clock.wall_ns()
         server = await store.server_now_ns()
         assert before - 1_000_000 <= server <= clock.wall_ns() + 1_000_000
+
+
+async def test_a_revision_that_went_back_is_another_history(
+    postgres_server: PostgresServer,
+) -> None:
+    url = new_url(postgres_server)
+    s = schema_of(url)
+    async with opened(url) as store:
+        for i in range(4):
+            await store.commit(Transaction((Put("a", b"%d" % i),)))
+        async with store.watch("", after=5) as items:
+            # As a backup leaves it.
+            run(
+                postgres_server,
+                f"BEGIN; DELETE FROM {s}.change WHERE revision > 2; "
+                f"UPDATE {s}.store SET revision = 2; COMMIT",
+            )
+            assert store.engine.read_changes(5, 10) is None
+            with anyio.fail_after(_PATIENCE_S):
+                while not isinstance(await anext(items), Resync):
+                    pass
+
+
+@pytest.mark.parametrize("revision", [0, -1, 2**63, 2**64 + 1])
+async def test_a_revision_that_no_record_has_is_a_conflict(
+    postgres_server: PostgresServer, revision: int
+) -> None:
+    async with opened(new_url(postgres_server)) as store:
+        for key in ("absent", "meta/store"):
+            found = await store.commit(Transaction((Put("a", b""),), (AtRevision(key, revision),)))
+            assert isinstance(found, Conflicted)

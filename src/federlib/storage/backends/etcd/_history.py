@@ -104,7 +104,8 @@ def read_history(source: Source, after: int, limit: int) -> Sequence[Batch] | No
     """
     head = source.read_revision()
     if after >= head:
-        return []
+        # Below it: restored from a backup, and what comes next is another history.
+        return [] if after == head else None
     stream = open_watch(source, after, silence_s=_SILENCE_S)
     try:
         batches = _collect(stream, source, after, limit, head)

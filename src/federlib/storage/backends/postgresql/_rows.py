@@ -16,6 +16,7 @@ from federlib.storage.limits import MAX_PAGE_BYTES
 from federlib.storage.protocol import (
     AtRevision,
     Batch,
+    Check,
     Committed,
     Conflicted,
     Event,
@@ -144,7 +145,8 @@ class Statements:
         self._require(store_id, cast("str", rows[0][0]))
         head = cast("int", rows[0][1])
         if rows[0][2] != after + 1:
-            return None if head > after else ()
+            # Below it: restored from a backup, and what comes next is another history.
+            return () if head == after else None
         return [_batch(row[2:]) for row in rows]
 
     def commit(
@@ -167,7 +169,7 @@ class Statements:
                 [None if one.id is None else digest_of(one) for one in group],
                 _ends(len(one.checks) for one in group),
                 [check.key for check in checks],
-                [Int8(c.revision if isinstance(c, AtRevision) else 0) for c in checks],
+                [Int8(_expected(check)) for check in checks],
                 _ends(len(those) for those in writes),
                 [write.key for write in flat],
                 [write.value if isinstance(write, Put) else None for write in flat],
@@ -193,6 +195,13 @@ class Statements:
 
 
 _COMMITTED, _CONFLICT, _REPEATED, _OTHER_ID, _OTHER_STORE = 0, 1, 2, 3, 9
+
+
+def _expected(check: Check) -> int:
+    """Return the revision to compare; 0 is 'absent', and -1 that no record ever has."""
+    if not isinstance(check, AtRevision):
+        return 0
+    return check.revision if 1 <= check.revision < 2**63 else -1
 
 
 def _ends(sizes: Iterable[int]) -> list[Int4]:
