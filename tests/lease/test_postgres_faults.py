@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
+import msgspec
 import psycopg
 import pytest
 
@@ -301,3 +302,10 @@ async def test_a_floor_that_was_deleted_is_told(postgres_server: PostgresServer)
             await backend.floor()
         with pytest.raises(CorruptRecord, match="lease_floor"):
             await backend.raise_floor(7)
+
+
+async def test_a_token_beyond_64_bit_is_nobodys(postgres_server: PostgresServer) -> None:
+    async with opened(new_url(postgres_server)) as backend:
+        forged = msgspec.structs.replace(await take(backend, ADA), fencing_token=2**63)
+        assert isinstance(await backend.renew(forged), NotHeld)
+        assert isinstance(await backend.release(forged), NotHeld)

@@ -110,7 +110,7 @@ class Verbs:
         holder = Holder(lease.holder_id, lease.session)
         params = {
             **self._naming(lease.name, holder),
-            "token": lease.fencing_token,
+            "token": _comparable(lease.fencing_token),
             "ttl": lease.ttl_ms,
         }
         row = self._plainly(self._sql.renew, params, patience_s=_patience_s(lease.ttl_ms))[0]
@@ -122,7 +122,7 @@ class Verbs:
     def release(self, lease: Lease) -> Released | NotHeld:
         """Free it; see `LeaseBackend.release`."""
         holder = Holder(lease.holder_id, lease.session)
-        params = {**self._naming(lease.name, holder), "token": lease.fencing_token}
+        params = {**self._naming(lease.name, holder), "token": _comparable(lease.fencing_token)}
         asked: list[None] = []
 
         def request(link: Link) -> list[Row]:
@@ -285,6 +285,11 @@ class Verbs:
         """Let go of the connection."""
         with self._mutex:
             self._drop()
+
+
+def _comparable(token: int) -> int:
+    """Return a token as the server can compare it: -1, which none ever is, beyond 64 bit."""
+    return token if 0 <= token <= MAX_TOKEN else -1
 
 
 def _patience_s(ttl_ms: int) -> float:
