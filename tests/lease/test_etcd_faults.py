@@ -311,6 +311,19 @@ async def test_another_store_under_the_same_prefix_grants_nothing(
                 await backend.acquire("job", BEN, ttl_s=2.0, queue=queue)
 
 
+async def test_another_store_under_the_same_prefix_renews_and_frees_nothing(
+    etcd_server: EtcdCluster,
+) -> None:
+    url = new_url(etcd_server)
+    async with opened(url) as backend:
+        lease = await take(backend, ADA)
+        # Revisions of two clusters may well be the same.
+        key = f"{url.partition('prefix=')[2]}k/meta/store"
+        write(etcd_server, put_op(key, b'{"store_id":"other","format":1}'))
+        assert isinstance(await backend.renew(lease), NotHeld)
+        assert isinstance(await backend.release(lease), NotHeld)
+
+
 async def test_a_token_rises_even_where_etcds_revisions_went_back(
     etcd_server: EtcdCluster,
 ) -> None:

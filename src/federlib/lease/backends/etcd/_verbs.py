@@ -343,7 +343,7 @@ class Verbs:
                 # Nobody was granted it since, nor was it given back: it may even have run out.
                 answer = self._write(
                     "renewal",
-                    [wire.modified_at(keys.last, granted)],
+                    [*guard(self._engine.place), wire.modified_at(keys.last, granted)],
                     [
                         lease_wire.put_for(keys.held, encode(held), session.lease_id),
                         wire.delete(place),
@@ -373,7 +373,7 @@ class Verbs:
         freed = Grant(token=lease.fencing_token, since_ns=self._clock.wall_ns())
         reply = self._write(
             "release",
-            [wire.modified_at(keys.last, granted)],
+            [*guard(self._engine.place), wire.modified_at(keys.last, granted)],
             [wire.delete(keys.held), wire.put(keys.last, encode(freed))],
             self._reads(keys),
             deadline.left_s,
