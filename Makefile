@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # Most tests wait for a lease to run out, so a few more than there are cores pay.
-PYTEST_JOBS ?= 3
+PYTEST_JOBS ?= 4
 WHEEL_DIR := dist
 PIP := -m pip install --quiet --disable-pip-version-check
 
