@@ -77,7 +77,19 @@ def test_what_the_leader_has_not_taken_is_gone_with_either_of_the_two() -> None:
         end()
         assert not meeting.finishes
     assert meeting.life is None
-    meeting.give(Handout(1, (), ()))
+    meeting.give(Handout(1, (), ()), LIFE)
+
+
+def test_what_was_drafted_for_an_earlier_life_is_not_told_to_the_next() -> None:
+    meeting, told = Handover(), list[AssignRecord | Handout]()
+    meeting.enter(LIFE, told.append)
+    meeting.leave()
+    later = (LIFE[0], LIFE[1], LIFE[2] + 1)
+    meeting.enter(later, told.append)
+    meeting.give(Handout(1, (), ()), LIFE)
+    assert told == []
+    meeting.give(Handout(1, (), ()), later)
+    assert told == [Handout(1, (), ())]
 
 
 def test_one_append_carries_the_end_of_a_task_and_the_next_claim_and_no_other_record() -> None:

@@ -379,7 +379,7 @@ class RunMachine(RuleBasedStateMachine):
         for name, record in draft.assigns.items():
             self.assigns[name].append(record)
         if draft.handout is not None:
-            leader.handover.give(draft.handout)
+            leader.handover.give(draft.handout, leader.inbox.beside)
         return True
 
     def judge(self, transition: Transition, batch: LogBatch, dones: list[DoneRecord]) -> None:

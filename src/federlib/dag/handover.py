@@ -76,9 +76,13 @@ class Handover:
         self._epoch, self._wake = 0, None
         self.finishes.clear()
 
-    def give(self, handout: AssignRecord | Handout) -> None:
-        """Tell the worker of its claims; of no effect if it has left."""
-        if self._take is not None:
+    def give(self, handout: AssignRecord | Handout, life: Life | None) -> None:
+        """Tell the worker of its claims; of no effect if that life of it has left.
+
+        An append may take longer than a life: what was drafted for the one before is not for
+        the worker that is here by then.
+        """
+        if self._take is not None and life == self._life:
             self._take(handout)
 
     def present(self, finish: Finish, epoch: int) -> bool:

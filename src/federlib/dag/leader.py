@@ -380,7 +380,7 @@ class _Reign:
                 return False
             raise Fenced(f"run {self.log.run_id!r}", reason="another leader took over")
         if draft.handout is not None:
-            self.handover.give(draft.handout)
+            self.handover.give(draft.handout, self.inbox.beside)
         kinds = Counter(map(type, draft.batch.t))
         for kind, count in kinds.items():
             self.telemetry.emit(TRANSITIONS, float(count), kind=kind.__name__.lower())
