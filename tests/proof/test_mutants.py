@@ -36,6 +36,17 @@ def test_without_a_mistake_nothing_is_caught(world: str, tmp_path: Path) -> None
     assert hunt(harmless, tmp_path / "copy", 40 if world == "fleet" else 10) is None
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(189, id="a seat without a leader kept the lease of a run that was resumed"),
+        pytest.param(1_073, id="the next life of a worker was told the claims of the one before"),
+    ],
+)
+def test_what_a_store_that_holds_requests_up_has_shown_is_mended(seed: int) -> None:
+    assert WORLDS["held"](seed) == ()
+
+
 def test_a_diff_that_does_not_fit_is_no_mistake_that_was_caught(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("one\ntwo\nthree\n")
     apply("--- a/a.py\n+++ b/a.py\n@@ -1,3 +1,3 @@\n one\n-two\n+zwei\n three\n", tmp_path)

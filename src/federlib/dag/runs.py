@@ -14,6 +14,7 @@ from federlib._tasks import open_task_group
 from federlib.dag.handler import Handler
 from federlib.dag.handover import Handover
 from federlib.dag.leader import RunLeader
+from federlib.dag.patience import follow_key
 from federlib.dag.plan import Plan, split_plan
 from federlib.dag.records import (
     MAX_SLOTS,
@@ -39,6 +40,7 @@ from federlib.telemetry import SILENT, Telemetry
 __all__ = ["Policy", "Run", "Runs"]
 
 _KEPT_LOGS = 64
+_AWAY_PAUSE_S = 0.2
 _MAX_PAUSE_S = 10 * 365 * 86_400.0
 
 
@@ -245,13 +247,36 @@ class Runs:
             telemetry=self._telemetry,
         )
         async with open_task_group() as group:
-            group.start_soon(seat.run)
-            group.start_soon(self._lead, log, seat, handover)
+            group.start_soon(self._stand, log, seat, handover)
             if on_role is not None:
                 group.start_soon(_tell_roles, seat, on_role)
             ended = await worker.run(after=after)
             group.cancel_scope.cancel()
         return ended
+
+    async def _stand(self, log: RunLog, seat: Elector, handover: Handover) -> None:
+        """Take part in the election for as long as the run needs a leader.
+
+        A leader sees its run end before the worker beside it does. If somebody else resumes
+        the run between the two, the worker goes on: then the run needs us again.
+        """
+        while True:
+            async with open_task_group() as group:
+                group.start_soon(seat.run)
+                await self._lead(log, seat, handover)
+                # A seat without anybody to lead would keep the lease from all others.
+                group.cancel_scope.cancel()
+            await self._wait_until_running(log)
+
+    async def _wait_until_running(self, log: RunLog) -> None:
+        while True:
+            try:
+                async with aclosing(follow_key(self._store, log.keys.run)) as records:
+                    async for record in records:
+                        if decode(RunRecord, record).state == "running":
+                            return
+            except (Unavailable, OutcomeUnknown):
+                await anyio.sleep(_AWAY_PAUSE_S)
 
     async def _lead(self, log: RunLog, seat: Elector, handover: Handover) -> None:
         leader = RunLeader(

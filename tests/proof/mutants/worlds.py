@@ -69,8 +69,9 @@ def held(seed: int) -> Sequence[str]:
 
     # Drawn faults hold up half of the requests: then repetitions come as late as the first.
     fault = Fault(at_ms=0, kind="store_slow", for_ms=60_000, amount=2_500)
-    with WorkflowFleet(seed, WorkflowTerms(ttl_s=1.0, tolerance_s=0.5, tasks=6)) as fleet:
-        fleet.store.timeout_ns = (5, 2)[seed % 2] * 1_000_000_000
+    terms = WorkflowTerms(ttl_s=1.0, tolerance_s=0.5, tasks=6, asked=100)
+    with WorkflowFleet(seed, terms) as fleet:
+        fleet.store.timeout_ns = 2_000_000_000
         fleet.store.faults.slow_ppm = 100_000
         fleet.store.faults.slow_ns = fault.amount * 1_000_000
         fleet.run(fault.for_ms // 1_000)

@@ -74,8 +74,14 @@ class Flow:
     requests: tuple[Request, ...]
 
 
-def draw_flow(rng: random.Random, *, most: int = 20) -> Flow:
-    """Draw a workflow of at most so many tasks, 6 or more."""
+def draw_flow(rng: random.Random, *, most: int = 20, asked: int = 40) -> Flow:
+    """Draw a workflow, and what is asked of its run.
+
+    Args:
+        rng: Where chance comes from.
+        most: Tasks at most, 6 or more.
+        asked: Of how many runs in a hundred somebody asks anything.
+    """
     shape = rng.choice(list(_SHAPES))
     parents = _SHAPES[shape](rng, 4 + rng.randrange(most - 4))
     specs: list[TaskSpec] = []
@@ -101,7 +107,7 @@ def draw_flow(rng: random.Random, *, most: int = 20) -> Flow:
             backoff_s=rng.choice((0.0, 0.1, 0.4)),
             backoff_max_s=1.0,
         ),
-        requests=_draw_requests(rng),
+        requests=_draw_requests(rng, asked),
     )
 
 
@@ -123,14 +129,14 @@ def _draw_behaviour(rng: random.Random) -> tuple[Behaviour, int, float | None]:
     return behaviour, retries, timeout_s
 
 
-def _draw_requests(rng: random.Random) -> tuple[Request, ...]:
-    lot = rng.randrange(_SHARE)
-    if lot < 60:
+def _draw_requests(rng: random.Random, asked: int) -> tuple[Request, ...]:
+    lot = rng.randrange(_SHARE) - (_SHARE - asked)
+    if lot < 0:
         return ()
     at_ms, later_ms = 50 + rng.randrange(4_000), 50 + rng.randrange(4_000)
-    if lot < 65:
+    if 8 * lot < asked:
         return (Request(at_ms, "cancel"),)
-    if lot < 75:
+    if 8 * lot < 3 * asked:
         return (Request(8_000 + at_ms, "resume", retry_failed=True),)
     resume = Request(later_ms, "resume", retry_failed=rng.randrange(2) == 0)
     return (Request(at_ms, "cancel"), resume)

@@ -231,8 +231,7 @@ class Member:
             clock=self._node.clock,
         )
         async with open_task_group() as group:
-            group.start_soon(seat.run)
-            group.start_soon(self._runs._lead, log, seat, Handover())  # noqa: SLF001 (a part of `work`)
+            group.start_soon(self._runs._stand, log, seat, Handover())  # noqa: SLF001 (a part of `work`)
             async with aclosing(follow_key(self._store, log.keys.run)) as records:
                 async for record in records:
                     if decode(RunRecord, record).state != "running" and record.revision > after:

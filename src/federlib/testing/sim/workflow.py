@@ -53,6 +53,7 @@ class WorkflowTerms:
         ttl_s: Of all leases; seconds.
         tolerance_s: How much the clocks of two machines may differ; seconds.
         tasks: Of a workflow, at most.
+        asked: Of how many runs in a hundred somebody asks that they be cancelled or resumed.
         offset_ms: Wall clocks start up to so far from the truth; milliseconds.
         drift_ppm: Clocks run up to so much too fast or too slow; parts per million.
         patience_s: How long a healed fleet has to bring its run to an end; seconds. As it is:
@@ -63,6 +64,7 @@ class WorkflowTerms:
     ttl_s: float = 2.0
     tolerance_s: float = 1.0
     tasks: int = 20
+    asked: int = 40
     offset_ms: int = 200
     drift_ppm: int = 200
     patience_s: int = 200
@@ -129,7 +131,8 @@ class WorkflowFleet(Site):
         return node.clock.boot_ns
 
     def _open_run(self) -> None:
-        self.flows.append(draw_flow(self.sim.rng("flow"), most=self.terms.tasks))
+        rng = self.sim.rng("flow")
+        self.flows.append(draw_flow(rng, most=self.terms.tasks, asked=self.terms.asked))
         run_id = f"r{len(self.flows)}"
         audit = RunAudit(run_id, self.flows[-1].workflow, self.accuse)
         self.audits[run_id] = self._by_lease[lease_key(audit.book.keys.lease)] = audit
