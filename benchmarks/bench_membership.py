@@ -4,7 +4,7 @@ Both arms are this library's core in the simulator, with the same seeds, links a
 peer has no nacks, no local health, no decaying suspicion and tells no suspect first. Published
 seeds: each run is `play(Cell(...), seed=n)` with n from 0.
 
-Bytes are payload as the core sends it, with a coordinate of 62 bytes on every ping and ack; a
+Bytes are payload as the core sends it, with a coordinate of 58 bytes on every ping and ack; a
 seal adds its own to each packet, and the note says what 40 bytes of seal make of it.
 """
 
