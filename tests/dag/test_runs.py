@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from federlib._tasks import open_task_group
-from federlib.dag import Policy, Runs, TaskFailed, TaskRun, TaskSpec, Workflow
+from federlib.dag import Policy, RunRecord, Runs, TaskFailed, TaskRun, TaskSpec, Workflow
 from federlib.dag.keys import RunKeys
-from federlib.dag.records import MAX_RESULT_BYTES, decode
+from federlib.dag.records import MAX_RESULT_BYTES, decode, encode
 from federlib.dag.transitions import LogBatch
 from federlib.errors import CorruptRecord, InvalidInput, PlanMismatch, Unavailable
 from federlib.skewclock import SystemClock
@@ -331,6 +332,40 @@ async def test_resume_gives_failed_tasks_a_fresh_start_only_when_asked(fleet: Fl
             await fed.dag.resume(run, retry_failed=retry)
             outcomes.append((await fed.dag.work(run, handler)).state)
     assert outcomes == ["failed", "failed", "failed", "success"]
+
+
+async def test_who_has_seen_the_end_leaves_the_election_until_the_run_is_resumed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the simulator: its seat took the lease again, and nobody led."""
+
+    async def hear_nothing(*_: object) -> RunRecord:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr("federlib.dag.worker._await_end", hear_nothing)
+    async with fleet.connected(ttl_s=2) as (fed, _):
+        run = await fed.dag.submit({"a": []})
+        key = RunKeys(run.run_id).run
+
+        async def is_over() -> bool:
+            seat = await fed.dag.leader(run)
+            ended = await fed.dag.record(run)
+            assert ended is not None
+            return ended.state == "success" and not seat.is_live and not seat.waiters
+
+        async def is_led() -> bool:
+            return (await fed.dag.leader(run)).is_live
+
+        async with open_task_group() as group:
+            group.start_soon(fed.dag.work, run, echo)
+            await until(is_over)
+            record = await fed.store.get(key)
+            assert record is not None
+            resumed = msgspec.structs.replace(decode(RunRecord, record), state="running")
+            await fed.store.commit(Transaction((Put(key, encode(resumed)),)))
+            await until(is_led)
+            group.cancel_scope.cancel()
 
 
 async def test_dozens_of_requests_to_an_ended_run_leave_nobody_waiting(fleet: Fleet) -> None:
