@@ -450,7 +450,8 @@ async def test_failover_recovers_the_run_without_doing_a_living_workers_task_twi
     kept = next(task for task, who in work.runs_at.items() if who == "heir")
     assert work.ids().count(kept) == 1
     assert work.ids().count("z") == 1
-    assert state.adopted == 1
+    # The dead worker's claim as well, if its lease ran out after the leader's.
+    assert state.adopted in (1, 2)
     # One accepted finish a task, all of them under the epoch that leads.
     assert sorted(node for node, _, _ in state.accepted()) == [0, 1, 2]
     assert {epoch for _, _, epoch in state.accepted()} == {state.epochs[-1].epoch}
