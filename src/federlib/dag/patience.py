@@ -21,6 +21,7 @@ from federlib.storage import (
 )
 
 __all__ = [
+    "await_record",
     "commit_surely",
     "create_surely",
     "follow_changes",
@@ -101,6 +102,19 @@ async def follow_key(store: RecordStore, key: str) -> AsyncGenerator[Record, Non
             if record is not None and record.revision > seen:
                 seen = record.revision
                 yield record
+
+
+async def await_record(store: RecordStore, key: str, is_so: Callable[[Record], bool]) -> Record:
+    """Wait until a record is there and as it is wanted; return it.
+
+    Raises:
+        Unavailable: The store was away when the record was to be followed.
+    """
+    async with aclosing(follow_key(store, key)) as records:
+        async for record in records:
+            if is_so(record):
+                return record
+    raise AssertionError("a watch does not end")
 
 
 async def follow_changes(

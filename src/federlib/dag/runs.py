@@ -14,7 +14,7 @@ from federlib._tasks import open_task_group
 from federlib.dag.handler import Handler
 from federlib.dag.handover import Handover
 from federlib.dag.leader import RunLeader
-from federlib.dag.patience import follow_key
+from federlib.dag.patience import await_record, read_surely
 from federlib.dag.plan import Plan, split_plan
 from federlib.dag.records import (
     MAX_SLOTS,
@@ -33,14 +33,13 @@ from federlib.errors import Fenced, InvalidInput, OutcomeUnknown, PlanMismatch, 
 from federlib.leadership import Elector, LeaderState
 from federlib.lease import LeaseBackend, LeaseState
 from federlib.skewclock import UNSTAMPED, Clock, Stamps
-from federlib.storage import Absent, Put, RecordStore, Transaction
+from federlib.storage import Absent, Put, Record, RecordStore, Transaction
 from federlib.storage.scanning import scan_all
 from federlib.telemetry import SILENT, Telemetry
 
 __all__ = ["Policy", "Run", "Runs"]
 
 _KEPT_LOGS = 64
-_AWAY_PAUSE_S = 0.2
 _MAX_PAUSE_S = 10 * 365 * 86_400.0
 
 
@@ -269,14 +268,10 @@ class Runs:
             await self._wait_until_running(log)
 
     async def _wait_until_running(self, log: RunLog) -> None:
-        while True:
-            try:
-                async with aclosing(follow_key(self._store, log.keys.run)) as records:
-                    async for record in records:
-                        if decode(RunRecord, record).state == "running":
-                            return
-            except (Unavailable, OutcomeUnknown):
-                await anyio.sleep(_AWAY_PAUSE_S)
+        def is_running(record: Record) -> bool:
+            return decode(RunRecord, record).state == "running"
+
+        await read_surely(lambda: await_record(self._store, log.keys.run, is_running))
 
     async def _lead(self, log: RunLog, seat: Elector, handover: Handover) -> None:
         leader = RunLeader(

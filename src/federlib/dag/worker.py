@@ -22,7 +22,13 @@ from federlib.dag.claims import ClaimBook, Effect, Present, Start, Stop
 from federlib.dag.executor import Executor
 from federlib.dag.handler import Handler, TaskFailed, TaskRun, describe
 from federlib.dag.handover import Handout, Handover
-from federlib.dag.patience import commit_surely, follow_changes, follow_key, read_surely
+from federlib.dag.patience import (
+    await_record,
+    commit_surely,
+    follow_changes,
+    follow_key,
+    read_surely,
+)
 from federlib.dag.plan import Plan
 from federlib.dag.records import (
     MAX_FINISHES,
@@ -49,6 +55,7 @@ from federlib.storage import (
     Conflicted,
     Delete,
     Put,
+    Record,
     RecordStore,
     Transaction,
 )
@@ -363,12 +370,10 @@ class _Life:
 
 
 async def _await_end(store: RecordStore, key: str, after: int) -> RunRecord:
-    async with aclosing(follow_key(store, key)) as records:
-        async for record in records:
-            run = decode(RunRecord, record)
-            if run.state != "running" and record.revision > after:
-                return run
-    raise AssertionError("a watch does not end")
+    def is_end(record: Record) -> bool:
+        return decode(RunRecord, record).state != "running" and record.revision > after
+
+    return decode(RunRecord, await await_record(store, key, is_end))
 
 
 def _is_being_cancelled() -> bool:

@@ -64,7 +64,7 @@ def held(seed: int) -> Sequence[str]:
     What was given up and repeated is carried out after all, and two looks lie far apart.
     """
     from federlib.testing.sim import Fault, Schedule
-    from federlib.testing.sim.play_workflow import conclude_workflow
+    from federlib.testing.sim.play_workflow import conclude_workflow, settle_workflow
     from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 
     # Drawn faults hold up half of the requests: then repetitions come as late as the first.
@@ -75,11 +75,7 @@ def held(seed: int) -> Sequence[str]:
         fleet.store.faults.slow_ppm = 100_000
         fleet.store.faults.slow_ns = fault.amount * 1_000_000
         fleet.run(fault.for_ms // 1_000)
-        fleet.heal()
-        for _ in range(fleet.terms.patience_s):
-            if fleet.finished == len(fleet.flows) or fleet.violations:
-                break
-            fleet.run(1)
+        settle_workflow(fleet)
         return conclude_workflow(fleet, Schedule(faults=(fault,))).violations
 
 

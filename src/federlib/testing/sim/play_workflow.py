@@ -18,7 +18,13 @@ from federlib.testing.sim.shrinking import breaks_again, shrink
 from federlib.testing.sim.store import StoreClient
 from federlib.testing.sim.workflow import WorkflowFleet, WorkflowTerms
 
-__all__ = ["WorkflowPlayed", "conclude_workflow", "play_workflow", "shrunk_workflow"]
+__all__ = [
+    "WorkflowPlayed",
+    "conclude_workflow",
+    "play_workflow",
+    "settle_workflow",
+    "shrunk_workflow",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -78,12 +84,17 @@ def play_workflow(
         schedule = given_or_drawn(schedule, fleet.sim, safety_s)
         schedule.arm(fleet)
         fleet.run(safety_s)
-        fleet.heal()
-        for _ in range(fleet.terms.patience_s):
-            if fleet.finished == len(fleet.flows) or fleet.violations:
-                break
-            fleet.run(1)
+        settle_workflow(fleet)
         return conclude_workflow(fleet, schedule)
+
+
+def settle_workflow(fleet: WorkflowFleet) -> None:
+    """Heal a fleet, and give the run that is at work the time to end."""
+    fleet.heal()
+    for _ in range(fleet.terms.patience_s):
+        if fleet.finished == len(fleet.flows) or fleet.violations:
+            break
+        fleet.run(1)
 
 
 def conclude_workflow(fleet: WorkflowFleet, schedule: Schedule) -> WorkflowPlayed:
