@@ -38,9 +38,10 @@ def main() -> int:
     if options.page is not None:
         _fill(options.page, options.results)
         return 0
-    for name, fact in facts().items():
+    told = facts()
+    for name, fact in told.items():
         print(f"{name:12} {fact}")
-    if (said := warning(facts())) is not None:
+    if (said := warning(told)) is not None:
         print(f"\n{said}\n")
     rows: list[Row] = []
     failed: dict[str, str] = {}
